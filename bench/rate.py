@@ -1,0 +1,146 @@
+"""Rate of real files, against the model's own promise and against other codecs.
+
+    python -m bench.rate PICTURES... [--model NAME_OR_PATH] [--grey] [--json OUT] [--checkpoint CKPT]
+
+For every picture: file bits per subpixel, the negative ELBO of the coded sample and the gap between the two in percent,
+the terms of the ELBO, what the same weights need without latents, where the bytes go, and whether it came back exactly
+(`fail` counts those that did not). PNG, WebP and JPEG XL where the extra `bench` is installed. A set's rate is total
+bits over total subpixels. --checkpoint adds the rate of the float model that the weights were exported from.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from vlae_codec import api, container
+from vlae_codec.image import load
+from vlae_codec.tile import Ledger
+
+
+def peers(pixels: np.ndarray) -> dict[str, int]:
+    """Bytes of other codecs, each checked for a lossless round trip (0 bytes: it was not). Empty without imagecodecs."""
+    try:
+        import imagecodecs
+    except ImportError:
+        return {}
+    contiguous = np.ascontiguousarray(pixels)
+    codecs = {
+        "png": (lambda x: imagecodecs.png_encode(x, level=9), imagecodecs.png_decode),
+        "webp": (lambda x: imagecodecs.webp_encode(x, level=100, lossless=True, method=6), imagecodecs.webp_decode),
+        "jxl e7": (lambda x: imagecodecs.jpegxl_encode(x, lossless=True, effort=7), imagecodecs.jpegxl_decode),
+    }
+    sizes = {}
+    for name, (encode, decode) in codecs.items():
+        data = encode(np.stack([contiguous] * 3, -1) if name == "webp" and contiguous.ndim == 2 else contiguous)
+        back = decode(data)
+        if back.ndim == 3 and contiguous.ndim == 2:
+            back = back[..., 0]
+        sizes[name] = len(data) if np.array_equal(back[..., :3] if back.ndim == 3 else back, contiguous) else 0
+    return sizes
+
+
+def measure(path: Path, model: str | None, grey: bool) -> dict[str, Any]:
+    """One picture's row; sizes in bytes, terms of the ELBO in bits."""
+    pixels = load(path).pixels
+    if grey and pixels.ndim == 3:
+        from vlae_codec.models.data import luma
+
+        pixels = luma(pixels)
+    ledger = Ledger()
+    data = api.compress(pixels, model=model, verify=False, ledger=ledger)
+    terms = dict(ledger.bits)
+    no_latents = terms.pop("no latents")
+    contents = container.read(data)
+    methods = [t.method for t in contents.tiles]
+    return {
+        "picture": path.name,
+        "subpixels": pixels.size,
+        "bytes": len(data),
+        "elbo_bits": sum(terms.values()),
+        "terms": terms,
+        "no_latents_bits": no_latents,
+        "items": container.itemise(data),
+        "latent_tiles": methods.count(container.Method.LATENTS),
+        "stored_tiles": sum(m in (container.Method.RAW, container.Method.LZMA) for m in methods),
+        "tiles": len(methods),
+        "exact": bool(np.array_equal(api.decompress(data, model=model), pixels)),
+        "peers": peers(pixels),
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Totals of a set."""
+    n = sum(r["subpixels"] for r in rows)
+    terms = sorted({t for r in rows for t in r["terms"]})
+    gaps = [100 * (8 * r["bytes"] / r["elbo_bits"] - 1) for r in rows]
+    return {
+        "pictures": len(rows),
+        "failures": sum(not r["exact"] for r in rows),
+        "bpsp": 8 * sum(r["bytes"] for r in rows) / n,
+        "elbo_bpsp": sum(r["elbo_bits"] for r in rows) / n,
+        "gap_percent": 100 * (8 * sum(r["bytes"] for r in rows) / sum(r["elbo_bits"] for r in rows) - 1),
+        "worst_gap_percent": max(gaps),
+        "terms_bpsp": {t: sum(r["terms"].get(t, 0) for r in rows) / n for t in terms},
+        "kl_bpsp": sum(r["terms"].get("prior", 0) + r["terms"].get("posterior", 0) for r in rows) / n,
+        "no_latents_bpsp": sum(r["no_latents_bits"] for r in rows) / n,
+        "items": {k: sum(r["items"][k] for r in rows) for k in rows[0]["items"]},
+        "latent_tiles": sum(r["latent_tiles"] for r in rows),
+        "stored_tiles": sum(r["stored_tiles"] for r in rows),
+        "tiles": sum(r["tiles"] for r in rows),
+        "peers_bpsp": {p: 8 * sum(r["peers"][p] for r in rows) / n for p in rows[0]["peers"]},
+    }
+
+
+def float_rate(checkpoint: Path, paths: list[Path], grey: bool) -> dict[str, float]:
+    """Bits per subpixel of the float model on whole tiles: one sample with latents, and without."""
+    import torch
+
+    from vlae_codec.models.data import luma
+    from vlae_codec.models.train import evaluate
+    from vlae_codec.models.vlae import Config, Vlae
+
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    model = Vlae(Config.from_dict(state["config"]))
+    model.load_state_dict(state["ema"])
+    images = []
+    for path in paths:
+        pixels = load(path).pixels
+        images.append(np.stack([luma(pixels)] * 3, -1) if grey else pixels)
+    return evaluate(model, images, crop=None, grey=grey)
+
+
+@click.command(help=__doc__)
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--model", help="Weight file or built-in name.")
+@click.option("--grey", is_flag=True, help="Code the luma of colour pictures.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Also report the float model of this checkpoint.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all rows and the summary here.")
+def main(pictures: tuple[Path, ...], model: str | None, grey: bool, checkpoint: Path | None, out: Path | None) -> None:
+    paths = [p for given in pictures for p in (sorted(given.iterdir()) if given.is_dir() else [given])]
+    rows = []
+    for path in paths:
+        row = measure(path, model, grey)
+        rows.append(row)
+        n = row["subpixels"]
+        others = " ".join(f"{name} {8 * size / n:.3f}" for name, size in row["peers"].items())
+        gap = 100 * (8 * row["bytes"] / row["elbo_bits"] - 1)
+        click.echo(
+            f"{row['picture']:24} {8 * row['bytes'] / n:.4f} bpsp, -ELBO {row['elbo_bits'] / n:.4f} (gap {gap:.3f} %), "
+            f"no latents {row['no_latents_bits'] / n:.4f}, {'exact' if row['exact'] else 'FAILED'}  {others}"
+        )
+    total = summary(rows)
+    if checkpoint is not None:
+        total["float"] = float_rate(checkpoint, paths, grey)
+    click.echo(json.dumps(total, indent=2))
+    if out is not None:
+        out.write_text(json.dumps({"rows": rows, "summary": total}, indent=1))
+    raise SystemExit(1 if total["failures"] else 0)
+
+
+if __name__ == "__main__":
+    main()

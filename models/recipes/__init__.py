@@ -1,0 +1,1 @@
+"""Recipes: what a weight file was made with. One module each, opening with the exact command."""

@@ -1,0 +1,423 @@
+"""The Variational Lossy Autoencoder (Chen et al. 2017, arXiv 1611.02731) in floating point, as it is trained.
+
+    -ELBO(x) = -log2 p(x | z) - log2 p(z) + log2 q(z | x),   z ~ q(z | x)          (Eq. 1; here always in bits)
+
+    Encoder    q(z | x)   strided patches, then 3x3 convolutions on the latent grid
+    Prior      p(z)       autoregressive flow (section 3.2): `flow_steps` triangular steps that share one ordering
+    TopDown    z -> c     context features for every pixel, in parallel
+    Local      p(x | c)   PixelCNN with a restricted receptive field: one masked window, then 1x1 layers only
+
+Every part is built from `linear` layers and clamped rectifiers with fixed ranges, so that each has an integer twin
+(`vlae_codec.network`) and `models.export` needs no calibration data: a hidden activation lives in [0, 255/64], an input
+has the unit 1/16. Latents are integers from the start (straight-through rounding), so the loss is the discrete ELBO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = 256  # grey levels of a subpixel
+LATENT_LEVELS = 64  # symbols of a latent: -32 .. 31
+INPUT_UNIT = 1 / 16  # float value of one step of an 8-bit network input
+LATENT_UNIT = 1 / 4  # float value of one latent step where latents enter a network (4 input steps)
+HIDDEN_UNIT = 1 / 64  # float value of one step of an 8-bit activation
+HIDDEN_MAX = 255 * HIDDEN_UNIT
+SCALE_LOG2_MIN, SCALE_LOG2_MAX = -4.0, 5.9375  # of a logistic's scale, in grey levels or latent steps
+LEAK = 2.0**-24  # what the leaky integer CDFs grant to every symbol
+
+
+@dataclass(frozen=True)
+class Config:
+    """Architecture; stored with the weights, so nobody ever repeats it as a flag."""
+
+    channels: int = 3
+    window: tuple[int, int] = (7, 4)  # the paper's A x B: A wide, B rows up, and the pixels to the left
+    hidden: int = 192  # width of the local network
+    layers: int = 2  # its hidden layers
+    mixtures: int = 5  # logistics per pixel
+    context: int = 16  # features per pixel from the latents
+    stride: int = 8  # pixels per latent cell and direction; 8 or 16
+    latents: int = 4  # channels of the latent grid
+    encoder: int = 96  # width of the encoder
+    topdown: int = 96  # width of the top-down network
+    prior_window: tuple[int, int] = (5, 2)
+    prior_hidden: int = 64
+    prior_mixtures: int = 3
+    flow_steps: int = 2  # 0: a fixed logistic per channel
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict) -> Config:
+        values = dict(values)
+        for key in ("window", "prior_window"):
+            values[key] = tuple(values[key])
+        return Config(**values)
+
+
+def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
+    """(row, column) offsets of the causal A x B window in raster order: B rows of A, then A // 2 to the left."""
+    wide, up = window
+    reach = wide // 2
+    above = [(-r, c) for r in range(up, 0, -1) for c in range(-reach, reach + 1)]
+    return above + [(0, c) for c in range(-reach, 0)]
+
+
+# ---------------------------------------------------------------------------------------------------- layers
+
+
+def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=gain * (2 / inputs) ** 0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Clamped rectifier: the range of an unsigned 8-bit activation."""
+    return F.hardtanh(x, 0.0, HIDDEN_MAX)  # clamp's values; its backward pass is one kernel
+
+
+class _Restoring(torch.autograd.Function):
+    """clamp(x, low, high) whose gradient outside the range is kept, at a tenth, where it leads back in.
+
+    Without it the few units of the latent path saturate or die in the first steps and the latents collapse for good.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (x,), (g,) = ctx.saved_tensors, grads
+        back = ((x < ctx.low) & (g < 0)) | ((x > ctx.high) & (g > 0))
+        inside = (x >= ctx.low) & (x <= ctx.high)
+        return g * (inside + 0.1 * back), None, None
+
+
+def rectify_gently(x: Tensor) -> Tensor:
+    """`rectify` with a restoring gradient, for the latent path."""
+    return _Restoring.apply(x, 0.0, HIDDEN_MAX)
+
+
+def patches(x: Tensor, size: int) -> Tensor:
+    """(B, H, W, C) -> (B, H/size, W/size, size*size*C), row-major inside a patch."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // size, size, w // size, size, c).transpose(2, 3)
+    return x.reshape(b, h // size, w // size, size * size * c)
+
+
+def unpatch(x: Tensor, size: int) -> Tensor:
+    """The inverse of `patches`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, size, size, c // (size * size)).transpose(2, 3)
+    return x.reshape(b, h * size, w * size, c // (size * size))
+
+
+def neighbours(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, H, W, 9*C): the 3x3 neighbourhood, zero outside, row-major."""
+    _, h, w, _ = x.shape
+    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+    return torch.cat([padded[:, r : r + h, c : c + w] for r in range(3) for c in range(3)], dim=-1)
+
+
+class Mlp(nn.Module):
+    """Hidden 1x1 layers, then an output layer that also sees the inputs: a linear path past the 8-bit clamps."""
+
+    def __init__(self, inputs: int, hidden: int, layers: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList(linear(inputs if i == 0 else hidden, hidden) for i in range(layers))
+        self.out = linear(hidden + inputs, outputs, gain=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x
+        for layer in self.hidden:
+            h = rectify(layer(h))
+        return self.out(torch.cat([h, x], dim=-1))
+
+
+# ---------------------------------------------------------------------------------------------------- distributions
+
+
+class Mixture(NamedTuple):
+    """K joint logistics over C channels, autoregressive in the channels (PixelCNN++'s form): N rows of parameters."""
+
+    weights: Tensor  # (N, K), sum to one
+    loc: Tensor  # (N, K, C), relative to the row's offset
+    log2_scale: Tensor  # (N, K, C)
+    coefs: Tensor  # (N, K, C(C-1)/2): how far a channel's mean follows the channels before it
+
+
+def split_mixture(params: Tensor, mixtures: int, channels: int, coupled: bool = True) -> Mixture:
+    """Network outputs (N, P) -> Mixture. Layout: K logits | K*C locs | K*C log2 scales | K*C(C-1)/2 coefficients."""
+    n, k, c = params.shape[0], mixtures, channels
+    pairs = c * (c - 1) // 2 if coupled else 0
+    logits, loc, scale, coefs = params.split([k, k * c, k * c, k * pairs], dim=-1)
+    scale = scale.reshape(n, k, c).clamp(SCALE_LOG2_MIN, SCALE_LOG2_MAX)
+    return Mixture(logits.softmax(-1), loc.reshape(n, k, c), scale, coefs.reshape(n, k, pairs))
+
+
+def mixture_width(mixtures: int, channels: int, coupled: bool = True) -> int:
+    pairs = channels * (channels - 1) // 2 if coupled else 0
+    return mixtures * (1 + 2 * channels + pairs)
+
+
+def logistic_mass(upper: Tensor, lower: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """sigmoid(upper) - sigmoid(lower) without cancellation; the first and last symbol take their whole tail."""
+    flip = torch.where(upper + lower > 0, -1.0, 1.0)
+    inner = (torch.sigmoid(upper * flip) - torch.sigmoid(lower * flip)).abs()
+    return torch.where(first, torch.sigmoid(upper), torch.where(last, torch.sigmoid(-lower), inner))
+
+
+def mixture_nll(
+    mixture: Mixture, u: Tensor, first: Tensor, last: Tensor, coded: Tensor, outer_log2: Tensor | None = None
+) -> Tensor:
+    """Bits of each row, (N,).
+
+    u: (N, C) values relative to the row's offset, in units of the outer scale; first, last: (N, C) symbol is at the
+    edge of its alphabet; coded: (N, C) bool, channels that are coded at all (grey pictures: only the first);
+    outer_log2: (N, C) log2 of the scale that an earlier flow step divided by (None: 1).
+    """
+    channels = u.shape[1]
+    half = 0.5 if outer_log2 is None else 0.5 * torch.exp2(-outer_log2)
+    total = mixture.weights
+    pair = 0
+    for c in range(channels):
+        mean = mixture.loc[..., c]
+        for earlier in range(c):
+            if mixture.coefs.shape[-1]:
+                mean = mean + mixture.coefs[..., pair] * u[:, earlier, None]
+                pair += 1
+        inverse = torch.exp2(-mixture.log2_scale[..., c])
+        h = half if isinstance(half, float) else half[:, c, None]
+        centre = (u[:, c, None] - mean) * inverse
+        mass = logistic_mass(centre + h * inverse, centre - h * inverse, first[:, c, None], last[:, c, None])
+        total = total * torch.where(coded[:, c, None], mass + LEAK, 1.0)
+    return -torch.log2(total.sum(-1))
+
+
+# ---------------------------------------------------------------------------------------------------- the parts
+
+
+class Encoder(nn.Module):
+    """x -> location and log2 scale of each latent, (B, H/s, W/s, 2*C_z)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.encoder
+        self.stem = linear(4 * 4 * config.channels, width)
+        self.down = nn.ModuleList(linear(4 * width, width) for _ in range({8: 1, 16: 2}[config.stride]))
+        self.grid = nn.ModuleList(linear(9 * width, width) for _ in range(2))
+        self.out = linear(width, 2 * config.latents, gain=0.3)
+        nn.init.constant_(self.out.bias[config.latents :], -2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, H, W, C) in units of `INPUT_UNIT`, centred."""
+        h = rectify_gently(self.stem(patches(x, 4)))
+        for layer in self.down:
+            h = rectify_gently(layer(patches(h, 2)))
+        for layer in self.grid:
+            h = rectify_gently(layer(neighbours(h)))
+        loc, log2_scale = self.out(h).chunk(2, dim=-1)
+        return torch.cat([loc / LATENT_UNIT, log2_scale], dim=-1)
+
+
+class TopDown(nn.Module):
+    """Latents -> context features of every pixel, (B, H, W, context), in [-2, 2)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, fine = config.topdown, 32
+        self.up = config.stride // 4
+        self.grid = nn.ModuleList(linear(9 * (config.latents if i == 0 else width), width) for i in range(2))
+        self.spread = linear(width, self.up * self.up * fine)
+        self.fine = linear(9 * fine, fine)
+        self.out = linear(fine, 4 * 4 * config.context, gain=0.5)
+        self.null = nn.Parameter(torch.zeros(config.context))  # the context of the no-latent mode
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: (B, h, w, C_z) integers."""
+        h = z * LATENT_UNIT
+        for layer in self.grid:
+            h = rectify_gently(layer(neighbours(h)))
+        h = unpatch(rectify_gently(self.spread(h)), self.up)
+        h = rectify_gently(self.fine(neighbours(h)))
+        return _Restoring.apply(unpatch(self.out(h), 4), -2.0, 127 * HIDDEN_UNIT)
+
+
+class Prior(nn.Module):
+    """p(z): an autoregressive flow eps = f(z), triangular, every step in the same raster order.
+
+    Step t < T is affine: u_{t+1} = (u_t - m(u_t, <)) / 2^a(u_t, <). The last is a coupled mixture of logistics of u_T,
+    the same as the mixture-CDF flow onto a uniform base. Because u_t at a cell depends on nothing after it, each
+    p(z_i | z_<i) stays a mixture of logistics and can be coded.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        c, k = config.latents, config.prior_mixtures
+        inputs = len(window_offsets(config.prior_window)) * c
+        self.affine = nn.ModuleList(Mlp(inputs, config.prior_hidden, 1, 2 * c) for _ in range(config.flow_steps - 1))
+        self.mixture: nn.Module | None = None
+        if config.flow_steps:
+            self.mixture = Mlp(inputs, config.prior_hidden, 2, mixture_width(k, c))
+            with torch.no_grad():
+                self.mixture.out.bias[k : k + k * c] = torch.linspace(-2, 2, k).repeat_interleave(c)
+                self.mixture.out.bias[k + k * c : k + 2 * k * c] = 1.0
+        else:
+            self.base = nn.Parameter(torch.cat([torch.zeros(c), torch.ones(c)]))
+
+    def rows(self, u: Tensor) -> Tensor:
+        """(B, h, w, C_z) -> (B, h, w, window * C_z), zero outside the grid; the integer twin steps by 1/16."""
+        wide, up = self.config.prior_window
+        reach = wide // 2
+        _, h, w, _ = u.shape
+        padded = F.pad(u.clamp(-8, 127 * INPUT_UNIT), (0, 0, reach, reach, up, 0))
+        views = [
+            padded[:, up + r : up + r + h, reach + c : reach + c + w]
+            for r, c in window_offsets(self.config.prior_window)
+        ]
+        return torch.cat(views, dim=-1)
+
+    def steps(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """u after the affine steps and the sum of their log2 scales, both (B, h, w, C_z)."""
+        u, outer = z, torch.zeros_like(z)
+        for step, net in enumerate(self.affine):
+            loc, log2_scale = net(self.rows(u if step else u * LATENT_UNIT)).chunk(2, dim=-1)
+            log2_scale = log2_scale.clamp(-2.0, 3.9375)
+            u = (u - loc) * torch.exp2(-log2_scale)
+            outer = outer + log2_scale
+        return u, outer
+
+    def bits(self, z: Tensor) -> Tensor:
+        """-log2 p(z) per cell, (B, h, w)."""
+        b, h, w, c = z.shape
+        u, outer = self.steps(z)
+        if self.mixture is None:
+            k = 1
+            params = torch.cat([torch.zeros(1, device=z.device), self.base]).expand(b * h * w, -1)
+        else:
+            k = self.config.prior_mixtures
+            params = self.mixture(self.rows(u if self.affine else u * LATENT_UNIT)).flatten(0, 2)
+        mixture = split_mixture(params, k, c, coupled=self.mixture is not None)
+        flat = z.reshape(-1, c)
+        first, last = flat <= -LATENT_LEVELS // 2, flat >= LATENT_LEVELS // 2 - 1
+        coded = torch.ones_like(first)
+        return mixture_nll(mixture, u.reshape(-1, c), first, last, coded, outer.reshape(-1, c)).reshape(b, h, w)
+
+
+class Elbo(NamedTuple):
+    """Terms of -ELBO in bits. local: (n,) of the rows asked for; prior, posterior: (B, h, w) per latent cell."""
+
+    local: Tensor
+    prior: Tensor
+    posterior: Tensor
+
+
+class Vlae(nn.Module):
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        c, k = config.channels, config.mixtures
+        self.encoder = Encoder(config)
+        self.topdown = TopDown(config)
+        self.prior = Prior(config)
+        inputs = len(window_offsets(config.window)) * c + c + config.context
+        self.local = Mlp(inputs, config.hidden, config.layers, mixture_width(k, c))
+        with torch.no_grad():
+            self.local.out.bias[k + k * c : k + 2 * k * c] = torch.linspace(-1, 4, k).repeat_interleave(c)
+            first_pairs = self.local.out.bias[k + 2 * k * c :].view(k, -1)
+            first_pairs += torch.tensor([0.8, 0.0, 0.8]) if c == 3 else 0.0
+        offsets = torch.tensor(window_offsets(config.window))
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (B, H, W, C) uint8 -> location and log2 scale of q(z | x), each (B, h, w, C_z)."""
+        loc, log2_scale = self.encoder((x.float() - 128) * INPUT_UNIT).chunk(2, dim=-1)
+        return loc, log2_scale.clamp(SCALE_LOG2_MIN, SCALE_LOG2_MAX)
+
+    def sample(self, loc: Tensor, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Integer z ~ q with straight-through gradients, and -log2 q(z | x) per latent."""
+        uniform = torch.rand_like(loc).clamp(1e-4, 1 - 1e-4)
+        z = loc + torch.exp2(log2_scale) * torch.logit(uniform)
+        z = z.clamp(-LATENT_LEVELS // 2, LATENT_LEVELS // 2 - 1)
+        z = z + (z.round() - z).detach()
+        return z, self.posterior_bits(z, loc, log2_scale)
+
+    @staticmethod
+    def posterior_bits(z: Tensor, loc: Tensor, log2_scale: Tensor) -> Tensor:
+        inverse = torch.exp2(-log2_scale)
+        first, last = z <= -LATENT_LEVELS // 2, z >= LATENT_LEVELS // 2 - 1
+        mass = logistic_mass((z + 0.5 - loc) * inverse, (z - 0.5 - loc) * inverse, first, last)
+        return -torch.log2(mass + LEAK)
+
+    def local_rows(self, x: Tensor, context: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Network inputs of chosen pixels.
+
+        x: (B, H, W, C) uint8; context: (B, H, W, context); at: (n,) flat indices into B*H*W.
+        Returns rows (n, inputs), reference values (n, C) and the pixels themselves (n, C), the latter in grey levels.
+        A neighbour enters as its difference to the pixel's reference, clamped to 8 bits; one outside the tile as 0.
+        """
+        b, h, w, c = x.shape
+        wide, up = self.config.window
+        reach = wide // 2
+        padded = F.pad(x.float(), (0, 0, reach, reach, up, 0), value=-1000.0)
+        stride = w + 2 * reach
+        image, rest = at // (h * w), at % (h * w)
+        base = image * (h + up) * stride + (rest // w + up) * stride + rest % w + reach
+        index = base[:, None] + (self.offsets[:, 0] * stride + self.offsets[:, 1])[None, :]
+        window = padded.reshape(-1, c)[index]  # (n, neighbours, C)
+        ref = reference(padded.reshape(-1, c), base, stride)
+        differences = (window - ref[:, None, :]).clamp(-128, 127)
+        differences = torch.where(window < 0, 0.0, differences).flatten(1)
+        rows = torch.cat([differences * INPUT_UNIT, (ref - 128) * INPUT_UNIT, context.flatten(0, 2)[at]], dim=-1)
+        return rows, ref, x.reshape(-1, c)[at].float()
+
+    def local_bits(self, rows: Tensor, ref: Tensor, pixels: Tensor, coded: Tensor) -> Tensor:
+        """-log2 p(pixel | window, context) in bits, (n,)."""
+        mixture = split_mixture(self.local(rows).float(), self.config.mixtures, self.config.channels)
+        return mixture_nll(mixture, pixels - ref, pixels <= 0, pixels >= LEVELS - 1, coded)
+
+    def forward(self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor, coded: Tensor) -> Elbo:
+        """One sample of the ELBO.
+
+        x: (B, H, W, C) uint8; at: (n,) flat pixel indices to evaluate; use_latents, blank: (B,) bool, tiles whose
+        latents are used, tiles whose window is blanked (a head start for the latents); coded: (B, C) bool.
+        """
+        # 1. posterior and prior
+        loc, log2_scale = self.posterior(x)
+        z, posterior = self.sample(loc, log2_scale)
+        prior = self.prior.bits(z)
+        # 2. context, or the null context where latents are dropped
+        context = torch.where(use_latents[:, None, None, None], self.topdown(z), self.topdown.null.clamp(-2, 1.98))
+        # 3. reconstruction
+        rows, ref, pixels = self.local_rows(x, context, at)
+        image = at // (x.shape[1] * x.shape[2])
+        neighbours = self.offsets.shape[0] * self.config.channels
+        keep = torch.ones(rows.shape[1], dtype=torch.bool, device=x.device)
+        keep[:neighbours] = False
+        if blank.any():
+            rows = torch.where(blank[image][:, None] & ~keep, 0.0, rows)
+        return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior.sum(-1))
+
+
+def reference(flat: Tensor, base: Tensor, stride: int) -> Tensor:
+    """The median edge detector of LOCO-I (Weinberger et al. 2000) on flat padded pixels: (n, C).
+
+    Outside the tile is marked by negative values: with no row above the left pixel serves, with no column to the left
+    the upper one, with neither 128.
+    """
+    left, upper, corner = flat[base - 1], flat[base - stride], flat[base - stride - 1]
+    median = torch.maximum(torch.minimum(left, upper), torch.minimum(torch.maximum(left, upper), left + upper - corner))
+    both = torch.where(left < 0, upper, torch.where(upper < 0, left, median))
+    return torch.where((left < 0) & (upper < 0), 128.0, both)

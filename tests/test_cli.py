@@ -1,0 +1,226 @@
+"""The command line, with a stand-in for the codec: tiles are stored, not modelled."""
+
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import vlae_codec
+from vlae_codec import container, errors, image, stored
+from vlae_codec.cli import main
+
+RGB = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
+MODEL = b"nomodel!"
+
+
+def fake_api(calls):
+    def compress(source, **options):
+        calls.append(options)
+        if options["progress"]:
+            options["progress"](300, 600)
+        picture = image.load(source)
+        pixels = picture.pixels.reshape(*picture.pixels.shape[:2], -1)
+        height, width, _ = pixels.shape
+        grid = container.tile_grid(width, height, 16)
+        tiles = [container.TileRecord(*stored.store(pixels[y : y + h, x : x + w])) for y, x, h, w in grid]
+        return container.write(container.Header(width, height, picture.mode, MODEL, 16), tiles, picture.metadata)
+
+    def decompress_picture(data, **options):
+        calls.append(options)
+        contents = container.read(data)
+        header = contents.header
+        pixels = np.zeros((header.height, header.width, header.channels), np.uint8)
+        grid = container.tile_grid(header.width, header.height, header.tile_size)
+        for tile, (y, x, h, w) in zip(contents.tiles, grid):
+            pixels[y : y + h, x : x + w] = stored.restore(tile.method, tile.data, (h, w, header.channels))
+        return image.Picture(pixels[..., 0] if header.mode == "L" else pixels, contents.metadata)
+
+    module = types.ModuleType("vlae_codec.api")
+    vars(module).update(compress=compress, decompress_picture=decompress_picture)
+    return module
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    calls: list[dict] = []
+    module = fake_api(calls)
+    monkeypatch.setitem(sys.modules, "vlae_codec.api", module)
+    monkeypatch.setattr(vlae_codec, "api", module, raising=False)
+    return calls
+
+
+@pytest.fixture
+def run(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image.save("in.png", RGB)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(main, [str(argument) for argument in arguments])
+
+
+def fails(result, *words):
+    """One clear line on stderr, exit status 1."""
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in words), result.stderr
+    return True
+
+
+def test_sanity(run, calls):
+    result = run(
+        "compress", "in.png", "-o", "out.vlae", "--threads", 2, "--device", "cpu", "--model", "m", "--no-verify"
+    )
+    assert result.exit_code == 0
+    assert result.stderr.startswith("out.vlae: 30x20 RGB, 1800 samples <-> ")
+    assert result.stderr.count("\n") == 1
+    result = run("decompress", "out.vlae", "-o", "out.png")
+    assert result.exit_code == 0
+    assert np.array_equal(image.load("out.png").pixels, RGB)
+    assert calls == [
+        {"model": "m", "device": "cpu", "threads": 2, "verify": False, "progress": None},
+        {"model": None, "device": "auto", "threads": None, "progress": None},
+    ]
+
+
+def test_quiet(run, calls):
+    for arguments in (("compress", "in.png", "-o", "out.vlae"), ("decompress", "out.vlae", "-o", "out.png")):
+        result = run(*arguments, "-q")
+        assert (result.exit_code, result.output) == (0, "")
+    assert calls[0]["verify"]
+
+
+def test_grey(run):
+    image.save("grey.png", RGB[..., 0])
+    assert run("compress", "grey.png", "-o", "out.vlae").exit_code == 0
+    assert fails(run("decompress", "out.vlae", "-o", "out.ppm"), "use .png")
+    assert run("decompress", "out.vlae", "-o", "out.pgm").exit_code == 0
+    assert np.array_equal(image.load("out.pgm").pixels, RGB[..., 0])
+
+
+def test_info(run):
+    run("compress", "in.png", "-o", "out.vlae")
+    with open("out.vlae", "rb") as file:
+        size = len(file.read())
+    result = run("info", "out.vlae", "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    expected = {"width": 30, "height": 20, "mode": "RGB", "bytes": size, "model": MODEL.hex(), "tiles": 4}
+    assert facts | expected == facts
+    assert facts["bpsp"] == pytest.approx(8 * size / RGB.size)
+    assert sum(facts["items"].values()) == size
+    assert facts["methods"] == {"raw": 4}
+    result = run("info", "out.vlae")
+    assert result.exit_code == 0
+    assert "30x20 RGB" in result.stdout
+
+
+def test_info_imports_little(run, tmp_path):
+    run("compress", "in.png", "-o", "out.vlae")
+    code = (
+        "import sys; from vlae_codec.cli import main; main(['info', 'out.vlae'], standalone_mode=False); "
+        "print(sorted({'torch', 'numba', 'safetensors', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+def test_missing_input(run, tmp_path, command):
+    assert fails(run(command, "missing.png", "-o", "out.png"), "cannot read missing.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png"]
+
+
+def test_invalid(run, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    assert fails(run("compress", "text.png", "-o", "out.vlae"), "text.png", "not an image")
+    assert fails(run("decompress", "in.png", "-o", "out.png"), "in.png", "not a .vlae file")
+    assert fails(run("info", "in.png"), "in.png", "not a .vlae file")
+    assert fails(run("info", "missing.vlae"), "missing.vlae")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "text.png"]
+
+
+def test_truncated(run, tmp_path):
+    run("compress", "in.png", "-o", "out.vlae")
+    data = (tmp_path / "out.vlae").read_bytes()
+    (tmp_path / "cut.vlae").write_bytes(data[:-10])
+    (tmp_path / "bad.vlae").write_bytes(data[:1000] + bytes([data[1000] ^ 4]) + data[1001:])
+    assert fails(run("decompress", "cut.vlae", "-o", "out.png"), "cut.vlae", "damaged")
+    assert fails(run("decompress", "bad.vlae", "-o", "out.png"), "bad.vlae", "tile 1")
+    assert fails(run("info", "bad.vlae"), "bad.vlae", "tile 1")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_no_overwrite(run, tmp_path):
+    for command, source, output in (("compress", "in.png", "out.vlae"), ("decompress", "out.vlae", "out.png")):
+        path = tmp_path / output
+        path.write_text("precious")
+        assert fails(run(command, source, "-o", output), output, "--force")
+        assert path.read_text() == "precious"
+        assert run(command, source, "-o", output, "--force").exit_code == 0
+        assert path.read_bytes() != b"precious"
+    before = (tmp_path / "in.png").read_bytes()
+    assert fails(run("compress", "in.png", "-o", tmp_path / "in.png", "--force"), "is the input file")
+    assert (tmp_path / "in.png").read_bytes() == before
+
+
+def test_unwritable(run, calls, tmp_path):
+    for output in ("in.png/out.vlae", "missing/out.vlae", "."):
+        assert fails(run("compress", "in.png", "-o", output), "error")
+    run("compress", "in.png", "-o", "out.vlae")
+    assert fails(run("decompress", "out.vlae", "-o", "in.png/out.png"))
+    assert fails(run("decompress", "out.vlae", "-o", "out.jpg"), "lossless")
+    assert len(calls) == 1  # refused before the work, not after it
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.vlae"]
+
+
+def test_errors_of_the_codec(run, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise errors.UnknownModel(MODEL, ["here"])
+
+    monkeypatch.setattr(sys.modules["vlae_codec.api"], "compress", fail)
+    assert fails(run("compress", "in.png", "-o", "out.vlae"), MODEL.hex(), "here", "--model")
+    assert not (tmp_path / "out.vlae").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["unknown"],
+        ["compress", "in.png"],
+        ["compress", "-o", "out.vlae"],
+        ["compress", "in.png", "-o", "out.vlae", "--threads", "0"],
+        ["compress", "in.png", "-o", "out.vlae", "--device", "abacus"],
+        ["decompress", "in.vlae", "-o", "out.png", "--verify"],
+    ],
+)
+def test_usage(run, tmp_path, arguments):
+    assert run(*arguments).exit_code == 2
+    assert not (tmp_path / "out.vlae").exists()
+
+
+def test_help_and_version(run):
+    result = run("--help")
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in ("compress", "decompress", "info", "train"))
+    assert "torch" not in run("compress", "--help").stdout
+    assert run("--version").stdout.startswith("vlae-codec, version 0.")
+
+
+def test_progress(run, calls, monkeypatch):
+    """A bar is drawn for a terminal only."""
+    from vlae_codec.cli import coding
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(coding, "sys", types.SimpleNamespace(stderr=Terminal()))
+    assert run("compress", "in.png", "-o", "out.vlae").exit_code == 0
+    assert calls[0]["progress"] is not None
+    assert run("compress", "in.png", "-o", "out.vlae", "-f", "-q").exit_code == 0
+    assert calls[1]["progress"] is None

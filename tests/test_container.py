@@ -1,0 +1,230 @@
+"""The file format: layout, round trips, and that no damage passes unseen."""
+
+import random
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlae_codec import container, errors
+from vlae_codec.chunks import pack, pack_varint, read_varint
+from vlae_codec.container import Header, Method, TileRecord
+
+MODEL = bytes(range(8))
+HEADER = Header(20, 9, "RGB", MODEL, tile_size=16)
+TILES = [TileRecord(Method.LATENTS, b"first" * 30), TileRecord(Method.RAW, b"second")]
+
+
+def sample() -> bytes:
+    return container.write(HEADER, TILES, {"icc": b"profile", "exif": b"II*\0"})
+
+
+def rebuild(header: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A file with good checksums from any header and chunks."""
+    data = pack(*chunks[0], before=header)
+    data += b"".join(pack(kind, payload) for kind, payload in chunks[1:])
+    return pack(b"E", b"", before=data)
+
+
+def header_bytes(**changes: int) -> bytes:
+    fields = {"version": 1, "width": 2, "height": 1, "mode": 0, "depth": 8, "tile": 512, "lane": 32768} | changes
+    version, *rest = fields.values()
+    return struct.pack("<8sB8sIIBBHI", container.MAGIC, version, MODEL, *rest)
+
+
+STREAM = b"\x05\x06"
+TABLE = b"\x02\x02" + zlib.crc32(STREAM).to_bytes(4, "little")
+GOOD = [(b"T", TABLE), (b"D", STREAM)]
+
+
+def test_sanity():
+    contents = container.read(sample())
+    assert contents.header == HEADER
+    assert contents.tiles == tuple(TILES)
+    assert contents.metadata == {"icc": b"profile", "exif": b"II*\0"}
+
+
+def test_layout():
+    """The bytes that the docstring promises, built by hand."""
+    first = header_bytes() + b"T\x06" + TABLE
+    data = first + zlib.crc32(first).to_bytes(4, "little")
+    body = b"D\x02" + STREAM
+    data += body + zlib.crc32(body).to_bytes(4, "little") + b"E\0"
+    data += zlib.crc32(data).to_bytes(4, "little")
+    assert container.write(Header(2, 1, "L", MODEL), [TileRecord(2, STREAM)]) == data
+
+
+def test_overhead():
+    assert len(container.write(Header(1, 1, "RGB", MODEL), [TileRecord(Method.RAW, b"abc")])) == 57 + 3
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_round_trip(data):
+    header = Header(
+        data.draw(st.integers(1, 100)),
+        data.draw(st.integers(1, 100)),
+        data.draw(st.sampled_from(container.MODES)),
+        data.draw(st.binary(min_size=8, max_size=8)),
+        8 * data.draw(st.integers(2, 8191)),
+        data.draw(st.integers(1, 2**32 - 1)),
+    )
+    tile = st.builds(TileRecord, st.sampled_from(list(Method)), st.binary(max_size=200))
+    tiles = data.draw(st.lists(tile, min_size=header.tile_count, max_size=header.tile_count))
+    metadata = data.draw(st.dictionaries(st.sampled_from(["icc", "exif"]), st.binary(min_size=1)))
+    coded = container.write(header, tiles, metadata)
+    assert container.read(coded) == container.Contents(header, tuple(tiles), metadata)
+    assert container.read_header(coded[:33]) == header
+    items = container.itemise(coded)
+    assert sum(items.values()) == len(coded)
+    assert items["data"] == sum(len(tile.data) for tile in tiles)
+    assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles))
+
+
+def test_every_bit_flip():
+    data = sample()
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(errors.VlaeError, match=": "):
+            container.read(bytes(damaged))
+
+
+def test_random_damage():
+    data = sample()
+    rng = random.Random(1)
+    for _ in range(200):
+        damaged = bytearray(data)
+        for position in rng.sample(range(len(data)), rng.randint(1, 20)):
+            damaged[position] ^= rng.randint(1, 255)
+        with pytest.raises(errors.VlaeError):
+            container.read(bytes(damaged))
+
+
+def test_truncated():
+    data = sample()
+    for length in range(1, len(data)):
+        with pytest.raises(errors.TruncatedFile):
+            container.read(data[:length])
+    with pytest.raises(errors.NotAVlaeFile):
+        container.read(b"")
+
+
+def test_corrupt_tile_is_named():
+    data = sample()
+    at = data.index(b"second")
+    with pytest.raises(errors.CorruptFile, match=r"tile 1 .*x=16, y=0"):
+        container.read(data[:at] + b"S" + data[at + 1 :])
+
+
+def test_invalid_start():
+    with pytest.raises(errors.NotAVlaeFile):
+        container.read(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(errors.NotAVlaeFile, match="text mode"):
+        container.read(sample().replace(b"\r\n", b"\n"))
+    with pytest.raises(errors.CorruptFile, match="5 stray bytes"):
+        container.read(sample() + b"stray")
+
+
+def test_newer_version():
+    with pytest.raises(errors.UnsupportedVersion, match=r"version 2 .*update"):
+        container.read(rebuild(header_bytes(version=2), GOOD))
+
+
+def test_unknown_chunks():
+    known = container.read(rebuild(header_bytes(), GOOD))
+    ancillary = [GOOD[0], (b"q", b"anything"), (b"q", b""), GOOD[1]]
+    assert container.read(rebuild(header_bytes(), ancillary)) == known
+    for kind in (b"A", b"Q"):
+        with pytest.raises(errors.UnsupportedVersion, match="update"):
+            container.read(rebuild(header_bytes(), [GOOD[0], (kind, b"?"), GOOD[1]]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"width": 2**32 - 1, "height": 2**32 - 1}, {"width": 2**30 + 1, "tile": 8}, {"width": 2**15, "height": 2**16}],
+)
+def test_absurd_dimensions(changes):
+    with pytest.raises(errors.ImageTooLarge):
+        container.read(rebuild(header_bytes(**changes), GOOD))
+    with pytest.raises(errors.ImageTooLarge):
+        container.read_header(header_bytes(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"width": 0}, {"height": 0}, {"tile": 0}, {"tile": 12}, {"lane": 0}, {"width": 2**20, "tile": 8}]
+)
+def test_invalid_header(changes):
+    with pytest.raises(errors.CorruptFile):
+        container.read(rebuild(header_bytes(**changes), GOOD))
+
+
+@pytest.mark.parametrize("changes", [{"mode": 2}, {"depth": 16}])
+def test_unknown_kind_of_picture(changes):
+    with pytest.raises(errors.UnsupportedVersion):
+        container.read(rebuild(header_bytes(**changes), GOOD))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [GOOD[1], GOOD[0]],
+        [GOOD[0]],
+        [*GOOD, GOOD[1]],
+        [(b"i", b"x"), *GOOD],
+        [*GOOD, (b"i", b"")],
+        [*GOOD, (b"?", b"")],
+        [(b"T", TABLE + TABLE), GOOD[1]],
+        [(b"T", TABLE[:-1]), GOOD[1]],
+        [(b"T", TABLE + b"\0"), GOOD[1]],
+        [(b"T", b"\x02\x82\0" + TABLE[2:]), GOOD[1]],
+        [GOOD[0], (b"D", STREAM + b"\0")],
+        [GOOD[0], (b"D", STREAM[:1])],
+    ],
+)
+def test_invalid_chunks(chunks):
+    """Good checksums around what no writer may write."""
+    with pytest.raises(errors.CorruptFile):
+        container.read(rebuild(header_bytes(), chunks))
+
+
+def test_unknown_method():
+    with pytest.raises(errors.UnsupportedVersion, match="tile 0"):
+        container.read(rebuild(header_bytes(), [(b"T", b"\x09" + TABLE[1:]), GOOD[1]]))
+
+
+def test_write_invalid():
+    one = [TileRecord(0, b"")]
+    for header, tiles, metadata in [
+        (Header(1, 1, "RGBA", MODEL), one, {}),
+        (Header(0, 1, "L", MODEL), one, {}),
+        (Header(1, 1, "L", MODEL[:7]), one, {}),
+        (Header(1, 1, "L", MODEL), [], {}),
+        (Header(1, 1, "L", MODEL), [TileRecord(4, b"")], {}),
+        (Header(1, 1, "L", MODEL), one, {"text": b"?"}),
+    ]:
+        with pytest.raises(ValueError, match=" "):
+            container.write(header, tiles, metadata)
+    with pytest.raises(errors.ImageTooLarge):
+        container.write(Header(2**16, 2**15, "L", MODEL), [])
+
+
+def test_tile_grid():
+    assert container.tile_grid(20, 9, 16) == [(0, 0, 9, 16), (0, 16, 9, 4)]
+    assert container.tile_grid(16, 17, 16) == [(0, 0, 16, 16), (16, 0, 1, 16)]
+    for width, height in [(1, 1), (513, 511), (1, 1500), (1024, 512)]:
+        grid = container.tile_grid(width, height, 512)
+        assert len(grid) == Header(width, height, "L", MODEL).tile_count
+        assert sum(h * w for _, _, h, w in grid) == width * height
+
+
+def test_lanes_for():
+    assert [container.lanes_for(n, 8) for n in (0, 7, 8, 15, 16, 800)] == [1, 1, 1, 1, 2, 100]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**63 - 1))
+def test_varint(value):
+    assert read_varint(b"??" + pack_varint(value) + b"?", 2) == (value, 2 + len(pack_varint(value)))

@@ -1,0 +1,24 @@
+"""vlae-codec: lossless image compression with a variational lossy autoencoder and bits-back ANS.
+
+>>> import numpy as np, vlae_codec
+>>> pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+>>> data = vlae_codec.compress(pixels)
+>>> bool((vlae_codec.decompress(data) == pixels).all())
+True
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["compress", "decompress", "decompress_picture"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the API on first use: `vlae-codec info` needs neither numpy nor torch."""
+    if name in __all__:
+        from vlae_codec import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

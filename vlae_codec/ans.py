@@ -1,0 +1,250 @@
+"""Range ANS as a stack: symbols go in at the top and come out at the top, last in, first out.
+
+The idea (J. Duda 2009, arXiv 0902.0271; 2013, arXiv 1311.2540: the "range" variant)
+------------------------------------------------------------------------------------
+A message is one large natural number x; a number near 2^k holds k bits. A distribution over symbols is a cut of
+[0, 2^precision) into intervals, symbol s owning [start, start + freq), so that p(s) = freq / 2^precision:
+
+    cf    0         3     5                     16 = 2^precision, here with precision = 4
+          |----a----|--b--|----------c----------|
+                    start = 3, freq = 2 for b
+
+Write the natural numbers row by row into a table of 2^precision columns. The number x stands in row x >> precision and
+column cf = x mod 2^precision; the column says which symbol x carries. Now number afresh, from 0, only the cells in b's
+columns (3 and 4): row 0 gives 0 and 1, row 1 gives 2 and 3, and so on.
+
+    pop:   x        ->  b and the new number of its cell   x' = freq * (x >> precision) + cf - start
+    push:  b and x' ->  the x that stands in that cell     x  = (x' // freq << precision) + start + x' mod freq
+
+Each is the inverse of the other, and x' is about p(b) times x: a symbol weighs -log2 p(b) bits. A number that nobody
+pushed to can be popped too: that turns bits into a symbol distributed as p, which is what bits-back coding lives on.
+
+Bounded numbers
+---------------
+A large number is slow to divide, so only its top stays a number, the `head`; the rest is a stack of 32-bit `words`, and
+
+    the invariant:    2^32 <= head < 2^64    before and after every operation.
+
+A push that would reach 2^64 (it would iff head >= freq * 2^(64 - precision)) first moves the head's low 32 bits to the
+words. A pop that falls below 2^32 takes one word back. Let x' be the head between the two halves of a push, after
+moving and before renumbering: freq * 2^(32 - precision) <= x' < 2^32 if a word was moved, otherwise
+2^32 <= x' < freq * 2^(64 - precision). A pop meets the same x' after renumbering, and 2^32 divides the two cases: each
+operation sees from the head alone what the other did. So push then pop and pop then push are both the identity, bit for
+bit (all it takes is precision <= 32). The loss against -log2 p is negligible at precision <= 24; the tests bound it.
+
+Lanes
+-----
+L heads share one stack of words, and symbol i belongs to lane i mod L. Heads do not wait for each other, so a GPU moves
+all lanes in one step: of the lanes that need a word after a pop, the lowest takes the top one. A sequence is pushed
+from its last symbol to its first, and so popped from first to last.
+
+A fresh lane stands at 2^32, hence each costs 32 bits that carry nothing. Lane 0 keeps a `seed` of the caller there (a
+checksum), and a decoder that has popped everything must find the state that `empty` made, exactly: `is_empty`.
+
+    >>> message = push(empty(), starts=[3, 0], freqs=[2, 3], precision=4)  # b, then a: 3 bits + 2.415 bits
+    >>> message.heads, round(bits(message), 3)
+    (array([183251937924], dtype=uint64), 5.415)
+    >>> message, symbols = pop_with(message, cdfs=[[0, 3, 5, 16]], precision=4, count=2)
+    >>> symbols, is_empty(message)
+    (array([1, 0]), True)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
+
+HEAD_MIN = 1 << 32  # heads live in [2^32, 2^64)
+MAX_PRECISION = 24
+
+U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    """The state of the coder, a value: no public function changes the arrays of a message it was given."""
+
+    heads: U64  # (L,), each in [2^32, 2^64)
+    words: U32  # (n,), bottom of the stack first
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return np.array_equal(self.heads, other.heads) and np.array_equal(self.words, other.words)
+
+
+def empty(lanes: int = 1, seed: int = 0) -> Message:
+    """A message with no symbol in it: (lanes,) heads of 2^32, the 32-bit `seed` in the low bits of lane 0, no words."""
+    if lanes < 1:
+        raise ValueError(f"a message needs at least one lane, not {lanes}")
+    if not 0 <= seed < 1 << 32:
+        raise ValueError(f"the seed must fit 32 bits without sign, not {seed}")
+    heads = np.full(lanes, HEAD_MIN, np.uint64)
+    heads[0] = HEAD_MIN | seed
+    return Message(heads, np.zeros(0, np.uint32))
+
+
+def is_empty(message: Message, seed: int = 0) -> bool:
+    """Whether the message is exactly what `empty(lanes, seed)` returns: all was popped and nothing was damaged."""
+    return message == empty(len(message.heads), seed)
+
+
+def bits(message: Message) -> float:
+    """The information in the message, in bits (0 for `empty()`); to report, never to decide on: a float."""
+    return float(32 * len(message.words) + np.sum(np.log2(message.heads.astype(np.float64)) - 32))
+
+
+def to_bytes(message: Message) -> bytes:
+    """The message as 8 * L + 4 * n bytes: the heads (u64), then the words (u32) from the bottom up, little-endian."""
+    return message.heads.astype("<u8").tobytes() + message.words.astype("<u4").tobytes()
+
+
+def from_bytes(data: bytes, lanes: int) -> Message:
+    """The message that `to_bytes` wrote with that number of lanes.
+
+    Raises TruncatedFile when the length is not 8 * lanes + a multiple of 4, CorruptFile when a head is below 2^32.
+    """
+    if lanes < 1:
+        raise ValueError(f"a message needs at least one lane, not {lanes}")
+    if len(data) < 8 * lanes or len(data) % 4:
+        raise TruncatedFile(
+            f"a coded stream of {lanes} lanes cannot be {len(data)} bytes long: get a fresh copy of the file"
+        )
+    heads = np.frombuffer(data, "<u8", lanes).astype(np.uint64)
+    if heads.min() < HEAD_MIN:
+        raise CorruptFile(f"lane {int(heads.argmin())} of a coded stream is damaged: get a fresh copy of the file")
+    return Message(heads, np.frombuffer(data, "<u4", offset=8 * lanes).astype(np.uint32))
+
+
+# The coder itself, for compiled loops. It works in place on a private copy of a message's arrays: `heads` uint64 (L,),
+# `words` uint32 of enough capacity, of which the first `n` are in use. Every operand is made uint64 first, because to
+# numba the sum of an int64 and a uint64 is a float64.
+
+
+@njit(cache=True, error_model="numpy")
+def push_symbol(heads: U64, lane: int, words: U32, n: int, start: int, freq: int, precision: int) -> int:
+    """The new n (n or n + 1) after pushing the symbol [start, start + freq) to one lane, in place.
+
+    1 <= precision <= 24, 1 <= freq, start + freq <= 2^precision and n < len(words) are the caller's to guarantee.
+    """
+    head, f, p = heads[lane], np.uint64(freq), np.uint64(precision)
+    # head >= freq << (64 - precision), written so that freq == 2^precision (a threshold of 2^64) does not overflow
+    if head >> (np.uint64(64) - p) >= f:
+        words[n] = np.uint32(head & np.uint64(0xFFFFFFFF))
+        n += 1
+        head >>= np.uint64(32)
+    row = head // f
+    heads[lane] = (row << p) + np.uint64(start) + (head - row * f)
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def peek(head: np.uint64, precision: int) -> int:
+    """The cf in [0, 2^precision) on top of a head, as int64: find the symbol that owns it, then pop_symbol."""
+    return int(np.int64(np.uint64(head) & ((np.uint64(1) << np.uint64(precision)) - np.uint64(1))))
+
+
+@njit(cache=True, error_model="numpy")
+def pop_symbol(heads: U64, lane: int, words: U32, n: int, start: int, freq: int, precision: int) -> int:
+    """The new n (n or n - 1) after removing the symbol [start, start + freq), which owns `peek`, from a lane, in place.
+
+    -1, with nothing changed, when the head needs a word and there is none: the caller raises EmptyStack.
+    """
+    head, p = heads[lane], np.uint64(precision)
+    cf = head & ((np.uint64(1) << p) - np.uint64(1))
+    head = np.uint64(freq) * (head >> p) + cf - np.uint64(start)
+    if head < np.uint64(HEAD_MIN):
+        if n == 0:
+            return -1
+        n -= 1
+        head = (head << np.uint64(32)) | np.uint64(words[n])
+    heads[lane] = head
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def _push_all(heads: U64, words: U32, n: int, starts: I64, freqs: I64, precision: int) -> int:
+    for i in range(len(starts) - 1, -1, -1):
+        n = push_symbol(heads, i % len(heads), words, n, starts[i], freqs[i], precision)
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def _pop_all(heads: U64, words: U32, n: int, cdfs: I64, precision: int, symbols: I64) -> int:
+    """The new n, or -1 - i when the stack ran out at symbol i. No columns in `cdfs`: a symbol is its cf."""
+    for i in range(len(symbols)):
+        lane = i % len(heads)
+        cf = peek(heads[lane], precision)
+        start, freq, symbol = cf, 1, cf
+        if cdfs.shape[1]:
+            cdf = cdfs[i if len(cdfs) > 1 else 0]
+            symbol, above = 0, len(cdf) - 1  # cdf[symbol] <= cf < cdf[above]
+            while above - symbol > 1:
+                middle = (symbol + above) >> 1
+                symbol, above = (middle, above) if cdf[middle] <= cf else (symbol, middle)
+            start, freq = int(cdf[symbol]), int(cdf[symbol + 1] - cdf[symbol])
+        n = pop_symbol(heads, lane, words, n, start, freq, precision)
+        if n < 0:
+            return -1 - i
+        symbols[i] = symbol
+    return n
+
+
+def check_precision(precision: int) -> None:
+    if not 1 <= precision <= MAX_PRECISION:
+        raise ValueError(f"the precision must be 1 to {MAX_PRECISION} bits, not {precision}")
+
+
+def push(message: Message, starts: ArrayLike, freqs: ArrayLike, precision: int) -> Message:
+    """The message with N symbols pushed, the last first; symbol i is [starts[i], starts[i] + freqs[i]), lane i mod L.
+
+    starts, freqs: (N,) integers. Raises ValueError unless every interval has freq >= 1 and lies in [0, 2^precision).
+    """
+    check_precision(precision)
+    starts, freqs = np.asarray(starts), np.asarray(freqs)
+    if starts.ndim != 1 or starts.shape != freqs.shape:
+        raise ValueError(f"starts and freqs must be flat and of one length, not {starts.shape} and {freqs.shape}")
+    starts, freqs = starts.astype(np.int64), freqs.astype(np.int64)
+    if np.any(starts < 0) or np.any(freqs < 1) or np.any(freqs > (1 << precision) - starts):
+        raise ValueError(f"a symbol's interval is empty or reaches outside [0, 2^{precision})")
+    heads, n = message.heads.copy(), len(message.words)
+    words = np.empty(n + len(starts), np.uint32)
+    words[:n] = message.words
+    n = _push_all(heads, words, n, starts, freqs, precision)
+    return Message(heads, words[:n].copy())
+
+
+def pop_with(message: Message, cdfs: ArrayLike, precision: int, count: int) -> tuple[Message, I64]:
+    """(message, symbols): `count` symbols popped, the first first, as (count,) int64; symbol i from lane i mod L.
+
+    cdfs: integers (count, K + 1), row i the cumulative frequencies 0 < ... < 2^precision of symbol i; or (1, K + 1),
+    one for all. The caller has checked them (`codecs.categorical` does). Raises EmptyStack when the message runs out.
+    """
+    check_precision(precision)
+    cdfs = np.ascontiguousarray(cdfs, np.int64)
+    if cdfs.ndim != 2 or cdfs.shape[1] < 2 or cdfs.shape[0] not in (1, count):
+        raise ValueError(f"cdfs must be (1, K + 1) or ({count}, K + 1) with K >= 1, not {cdfs.shape}")
+    return _pop(message, cdfs, precision, count)
+
+
+def pop_uniform(message: Message, precision: int, count: int) -> tuple[Message, I64]:
+    """(message, symbols): `count` symbols uniform on [0, 2^precision), freq 1 each, popped as by `pop_with`."""
+    check_precision(precision)
+    return _pop(message, np.zeros((1, 0), np.int64), precision, count)
+
+
+def _pop(message: Message, cdfs: I64, precision: int, count: int) -> tuple[Message, I64]:
+    heads, symbols = message.heads.copy(), np.empty(count, np.int64)
+    n = _pop_all(heads, message.words, len(message.words), cdfs, precision, symbols)
+    if n < 0:
+        raise EmptyStack(
+            f"the coded stream ran out after {-1 - n} of {count} symbols: the file is damaged, get a fresh copy"
+        )
+    return Message(heads, message.words[:n].copy()), symbols

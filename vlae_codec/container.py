@@ -1,0 +1,310 @@
+"""The .vlae file, format version 1.
+
+All numbers are little-endian. ``u8 u16 u32`` are unsigned; ``varint`` is an unsigned LEB128 number (7 bits a byte,
+lowest first, bit 7 set on all bytes but the last), MUST be in its shortest form and below 2**63. CRC32 is the one of
+zlib and PNG (polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
+
+    file   = magic, header, chunk T, { other chunks }, chunk E                      nothing MUST follow chunk E
+
+    offset bytes field
+       0     8   magic          F6 56 4C 41 45 0D 0A 1A: a byte no text has, "VLAE", CR LF, Ctrl-Z
+       8     1   version     u8 1; a reader MUST refuse any other before it looks at anything else
+       9     8   model id       of the model that methods 0 and 1 need; any value if no tile uses them
+      17     4   width      u32 1 .. 2**32-1, pixels
+      21     4   height     u32 1 .. 2**32-1; a reader MUST limit width * height before it allocates (here: 2**30)
+      25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved R G B)
+      26     1   bit depth   u8 8
+      27     2   tile size  u16 8 .. 65528, a multiple of 8: edge of a square tile in pixels
+      29     4   lane symbols u32 1 .. 2**32-1: a stream of n symbols has max(1, n // lane symbols) ANS lanes
+      33         first chunk
+
+    chunk  = type u8, length varint, payload (length bytes), CRC32 u32
+
+The CRC32 of a chunk covers its type, length and payload; that of the first chunk and that of chunk E cover all bytes
+of the file before them, so that the last 4 bytes of a file check the whole. A type is an ASCII letter: upper case is
+critical (a reader that does not know it MUST refuse the file), lower case is ancillary (a reader MUST skip it if it
+does not know it; the pixels do not depend on it). Any other byte is damage.
+
+    type  times  payload
+    T     1      tile table; MUST be the first chunk. One record per tile, row by row from the top left:
+                     method  u8      0 model, all of the tile without latents
+                                     1 model, bands A and B with latents (bits-back)
+                                     2 raw samples, row by row, channels interleaved
+                                     3 LZMA, see stored.py
+                     length  varint  bytes of the tile's stream
+                     crc     u32     CRC32 of the tile's stream
+                 There MUST be ceil(height / tile size) * ceil(width / tile size) records and nothing else.
+    A     0      reserved for "adapter": integers that change the model's weights for this picture; would stand
+                 between T and D. A version 1 writer MUST NOT write it.
+    D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
+    i     0, 1   ICC profile, raw bytes, not empty
+    x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
+    E     1      end; MUST be empty and the last chunk
+
+Tiles at the right and bottom edge are cut to the picture. Each tile is coded on its own, so a reader may decode one
+tile from header, table and stream alone, and damage in one leaves the others good.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .chunks import CRC, DAMAGED, Chunk, pack, pack_varint, read_varint, scan
+from .errors import (
+    CorruptFile,
+    ImageTooLarge,
+    NotAVlaeFile,
+    TruncatedFile,
+    UnsupportedVersion,
+)
+
+MAGIC = b"\xf6VLAE\r\n\x1a"
+VERSION = 1
+MAX_PIXELS = 2**30
+MODES = ("L", "RGB")
+METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
+
+_FIELDS = struct.Struct("<8sB8sIIBBHI")
+_NEWER = "it was written by a newer vlae-codec: update to read it"
+
+
+class Method(IntEnum):
+    """How a tile's stream is coded."""
+
+    NO_LATENTS = 0
+    LATENTS = 1
+    RAW = 2
+    LZMA = 3
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of the picture before any tile."""
+
+    width: int
+    height: int
+    mode: str  # "L" or "RGB"
+    model_id: bytes  # 8 bytes
+    tile_size: int = 512  # pixels, a multiple of 8
+    lane_symbols: int = 32768
+    bit_depth: int = 8
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.mode == "RGB" else 1
+
+    @property
+    def subpixels(self) -> int:
+        return self.width * self.height * self.channels
+
+    @property
+    def tile_count(self) -> int:
+        return -(-self.height // self.tile_size) * -(-self.width // self.tile_size)
+
+
+@dataclass(frozen=True)
+class TileRecord:
+    """One tile as it stands in the file."""
+
+    method: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole file, every checksum and count of which was found good."""
+
+    header: Header
+    tiles: tuple[TileRecord, ...]  # in the order of tile_grid
+    metadata: dict[str, bytes]  # "icc", "exif"
+
+
+def lanes_for(symbols: int, lane_symbols: int) -> int:
+    """The number of ANS lanes of a stream of ``symbols`` symbols."""
+    return max(1, symbols // lane_symbols)
+
+
+def tile_grid(width: int, height: int, tile_size: int) -> list[tuple[int, int, int, int]]:
+    """The tiles of a picture as (y, x, h, w) in pixels, row by row from the top left."""
+    return [
+        (y, x, min(tile_size, height - y), min(tile_size, width - x))
+        for y in range(0, height, tile_size)
+        for x in range(0, width, tile_size)
+    ]
+
+
+# Writing
+
+
+def write(header: Header, tiles: Sequence[TileRecord], metadata: dict[str, bytes] | None = None) -> bytes:
+    """The file's bytes. ``tiles`` stand in the order of `tile_grid`; empty metadata values are left out.
+
+    Raises ImageTooLarge above 2**30 pixels, and ValueError for arguments that no file can hold.
+    """
+    metadata = metadata or {}
+    _check_header(header, MAX_PIXELS, ValueError)
+    if len(tiles) != header.tile_count:
+        raise ValueError(f"the picture has {header.tile_count} tiles, not {len(tiles)}")
+    if unknown := metadata.keys() - METADATA.keys():
+        raise ValueError(f"metadata may be {sorted(METADATA)}, not {sorted(unknown)}")
+
+    table = b"".join(
+        bytes([Method(tile.method)]) + pack_varint(len(tile.data)) + CRC.pack(zlib.crc32(tile.data)) for tile in tiles
+    )
+    parts = [pack(b"T", table, before=_pack_header(header))]
+    parts += [pack(METADATA[key], value) for key, value in sorted(metadata.items()) if value]
+    parts += [pack(b"D", b"".join(tile.data for tile in tiles))]
+    return pack(b"E", b"", before=b"".join(parts))
+
+
+def _pack_header(header: Header) -> bytes:
+    return _FIELDS.pack(
+        MAGIC,
+        VERSION,
+        header.model_id,
+        header.width,
+        header.height,
+        MODES.index(header.mode),
+        header.bit_depth,
+        header.tile_size,
+        header.lane_symbols,
+    )
+
+
+# Reading
+
+
+def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Contents:
+    """Everything in the file, after all checksums, counts and ranges were found good.
+
+    Raises NotAVlaeFile, UnsupportedVersion, TruncatedFile, CorruptFile (names the tile, if it is one that is damaged)
+    or ImageTooLarge; allocates nothing that is larger than ``data``.
+    """
+    chunks = _chunks(data)
+    header = read_header(data, max_pixels)
+    payloads = _known_payloads(data, chunks)
+    tiles = _split(header, payloads[b"T"], payloads[b"D"])
+    metadata = {key: payloads[kind] for key, kind in METADATA.items() if kind in payloads}
+    return Contents(header, tuple(tiles), metadata)
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header alone, from the first 33 bytes or more; its ranges are checked, its checksum is not (see `read`)."""
+    _check_start(data)
+    _, _, model_id, width, height, mode, depth, tile_size, lane_symbols = _FIELDS.unpack_from(data)
+    if mode >= len(MODES) or depth != 8:
+        raise UnsupportedVersion(f"pictures of mode {mode} with {depth} bits are unknown here: {_NEWER}")
+    header = Header(width, height, MODES[mode], model_id, tile_size, lane_symbols, depth)
+    _check_header(header, max_pixels, CorruptFile)
+    return header
+
+
+def itemise(data: bytes) -> dict[str, int]:
+    """How many bytes of a good file go where; the values add up to ``len(data)``."""
+    chunks = _chunks(data)
+    tile_checksums = 4 * read_header(data).tile_count
+    sizes = {"header": _FIELDS.size, "framing": 0, "table": -tile_checksums, "data": 0, "metadata": 0}
+    for chunk in chunks:
+        sizes["framing"] += chunk.payload - chunk.start
+        kind = {b"T": "table", b"D": "data", b"E": "framing"}.get(chunk.kind, "metadata")
+        sizes[kind] += chunk.end - chunk.payload
+    return sizes | {"checksums": 4 * len(chunks) + tile_checksums}
+
+
+def _check_start(data: bytes) -> None:
+    """Raises unless magic and version are ours and the whole header is there."""
+    if not data.startswith(MAGIC):
+        if data and MAGIC.startswith(data):
+            raise TruncatedFile(f"only {len(data)} bytes are left of this .vlae file: get a fresh copy of it")
+        if data.startswith(MAGIC[:5]):
+            raise NotAVlaeFile("the file was changed by a transfer in text mode: transfer it again in binary mode")
+        raise NotAVlaeFile("not a .vlae file: give a file that 'vlae-codec compress' wrote")
+    if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
+        raise UnsupportedVersion(f"format version {data[len(MAGIC)]} is unknown here (known: {VERSION}): {_NEWER}")
+    if len(data) < _FIELDS.size:
+        raise TruncatedFile("the file ends inside its header: get a fresh copy of it")
+
+
+def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> None:
+    """Raises ``error`` for values that no header may hold, ImageTooLarge for too many pixels."""
+    problems = {
+        "mode": header.mode not in MODES,
+        "bit depth": header.bit_depth != 8,
+        "model id": len(header.model_id) != 8,
+        "width": not 1 <= header.width < 2**32,
+        "height": not 1 <= header.height < 2**32,
+        "tile size": not 8 <= header.tile_size < 2**16 or header.tile_size % 8 != 0,
+        "lane symbols": not 1 <= header.lane_symbols < 2**32,
+    }
+    if bad := [name for name, wrong in problems.items() if wrong]:
+        raise error(f"impossible {' and '.join(bad)} in the header: {DAMAGED}")
+    if header.width * header.height > max_pixels:
+        raise ImageTooLarge(
+            f"{header.width}x{header.height} pixels are over the limit of {max_pixels}: split the picture"
+        )
+
+
+def _chunks(data: bytes) -> list[Chunk]:
+    """All chunks, their checksums verified; raises at the first that is damaged, naming the tile if it can be told."""
+    _check_start(data)
+    found: list[Chunk] = []
+    for chunk in scan(data, _FIELDS.size):
+        if not chunk.good:
+            if chunk.kind == b"D" and found and found[0].kind == b"T":
+                table = data[found[0].payload : found[0].end]
+                _split(read_header(data), table, data[chunk.payload : chunk.end])
+            place = f"the chunk at byte {chunk.start}" if found else "the header or the tile table"
+            place = "the whole file" if chunk.kind == b"E" else place
+            raise CorruptFile(f"wrong checksum of {place}: {DAMAGED}")
+        found.append(chunk)
+    return found
+
+
+def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
+    """Type -> payload of the chunks that this version knows, in a legal order."""
+    known = {b"T", b"D", b"E", *METADATA.values()}
+    payloads: dict[bytes, bytes] = {}
+    for chunk in chunks:
+        if chunk.kind not in known:
+            if chunk.kind.isupper():
+                raise UnsupportedVersion(f"chunk type '{chunk.kind.decode()}' is unknown here: {_NEWER}")
+            continue
+        if chunk.kind in payloads:
+            raise CorruptFile(f"a second chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
+        payloads[chunk.kind] = data[chunk.payload : chunk.end]
+        if chunk.kind.islower() and not payloads[chunk.kind]:
+            raise CorruptFile(f"an empty chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
+    if chunks[0].kind != b"T" or b"D" not in payloads or payloads[b"E"]:
+        raise CorruptFile(f"a chunk is missing, out of order, or filled where it must be empty: {DAMAGED}")
+    return payloads
+
+
+def _split(header: Header, table: bytes, streams: bytes) -> list[TileRecord]:
+    """The tiles, each with its checksum verified."""
+    tiles: list[TileRecord] = []
+    position = offset = 0
+    if len(table) < 6 * header.tile_count:
+        raise CorruptFile(f"the tile table is too short for {header.tile_count} tiles: {DAMAGED}")
+    for index in range(header.tile_count):
+        length, after = read_varint(table, position + 1)
+        if after + 4 > len(table) or offset + length > len(streams):
+            raise CorruptFile(f"the tile table does not agree with the data at tile {index}: {DAMAGED}")
+        method, stream = table[position], streams[offset : offset + length]
+        if zlib.crc32(stream) != CRC.unpack_from(table, after)[0]:
+            raise CorruptFile(f"{_name_tile(header, index)} is damaged: get a fresh copy of the file")
+        if method not in list(Method):
+            raise UnsupportedVersion(f"{_name_tile(header, index)} has the unknown coding method {method}: {_NEWER}")
+        tiles.append(TileRecord(method, stream))
+        position, offset = after + 4, offset + length
+    if position != len(table) or offset != len(streams):
+        raise CorruptFile(f"the tile table does not agree with the picture or the data: {DAMAGED}")
+    return tiles
+
+
+def _name_tile(header: Header, index: int) -> str:
+    row, column = divmod(index, -(-header.width // header.tile_size))
+    return f"tile {index} (top left pixel x={column * header.tile_size}, y={row * header.tile_size})"

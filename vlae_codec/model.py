@@ -1,0 +1,174 @@
+"""An integer model: what a weight file holds, read and checked. No training code, no float network.
+
+A weight file is safetensors: integer tensors only, the configuration as JSON in its metadata. The model id is the first
+8 bytes of the SHA-256 over configuration and tensors, so two models with one id code alike.
+
+    tables.*      integer tables (`vlae_codec.tables`)
+    encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
+    topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
+    null          (context,) int8: the context of the no-latent mode
+    affine.t.*    flow step t of the prior: locations (1/64) | outer scale indices
+    mixture.*     last step of the prior; `base`, a constant row of parameters, in a model with no flow step
+    local.*       p(x | window, context)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vlae_codec.errors import InputError, UnknownModel, WeightsError
+from vlae_codec.network import Layer, Network
+from vlae_codec.tables import Tables, check_tables, parameter_count, parameter_limits
+
+FORMAT = 1
+AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    config: Mapping[str, Any]  # fields of models.vlae.Config
+    id: bytes  # 8 bytes
+    tables: Tables
+    encoder: tuple[Network, ...]  # stem, halvings, grid, grid, out: one layer each, with gathers between them
+    topdown: tuple[Network, ...]  # grid, grid, spread, fine, out
+    null: np.ndarray  # (context,) int8
+    affine: tuple[Network, ...]
+    mixture: Network | None
+    base: np.ndarray | None  # (1, P) int32
+    local: Network
+
+
+def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
+    """8 bytes that name a model by its configuration and integers."""
+    digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {array.dtype.name} {array.shape}".encode() + little.tobytes())
+    return digest.digest()[:8]
+
+
+def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
+    """Writes a weight file; returns the model id. Raises WeightsError if the model breaks a bound."""
+    build(config, tensors)
+    metadata = {"vlae-codec": str(FORMAT), "config": json.dumps(dict(config), sort_keys=True)}
+    Path(path).write_bytes(save(dict(tensors), metadata))
+    return model_id(config, tensors)
+
+
+def load_weights(path: str | Path) -> Model:
+    """Reads and checks a weight file. Raises WeightsError when it is not one or breaks a bound."""
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("vlae-codec") != str(FORMAT):
+            raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
+        return build(json.loads(metadata["config"]), tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"cannot read {path} as a weight file: {error}; check the path") from error
+
+
+def weights_folder() -> Path:
+    """Where the package keeps its weights."""
+    return Path(str(files("vlae_codec.models"))) / "weights"
+
+
+def find_model(wanted: str | Path | None = None, wanted_id: bytes | None = None) -> Model:
+    """The model of a path or built-in name, or the built-in one of an id; by default "photo".
+
+    Raises UnknownModel when none has the id, InputError when a name or path does not exist, WeightsError when the file
+    is malformed.
+    """
+    folder = weights_folder()
+    shipped = sorted(folder.glob("*.safetensors"))
+    if wanted is None and wanted_id is not None:
+        for path in shipped:
+            model = load_weights(path)
+            if model.id == wanted_id:
+                return model
+        raise UnknownModel(wanted_id, [f"the built-in weights {[p.stem for p in shipped]}"])
+    if wanted is None:
+        wanted = "photo"
+    path = Path(wanted)
+    if path.parent == Path() and not path.exists():
+        path = folder / f"{wanted}.safetensors"
+    if not path.exists():
+        names = ", ".join(p.stem for p in shipped)
+        raise InputError(f"there is no model {str(wanted)!r}; give a weight file or one of the built-in ones: {names}")
+    model = load_weights(path)
+    if wanted_id is not None and model.id != wanted_id:
+        raise UnknownModel(wanted_id, [str(path)])
+    return model
+
+
+def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model:
+    """A Model from configuration and tensors, every bound checked. Raises WeightsError."""
+    c, z = config["channels"], config["latents"]
+
+    def layer(name: str, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Layer:
+        low, high = limits if limits is not None else (None, None)
+        made = Layer(
+            tensors[f"{name}.weight"],
+            tensors[f"{name}.multiplier"],
+            tensors[f"{name}.addend"],
+            int(tensors[f"{name}.shift"][0]),
+            low,
+            high,
+        )
+        made.check(name)
+        if low is not None and low.shape != made.multiplier.shape:
+            raise WeightsError(f"layer {name} has {made.multiplier.size} outputs, not {low.size}; export it again")
+        return made
+
+    def mlp(name: str, hidden: int, limits: tuple[np.ndarray, np.ndarray]) -> Network:
+        layers = [layer(f"{name}.hidden.{i}") for i in range(hidden)]
+        return Network((*layers, layer(f"{name}.out", limits)), skip=True)
+
+    try:
+        tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
+        check_tables(tables)
+        halvings = {8: 1, 16: 2}[config["stride"]]
+        names = ["stem", *(f"down.{i}" for i in range(halvings)), "grid.0", "grid.1"]
+        encoder = [Network((layer(f"encoder.{n}"),)) for n in names]
+        encoder.append(Network((layer("encoder.out", parameter_limits(1, z, coupled=False)),)))
+        topdown = [Network((layer(f"topdown.{n}"),)) for n in ("grid.0", "grid.1", "spread", "fine", "out")]
+        steps = config["flow_steps"]
+        affine_limits = (
+            np.repeat(np.array([-(1 << 15), AFFINE_LOW], np.int32), z),
+            np.repeat(np.array([1 << 15, AFFINE_HIGH], np.int32), z),
+        )
+        affine = [mlp(f"affine.{t}", 1, affine_limits) for t in range(steps - 1)]
+        mixtures = config["prior_mixtures"]
+        mixture = mlp("mixture", 2, parameter_limits(mixtures, z, coupled=True)) if steps else None
+        base = None if steps else tensors["base"]
+        if base is not None:
+            low, high = parameter_limits(1, z, coupled=False)
+            if base.shape != (1, parameter_count(1, z, False)) or np.any(base < low) or np.any(base > high):
+                raise WeightsError("the prior's constant row is malformed; export the model again")
+        local = mlp("local", config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
+        null = tensors["null"]
+    except KeyError as error:
+        raise WeightsError(f"the weight file lacks {error}; export the model again") from error
+    return Model(
+        config,
+        model_id(config, tensors),
+        tables,
+        tuple(encoder),
+        tuple(topdown),
+        null,
+        tuple(affine),
+        mixture,
+        base,
+        local,
+    )

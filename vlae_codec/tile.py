@@ -1,0 +1,454 @@
+"""Bits-back coding of tiles, from nothing: a tile's own band A pays for the latents of its band B.
+
+    rows 0 .. split         band B, coded with latents z ~ q(z | x_B)
+    rows split .. height    band A, coded without latents given B above it
+
+    push: A | B with no latent;  pop z from q(z | x_B);  push x_B | z;  push z under the flow prior
+    pop:  z under the prior;  x_B | z;  push z back under q(z | x_B);  pop A;  the stack is now exactly empty
+
+In codecs: `after(bits_back(prior, likelihood, posterior), band A)`. The encoder takes the least A that pays. A picture
+too small to pay has split 0: all of it is band A, the same codec with an empty B. A message here is a list of
+`ans.Message`, one a tile, and a symbol a list of arrays, so that a batch of tiles is popped in common waves.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vlae_codec import ans, network, tables, waves
+from vlae_codec.codecs import Codec, after, bits_back
+from vlae_codec.container import Method, TileRecord, lanes_for
+from vlae_codec.errors import CorruptFile, EmptyStack
+from vlae_codec.model import Model
+
+Messages = list[ans.Message]
+Arrays = list[np.ndarray]
+
+PIXEL_LEVELS, LATENT_LEVELS = 256, 64
+CENTRE = (LATENT_LEVELS // 2) << tables.LEVEL_BITS  # the latent 0
+BLOCK = 1 << 16  # pixels whose parameters are held at once when encoding
+ZERO = -128  # stored value of zero in a rectified activation
+
+
+@dataclass
+class Ledger:
+    """Bits of each term of -ELBO, of the symbols coded; kept on request, never decided on."""
+
+    bits: dict[str, float] = field(default_factory=dict)
+
+    def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
+        bits = freqs.size * tables.PRECISION - float(np.log2(freqs.astype(np.float64)).sum())
+        self.bits[term] = self.bits.get(term, 0.0) + sign * bits
+
+
+class TileCodec:
+    """A model made ready for a backend ("int8", "float32" or "torch:DEVICE"), and the codecs of its tiles.
+
+    coded: channels that are coded; a grey tile comes with three equal channels of which the first is.
+    """
+
+    def __init__(self, model: Model, backend: str) -> None:
+        self.model, self.config = model, model.config
+        compile_ = network.compiler(backend)
+        self.encoder = [compile_(n) for n in model.encoder]
+        self.topdown = [compile_(n) for n in model.topdown]
+        self.affine = [compile_(n) for n in model.affine]
+        self.mixture = compile_(model.mixture) if model.mixture is not None else None
+        self.local = compile_(model.local)
+        self.stride, self.channels = model.config["stride"], model.config["latents"]
+        self.window = waves.window_offsets(model.config["window"])
+        self.slope = waves.window_slope(model.config["window"])
+        self.prior_window = waves.window_offsets(model.config["prior_window"])
+        self.prior_slope = waves.window_slope(model.config["prior_window"])
+
+    # ------------------------------------------------------------------------------------------------ networks
+
+    def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
+        """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
+        h, w, _ = x.shape
+        x = np.pad(x, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
+        gh, gw = h // self.stride, x.shape[1] // self.stride
+        rows = network.patches((x ^ 128).view(np.int8), 4)
+        size = 4
+        *convolutions, out = self.encoder
+        for i, layer in enumerate(convolutions):
+            a = layer(rows)
+            if size < self.stride:
+                rows = network.patches(a.reshape(h // size, x.shape[1] // size, -1), 2)
+                size *= 2
+            elif i < len(convolutions) - 1:
+                rows = network.neighbours(a.reshape(gh, gw, -1), ZERO)
+        return out(a)
+
+    def context(self, z: np.ndarray, width: int) -> np.ndarray:
+        """Context features (H, width, F) int8 of the pixels under latents z (gh, gw, C) uint8."""
+        gh, gw, _ = z.shape
+        up = self.stride // 4
+        first, second, spread, fine, out = self.topdown
+        a = first(network.neighbours(_centred(z), 0))
+        a = second(network.neighbours(a.reshape(gh, gw, -1), ZERO))
+        quarter = network.unpatch(spread(a), gh, gw, up)
+        a = out(fine(network.neighbours(quarter, ZERO)))
+        return network.unpatch(a, gh * up, gw * up, 4)[:, :width]
+
+    def prior_parameters(
+        self, rows_of: Callable[[int], np.ndarray], publish: Callable[[int, np.ndarray, np.ndarray], None]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of p(z | z before), offsets and outer scales, through the flow.
+
+        rows_of(t): windows of flow variable u_t (u_0 = z) at the cells asked for; publish(t, offsets, outers) tells
+        how u_t comes from z there, before rows_of(t) is called.
+        """
+        c = self.channels
+        offsets = outers = np.empty(0, np.int32)
+        for t, net in enumerate([*self.affine, self.mixture]):
+            rows = rows_of(t)
+            if t == 0:
+                offsets = np.full((len(rows), c), CENTRE, np.int32)
+                outers = waves.identity_outer((len(rows), c))
+            if net is None:
+                return np.repeat(self.model.base, len(rows), axis=0), offsets, outers
+            out = net(rows)
+            if t == len(self.affine):
+                break
+            offsets = offsets + ((out[:, :c].astype(np.int64) * self.model.tables.outer_scale[outers]) >> 16)
+            offsets = offsets.clip(-(1 << 20), 1 << 20).astype(np.int32)
+            outers = (outers + out[:, c:]).clip(0, tables.OUTER_SCALES - 1)
+            publish(t + 1, offsets, outers)
+        return out, offsets, outers
+
+    def flow_variable(self, z: np.ndarray, offsets: np.ndarray, outers: np.ndarray) -> np.ndarray:
+        """u (n, C) int8 in 1/16, of z (n, C) uint8 under the affine map that `publish` was told."""
+        u = ((z.astype(np.int64) << tables.LEVEL_BITS) - offsets) * self.model.tables.outer_inverse[outers] >> 16
+        return ((u + 2) >> 2).clip(-128, 127).astype(np.int8)
+
+    # ------------------------------------------------------------------------------------------------ codecs
+
+    def latent_args(self, prior: bool) -> tuple[int, bool, int, int, tables.Tables]:
+        """mixtures, coupled, levels, coded, tables for the kernels."""
+        flow = prior and self.mixture is not None
+        mixtures = self.config["prior_mixtures"] if flow else 1
+        return mixtures, flow, LATENT_LEVELS, self.channels, self.model.tables
+
+    def posterior(self, xs: Arrays, ledger: Ledger | None = None) -> Codec:
+        """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave."""
+        rows = [self.posterior_parameters(x) if len(x) else None for x in xs]
+        shapes = [(len(x) // self.stride, -(-x.shape[1] // self.stride), self.channels) for x in xs]
+        args = self.latent_args(prior=False)
+
+        def interval(params: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            flat = z.reshape(-1, self.channels)
+            offsets = np.full(flat.shape, CENTRE, np.int32)
+            return _intervals(params, offsets, waves.identity_outer(flat.shape), flat, args)
+
+        def push(messages: Messages, zs: Arrays) -> Messages:
+            pushed = []
+            for message, params, z in zip(messages, rows, zs):
+                if params is not None:
+                    starts, freqs = (v[:, None] for v in interval(params, z))
+                    message = waves.push_region(message, starts, freqs, (0, len(params), 1), 0, self.channels)
+                pushed.append(message)
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            stacks, zs = waves.Stacks(messages), []
+            for t, (params, shape) in enumerate(zip(rows, shapes)):
+                z = np.zeros(shape, np.uint8)
+                if params is not None:
+                    flat = z.reshape(-1, self.channels)
+                    offsets = np.full(flat.shape, CENTRE, np.int32)
+                    bounds = np.zeros(len(rows) + 1, np.int64)
+                    bounds[t + 1 :] = len(params)
+                    _pop(params, offsets, waves.identity_outer(flat.shape), bounds, args, stacks, flat)
+                    if ledger is not None:
+                        ledger.add("posterior", interval(params, z)[1], -1)
+                zs.append(z)
+            return stacks.messages(), zs
+
+        return Codec(push, pop)
+
+    def prior(self, shapes: Sequence[tuple[int, int]], ledger: Ledger | None = None) -> Codec:
+        """p(z) by the autoregressive flow: codec of latents (gh, gw, C) uint8, by waves on the latent grid."""
+        c, args = self.channels, self.latent_args(prior=True)
+
+        def push(messages: Messages, zs: Arrays) -> Messages:
+            pushed = []
+            for message, z in zip(messages, zs):
+                gh, gw, _ = z.shape
+                if gh:
+                    flat = z.reshape(-1, c)
+                    planes = [_centred(z)]
+
+                    def rows_of(t: int, planes: Arrays = planes, cells: int = gh * gw) -> np.ndarray:
+                        rows = np.empty((cells, len(self.prior_window) * c), np.int8)
+                        waves.latent_rows(planes[t], self.prior_window, rows)
+                        return rows
+
+                    def publish(
+                        t: int, offsets: np.ndarray, outers: np.ndarray, z: np.ndarray = z, planes: Arrays = planes
+                    ) -> None:
+                        planes.append(self.flow_variable(z.reshape(-1, c), offsets, outers).reshape(z.shape))
+
+                    starts, freqs = _intervals(*self.prior_parameters(rows_of, publish), flat, args)
+                    if ledger is not None:
+                        ledger.add("prior", freqs)
+                    starts, freqs = starts.reshape(z.shape), freqs.reshape(z.shape)
+                    message = waves.push_region(message, starts, freqs, (0, gh, gw), self.prior_slope, c)
+                pushed.append(message)
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            stacks, grid = waves.Stacks(messages), waves.Grid.of([(0, gh, gw) for gh, gw in shapes])
+            height, width = int(grid.last.max(initial=0)), int(grid.width.max(initial=0))
+            z = np.zeros((len(shapes), height, width, c), np.uint8)
+            planes = np.zeros((len(self.affine) + 1, *z.shape), np.int8)
+            rows = np.empty((max(grid.widest(), 1), len(self.prior_window) * c), np.int8)
+            bounds = np.zeros(len(shapes) + 1, np.int64)
+            for wave in range(grid.waves(self.prior_slope)):
+                where = (grid.first, grid.last, grid.width, wave, self.prior_slope)
+                maps: list[tuple[np.ndarray, np.ndarray]] = []
+
+                def rows_of(t: int, where: tuple = where) -> np.ndarray:
+                    n = waves.latent_wave(planes[t], *where, self.prior_window, rows, bounds)
+                    return rows[:n]
+
+                def publish(t: int, offsets: np.ndarray, outers: np.ndarray, maps: list = maps) -> None:
+                    maps.append((offsets, outers))
+
+                params, offsets, outers = self.prior_parameters(rows_of, publish)
+                symbols = np.zeros((len(params), c), np.uint8)
+                _pop(params, offsets, outers, bounds, args, stacks, symbols)
+                waves.scatter_wave(symbols, z, *where)
+                waves.scatter_wave(_centred(symbols), planes[0], *where)
+                for plane, (step_offsets, step_outers) in zip(planes[1:], maps):
+                    waves.scatter_wave(self.flow_variable(symbols, step_offsets, step_outers), plane, *where)
+            return stacks.messages(), [z[t, :gh, :gw].copy() for t, (gh, gw) in enumerate(shapes)]
+
+        return Codec(push, pop)
+
+    def pixels(
+        self,
+        known: Arrays,
+        heights: Sequence[int],
+        contexts: Arrays | None,
+        coded: int,
+        ledger: Ledger | None = None,
+    ) -> Codec:
+        """p(x | context, known): codec of bands, (height, W, C) uint8 each, below the known rows of their tiles.
+
+        known: (rows, W, C) uint8; contexts: (height, W, F) int8, or None for the no-latent mode.
+        """
+        c = self.config["channels"]
+        args = (self.config["mixtures"], True, PIXEL_LEVELS, coded, self.model.tables)
+        inputs = (len(self.window) + 1) * c + self.config["context"]
+
+        def push(messages: Messages, xs: Arrays) -> Messages:
+            pushed = []
+            for t, (message, above, band) in enumerate(zip(messages, known, xs)):
+                if len(band):
+                    starts, freqs = self.pixel_intervals(above, band, None if contexts is None else contexts[t], coded)
+                    if ledger is not None:
+                        ledger.add("band A" if contexts is None else "band B", freqs[..., :coded])
+                    region = (0, len(band), band.shape[1])
+                    message = waves.push_region(message, starts, freqs, region, self.slope, coded)
+                pushed.append(message)
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            stacks = waves.Stacks(messages)
+            regions = [(len(k), len(k) + h, k.shape[1]) for k, h in zip(known, heights)]
+            grid = waves.Grid.of(regions)
+            height, width = int(grid.last.max(initial=0)), int(grid.width.max(initial=0))
+            x = np.zeros((len(known), height, width, c), np.uint8)
+            context = np.empty((len(known), height, width, self.config["context"]), np.int8)
+            context[:] = self.model.null
+            for t, k in enumerate(known):
+                x[t, : len(k), : k.shape[1]] = k
+                if contexts is not None and heights[t]:
+                    context[t, len(k) : len(k) + heights[t], : k.shape[1]] = contexts[t]
+            rows = np.empty((max(grid.widest(), 1), inputs), np.int8)
+            offsets = np.empty((len(rows), c), np.int32)
+            outers = waves.identity_outer(offsets.shape)
+            symbols = np.zeros((len(rows), c), np.uint8)
+            bounds = np.zeros(len(known) + 1, np.int64)
+            for wave in range(grid.waves(self.slope)):
+                where = (grid.first, grid.last, grid.width, wave, self.slope)
+                n = waves.pixel_wave(x, context, *where, self.window, rows, offsets, bounds)
+                params = self.local(rows[:n])
+                _pop(params, offsets, outers, bounds, args, stacks, symbols)
+                symbols[:n, coded:] = symbols[:n, :1]
+                waves.scatter_wave(symbols, x, *where)
+            return stacks.messages(), [x[t, a:b, :w].copy() for t, (a, b, w) in enumerate(regions)]
+
+        return Codec(push, pop)
+
+    def pixel_intervals(
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs), (height, W, C) uint32, of a band given the rows above it; in blocks, all in parallel."""
+        x = np.ascontiguousarray(np.concatenate([above[len(above) - min(len(above), int(-self.window[0, 0])) :], band]))
+        skip = (len(x) - len(band)) * x.shape[1]
+        features = np.empty((*x.shape[:2], self.config["context"]), np.int8)
+        features[:] = self.model.null
+        if context is not None:
+            features[len(x) - len(band) :] = context
+        args = (self.config["mixtures"], True, PIXEL_LEVELS, coded, self.model.tables)
+        starts, freqs = np.zeros((2, band.shape[0] * band.shape[1], x.shape[2]), np.uint32)
+        flat = band.reshape(-1, x.shape[2])
+        for begin in range(0, len(flat), BLOCK):
+            count = min(BLOCK, len(flat) - begin)
+            rows = np.empty((count, (len(self.window) + 1) * x.shape[2] + features.shape[2]), np.int8)
+            offsets = np.empty((count, x.shape[2]), np.int32)
+            waves.pixel_rows(x, features, skip + begin, count, self.window, rows, offsets)
+            part = slice(begin, begin + count)
+            outers = waves.identity_outer(offsets.shape)
+            tables.intervals(self.local(rows), offsets, outers, flat[part], *args, starts[part], freqs[part])
+        return starts.reshape(band.shape), freqs.reshape(band.shape)
+
+    def tiles(
+        self, shapes: Sequence[tuple[int, int]], splits: Sequence[int], coded: int, ledger: Ledger | None = None
+    ) -> Codec:
+        """The codec of whole tiles: a pair ([band B of each tile], [band A of each tile])."""
+        c = self.config["channels"]
+        grids = [(s // self.stride, -(-w // self.stride)) for s, (_, w) in zip(splits, shapes)]
+        nothing = [np.zeros((0, w, c), np.uint8) for _, w in shapes]
+
+        def likelihood(zs: Arrays) -> Codec:
+            contexts = [self.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]
+            return self.pixels(nothing, splits, contexts, coded, ledger)
+
+        def band_a(bs: Arrays) -> Codec:
+            return self.pixels(bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger)
+
+        prior = self.prior(grids, ledger)
+        return after(bits_back(prior, likelihood, lambda xs: self.posterior(xs, ledger)), band_a)
+
+
+def _centred(z: np.ndarray) -> np.ndarray:
+    """Latent symbols 0 .. 63 as network inputs: int8, 4 steps a level."""
+    return ((z - np.uint8(LATENT_LEVELS // 2)) << np.uint8(2)).view(np.int8)
+
+
+def _intervals(
+    params: np.ndarray, offsets: np.ndarray, outers: np.ndarray, symbols: np.ndarray, args: tuple
+) -> tuple[np.ndarray, np.ndarray]:
+    starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
+    tables.intervals(params, offsets, outers, symbols, *args, starts, freqs)
+    return starts, freqs
+
+
+def _pop(
+    params: np.ndarray,
+    offsets: np.ndarray,
+    outers: np.ndarray,
+    bounds: np.ndarray,
+    args: tuple,
+    stacks: waves.Stacks,
+    symbols: np.ndarray,
+) -> None:
+    """Pops a wave; raises EmptyStack naming the first tile of the batch whose stack ran out."""
+    tables.pop_tiles(
+        params,
+        offsets,
+        outers,
+        bounds,
+        *args,
+        stacks.heads,
+        stacks.lanes,
+        stacks.words,
+        stacks.begins,
+        stacks.sizes,
+        symbols,
+    )
+    if stacks.sizes.min(initial=0) < 0:
+        raise EmptyStack(f"the coded stream of tile {int(stacks.sizes.argmin())} ran out: the file is damaged")
+
+
+# ---------------------------------------------------------------------------------------------------- streams
+
+
+def encode_tile(
+    codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, ledger: Ledger | None = None
+) -> TileRecord:
+    """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
+
+    `ledger` receives the bits of each term of the mode taken, and as "no latents" those of the no-latent mode.
+    """
+    height, width, _ = tile.shape
+    lanes = lanes_for(height * width * coded, lane_symbols)
+    seed = zlib.crc32(tile.tobytes())
+
+    def stream(split: int, spent: Ledger) -> bytes:
+        pair = codec.tiles([(height, width)], [split], coded, spent)
+        (message,) = pair.push([ans.empty(lanes, seed)], ([tile[:split]], [tile[split:]]))
+        return ans.to_bytes(message)
+
+    _, freqs = codec.pixel_intervals(tile[:0], tile, None, coded)
+    row_bits = tables.PRECISION * width * coded - np.log2(freqs[..., :coded].astype(np.float64)).sum((1, 2))
+    spent = Ledger()
+    best = TileRecord(Method.NO_LATENTS, stream(0, spent))
+    no_latents = spent.bits["band A"]
+    split = choose_split(codec, tile, row_bits)
+    while split:
+        attempt = Ledger()
+        try:
+            data = (split // codec.stride).to_bytes(2, "little") + stream(split, attempt)
+        except EmptyStack:  # the latents drawn were dearer than expected
+            split -= codec.stride
+            continue
+        if len(data) < len(best.data):
+            best, spent = TileRecord(Method.LATENTS, data), attempt
+        break
+    if ledger is not None:
+        for term, bits in {**spent.bits, "no latents": no_latents}.items():
+            ledger.bits[term] = ledger.bits.get(term, 0.0) + bits
+    return best
+
+
+def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray) -> int:
+    """Rows of band B: the most, in whole latent rows, whose posterior the rows below can pay for.
+
+    row_bits: (H,) bits of each row without latents. The posterior's cost is estimated; an encoder finds out by trying.
+    """
+    height, stride, c = len(row_bits), codec.stride, codec.channels
+    split = (height - 1) // stride * stride
+    if not split:
+        return 0
+    params = codec.posterior_parameters(tile[:split])
+    index = params[:, 1 + c :].reshape(split // stride, -1)
+    # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
+    expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
+    need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
+    while split and row_bits[split:].sum() < need[split // stride - 1]:
+        split -= stride
+    return split
+
+
+def decode_tiles(
+    codec: TileCodec,
+    records: Sequence[TileRecord],
+    shapes: Sequence[tuple[int, int]],
+    coded: int,
+    lane_symbols: int,
+) -> Arrays:
+    """The tiles (H, W, C) uint8 of model-coded records. Raises CorruptFile when a stack does not end exactly empty."""
+    messages, splits = [], []
+    for record, (height, width) in zip(records, shapes):
+        split, stream = 0, record.data
+        if record.method == Method.LATENTS:
+            split = int.from_bytes(stream[:2], "little") * codec.stride
+            stream = stream[2:]
+            if not 0 < split < height:
+                raise CorruptFile("a tile's bands do not fit its height; the file is damaged")
+        messages.append(ans.from_bytes(stream, lanes_for(height * width * coded, lane_symbols)))
+        splits.append(split)
+    messages, (upper, lower) = codec.tiles(shapes, splits, coded).pop(messages)
+    tiles = [np.concatenate(bands) for bands in zip(upper, lower)]
+    for i, (message, tile) in enumerate(zip(messages, tiles)):
+        if not ans.is_empty(message, zlib.crc32(tile.tobytes())):
+            raise CorruptFile(f"the stack of tile {i} of the batch is not empty at its end; the file is damaged")
+    return tiles
