@@ -23,7 +23,7 @@ from vlae_codec.tile import Ledger
 
 
 def peers(pixels: np.ndarray) -> dict[str, int]:
-    """Bytes of other codecs, each checked for a lossless round trip (0 bytes: it was not). Empty without imagecodecs."""
+    """Bytes of other codecs, 0 for one that did not give the picture back. Empty without imagecodecs."""
     try:
         import imagecodecs
     except ImportError:

@@ -29,7 +29,7 @@ def load_images(paths: Iterable[str | Path], smallest: int) -> list[np.ndarray]:
     for path in find_images(paths):
         try:
             with Image.open(path) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
+                pixels = np.array(picture.convert("RGB"))  # writable, as torch wants it
         except OSError as error:
             raise UnsupportedImage(f"cannot read {path} as a picture: {error}; remove it from the inputs") from error
         if min(pixels.shape[:2]) >= smallest:

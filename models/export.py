@@ -14,6 +14,7 @@ codec's integers, and it runs once per model.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from vlae_codec import tables
 from vlae_codec.model import save_weights
 from vlae_codec.network import ACCUMULATOR_LIMIT
 
-from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Mlp, Vlae, mixture_width, window_offsets
+from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Vlae, mixture_width, window_offsets
 
 RECTIFIED = -128.0  # stored zero of an unsigned activation
 LOGIT_UNIT, LOC_UNIT, SCALE_UNIT, COEF_UNIT = 1 / 32, 1 / 64, 1 / 16, 1 / 256
@@ -88,19 +89,19 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
     config = model.config
     tensors: dict[str, np.ndarray] = {}
 
-    def put(name: str, layer: nn.Linear, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None) -> None:
+    def put(name: str, layer: Any, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None) -> None:
         out_unit, out_zero = (HIDDEN_UNIT, RECTIFIED) if out is None else out
         parts = quantise(_array(layer.weight), _array(layer.bias), unit, zero, out_unit, out_zero)
         tensors.update({f"{name}.{key}": value for key, value in parts.items()})
 
-    def put_hidden(name: str, layer: nn.Linear, out: tuple | None = None) -> None:
+    def put_hidden(name: str, layer: Any, out: tuple | None = None) -> None:
         n = layer.in_features
         put(name, layer, np.full(n, HIDDEN_UNIT), np.full(n, RECTIFIED), out)
 
-    def put_signed(name: str, layer: nn.Linear) -> None:
+    def put_signed(name: str, layer: Any) -> None:
         put(name, layer, np.full(layer.in_features, INPUT_UNIT), np.zeros(layer.in_features))
 
-    def put_mlp(name: str, mlp: Mlp, unit: np.ndarray, out: tuple) -> None:
+    def put_mlp(name: str, mlp: Any, unit: np.ndarray, out: tuple) -> None:
         zero = np.zeros(len(unit))
         for i, layer in enumerate(mlp.hidden):
             if i == 0:

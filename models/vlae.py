@@ -162,7 +162,7 @@ def split_mixture(params: Tensor, mixtures: int, channels: int, coupled: bool = 
     n, k, c = params.shape[0], mixtures, channels
     pairs = c * (c - 1) // 2 if coupled else 0
     logits, loc, scale, coefs = params.split([k, k * c, k * c, k * pairs], dim=-1)
-    scale = scale.reshape(n, k, c).clamp(SCALE_LOG2_MIN, SCALE_LOG2_MAX)
+    scale = _Restoring.apply(scale.reshape(n, k, c), SCALE_LOG2_MIN, SCALE_LOG2_MAX)
     return Mixture(logits.softmax(-1), loc.reshape(n, k, c), scale, coefs.reshape(n, k, pairs))
 
 
@@ -294,7 +294,7 @@ class Prior(nn.Module):
         u, outer = z, torch.zeros_like(z)
         for step, net in enumerate(self.affine):
             loc, log2_scale = net(self.rows(u if step else u * LATENT_UNIT)).chunk(2, dim=-1)
-            log2_scale = log2_scale.clamp(-2.0, 3.9375)
+            log2_scale = _Restoring.apply(log2_scale, -2.0, 3.9375)
             u = (u - loc) * torch.exp2(-log2_scale)
             outer = outer + log2_scale
         return u, outer
@@ -338,13 +338,13 @@ class Vlae(nn.Module):
             self.local.out.bias[k + k * c : k + 2 * k * c] = torch.linspace(-1, 4, k).repeat_interleave(c)
             first_pairs = self.local.out.bias[k + 2 * k * c :].view(k, -1)
             first_pairs += torch.tensor([0.8, 0.0, 0.8]) if c == 3 else 0.0
-        offsets = torch.tensor(window_offsets(config.window))
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.offsets: Tensor
+        self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, H, W, C) uint8 -> location and log2 scale of q(z | x), each (B, h, w, C_z)."""
         loc, log2_scale = self.encoder((x.float() - 128) * INPUT_UNIT).chunk(2, dim=-1)
-        return loc, log2_scale.clamp(SCALE_LOG2_MIN, SCALE_LOG2_MAX)
+        return loc, _Restoring.apply(log2_scale, SCALE_LOG2_MIN, SCALE_LOG2_MAX)
 
     def sample(self, loc: Tensor, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Integer z ~ q with straight-through gradients, and -log2 q(z | x) per latent."""

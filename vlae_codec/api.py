@@ -117,18 +117,21 @@ def _decompress(codec: Any, contents: container.Contents, progress: Progress | N
     pixels = np.empty((header.height, header.width, channels), np.uint8)
     done = 0
 
-    def put(index: int, tile: np.ndarray) -> None:
+    def tick(count: int) -> None:
         nonlocal done
-        y, x, h, w = grid[index]
-        pixels[y : y + h, x : x + w] = tile[..., :channels]
-        done += h * w
+        done += count
         if progress is not None:
             progress(done, header.width * header.height)
+
+    def put(index: int, tile: np.ndarray) -> None:
+        y, x, h, w = grid[index]
+        pixels[y : y + h, x : x + w] = tile[..., :channels]
 
     coded = []
     for i, record in enumerate(contents.tiles):
         if record.method in (Method.RAW, Method.LZMA):
             put(i, stored.restore(record.method, record.data, (*grid[i][2:], channels)))
+            tick(grid[i][2] * grid[i][3])
         else:
             coded.append(i)
     size = max(1, BATCH_PIXELS // header.tile_size**2)
@@ -136,7 +139,7 @@ def _decompress(codec: Any, contents: container.Contents, progress: Progress | N
         batch = coded[begin : begin + size]
         records: Sequence[TileRecord] = [contents.tiles[i] for i in batch]
         try:
-            tiles = decode_tiles(codec, records, [grid[i][2:] for i in batch], channels, header.lane_symbols)
+            tiles = decode_tiles(codec, records, [grid[i][2:] for i in batch], channels, header.lane_symbols, tick)
         except CorruptFile as error:
             raise type(error)(f"tiles {batch[0]} to {batch[-1]}: {error}") from error
         for i, tile in zip(batch, tiles):

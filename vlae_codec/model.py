@@ -122,7 +122,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
             tensors[f"{name}.weight"],
             tensors[f"{name}.multiplier"],
             tensors[f"{name}.addend"],
-            int(tensors[f"{name}.shift"][0]),
+            int(tensors[f"{name}.shift"].item()),
             low,
             high,
         )
@@ -158,6 +158,8 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
                 raise WeightsError("the prior's constant row is malformed; export the model again")
         local = mlp("local", config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
         null = tensors["null"]
+        if null.shape != (config["context"],) or null.dtype != np.int8:
+            raise WeightsError("the context of the no-latent mode is malformed; export the model again")
     except KeyError as error:
         raise WeightsError(f"the weight file lacks {error}; export the model again") from error
     return Model(

@@ -37,7 +37,10 @@ class Layer:
     high: np.ndarray | None = None
 
     def check(self, name: str) -> None:
-        """Raises WeightsError unless shapes fit and no input can break the accumulator bound."""
+        """Raises WeightsError unless types and shapes fit and no input can break the accumulator bound."""
+        types = [array.dtype.name for array in (self.weight, self.multiplier, self.addend)]
+        if types != ["int8", "int64", "int64"] or self.weight.ndim != 2:
+            raise WeightsError(f"layer {name} is malformed; export the model again")
         outputs = self.weight.shape[1]
         worst = np.abs(self.weight.astype(np.int64)).sum(0) * 128
         if worst.max(initial=0) >= ACCUMULATOR_LIMIT:

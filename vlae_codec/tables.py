@@ -54,13 +54,14 @@ class Tables(NamedTuple):
 
 
 def check_tables(tables: Tables) -> None:
-    """Raises WeightsError unless the tables have their shapes and make monotone, overflow-free CDFs."""
+    """Raises WeightsError unless the tables have their shapes and types and make monotone, overflow-free CDFs."""
     shapes = [(2 * SIGMOID_HALF + 1,), (EXP_ENTRIES,), (SCALES,), (OUTER_SCALES,), (OUTER_SCALES,)]
-    fine = all(table.shape == shape for table, shape in zip(tables, shapes))
+    types = [np.int32, np.int32, np.int64, np.int64, np.int64]
+    fine = all(table.shape == shape and table.dtype == type_ for table, shape, type_ in zip(tables, shapes, types))
     fine = fine and bool(np.all(np.diff(tables.sigmoid) >= 0)) and tables.sigmoid.min() >= 0
     fine = fine and tables.sigmoid.max() <= 1 << SIGMOID_BITS
     fine = fine and tables.exp.min() >= 1 and tables.exp.max() <= 1 << WEIGHT_BITS
-    fine = fine and all(t.min() >= 1 and t.max() <= 1 << 24 for t in tables[2:])
+    fine = fine and all(t.min() >= 1 and t.max() <= 1 << bits for t, bits in zip(tables[2:], (22, 24, 20)))
     if not fine:
         raise WeightsError("the probability tables of this weight file are malformed; export the model again")
 

@@ -27,6 +27,7 @@ from vlae_codec.model import Model
 
 Messages = list[ans.Message]
 Arrays = list[np.ndarray]
+Tick = Callable[[int], None]  # told the number of pixels just popped
 
 PIXEL_LEVELS, LATENT_LEVELS = 256, 64
 CENTRE = (LATENT_LEVELS // 2) << tables.LEVEL_BITS  # the latent 0
@@ -111,6 +112,7 @@ class TileCodec:
                 offsets = np.full((len(rows), c), CENTRE, np.int32)
                 outers = waves.identity_outer((len(rows), c))
             if net is None:
+                assert self.model.base is not None  # `build` made one of the two
                 return np.repeat(self.model.base, len(rows), axis=0), offsets, outers
             out = net(rows)
             if t == len(self.affine):
@@ -237,6 +239,7 @@ class TileCodec:
         contexts: Arrays | None,
         coded: int,
         ledger: Ledger | None = None,
+        tick: Tick | None = None,
     ) -> Codec:
         """p(x | context, known): codec of bands, (height, W, C) uint8 each, below the known rows of their tiles.
 
@@ -282,6 +285,8 @@ class TileCodec:
                 _pop(params, offsets, outers, bounds, args, stacks, symbols)
                 symbols[:n, coded:] = symbols[:n, :1]
                 waves.scatter_wave(symbols, x, *where)
+                if tick is not None:
+                    tick(n)
             return stacks.messages(), [x[t, a:b, :w].copy() for t, (a, b, w) in enumerate(regions)]
 
         return Codec(push, pop)
@@ -310,7 +315,12 @@ class TileCodec:
         return starts.reshape(band.shape), freqs.reshape(band.shape)
 
     def tiles(
-        self, shapes: Sequence[tuple[int, int]], splits: Sequence[int], coded: int, ledger: Ledger | None = None
+        self,
+        shapes: Sequence[tuple[int, int]],
+        splits: Sequence[int],
+        coded: int,
+        ledger: Ledger | None = None,
+        tick: Tick | None = None,
     ) -> Codec:
         """The codec of whole tiles: a pair ([band B of each tile], [band A of each tile])."""
         c = self.config["channels"]
@@ -319,10 +329,10 @@ class TileCodec:
 
         def likelihood(zs: Arrays) -> Codec:
             contexts = [self.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]
-            return self.pixels(nothing, splits, contexts, coded, ledger)
+            return self.pixels(nothing, splits, contexts, coded, ledger, tick)
 
         def band_a(bs: Arrays) -> Codec:
-            return self.pixels(bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger)
+            return self.pixels(bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger, tick)
 
         prior = self.prior(grids, ledger)
         return after(bits_back(prior, likelihood, lambda xs: self.posterior(xs, ledger)), band_a)
@@ -434,6 +444,7 @@ def decode_tiles(
     shapes: Sequence[tuple[int, int]],
     coded: int,
     lane_symbols: int,
+    tick: Tick | None = None,
 ) -> Arrays:
     """The tiles (H, W, C) uint8 of model-coded records. Raises CorruptFile when a stack does not end exactly empty."""
     messages, splits = [], []
@@ -446,7 +457,7 @@ def decode_tiles(
                 raise CorruptFile("a tile's bands do not fit its height; the file is damaged")
         messages.append(ans.from_bytes(stream, lanes_for(height * width * coded, lane_symbols)))
         splits.append(split)
-    messages, (upper, lower) = codec.tiles(shapes, splits, coded).pop(messages)
+    messages, (upper, lower) = codec.tiles(shapes, splits, coded, None, tick).pop(messages)
     tiles = [np.concatenate(bands) for bands in zip(upper, lower)]
     for i, (message, tile) in enumerate(zip(messages, tiles)):
         if not ans.is_empty(message, zlib.crc32(tile.tobytes())):

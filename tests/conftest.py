@@ -1,0 +1,78 @@
+"""What several tests share: the tiny model of tests/data, and integer models of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import make_golden  # type: ignore[import-not-found]
+import numba
+import numpy as np
+import pytest
+import torch
+
+from vlae_codec import model
+from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.vlae import Vlae
+from vlae_codec.tile import TileCodec
+
+BACKENDS = ["int8", "float32", "torch:cpu"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tiny products gain nothing from threads, and lose much where the machine has other work. Some tests set two."""
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    return Path(make_golden.DATA / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Callable[[int, int, int], np.ndarray]:
+    """(height, width, seed) -> a picture for which the tiny model uses its latents."""
+    return make_golden.synthetic  # type: ignore[no-any-return]
+
+
+@cache
+def _float_model(items: tuple[tuple[str, Any], ...]) -> Vlae:
+    torch.manual_seed(7)
+    vlae = Vlae(make_golden.CONFIG.__class__(**{**make_golden.CONFIG.to_dict(), **dict(items)}))
+    with torch.no_grad():  # outputs that vary from row to row, as after training
+        for layer in (vlae.local.out, vlae.encoder.out, *(net.out for net in vlae.prior.affine)):
+            layer.weight *= 3
+        vlae.topdown.null += 0.4
+    return vlae
+
+
+@cache
+def _codec(items: tuple[tuple[str, Any], ...], backend: str) -> TileCodec:
+    vlae = _float_model(items)
+    return TileCodec(model.build(vlae.config.to_dict(), integer_tensors(vlae)), backend)
+
+
+@pytest.fixture(scope="session")
+def random_vlae() -> Callable[..., Vlae]:
+    """A float model of random weights; arguments: what its configuration has otherwise than the tiny model's."""
+    return lambda **changes: _float_model(tuple(sorted(changes.items())))
+
+
+@pytest.fixture(scope="session")
+def random_codec() -> Callable[..., TileCodec]:
+    """The integer twin of `random_vlae`."""
+    return lambda backend="int8", **changes: _codec(tuple(sorted(changes.items())), backend)
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny: Path) -> TileCodec:
+    return TileCodec(model.load_weights(tiny), "int8")

@@ -1,0 +1,229 @@
+"""Pictures to bytes and back, whatever their size and content, with every setting the same bytes."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import vlae_codec
+from vlae_codec import api, container
+from vlae_codec.container import Method
+from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
+from vlae_codec.tile import Ledger
+
+compress = partial(vlae_codec.compress, threads=1)
+decompress = partial(vlae_codec.decompress, threads=1)
+
+NOISE = np.random.default_rng(4).integers(0, 256, (64, 70, 3), np.uint8)
+
+
+def round_trip(pixels, model):
+    data = compress(pixels, model=model)
+    back = decompress(data, model=model)
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, pixels)
+    assert len(data) <= pixels.size + 200
+    return data
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 500), (500, 1), (7, 5), (8, 8), (9, 17)])
+@pytest.mark.parametrize("grey", [False, True])
+def test_sizes(tiny, synthetic, width, height, grey):
+    pixels = synthetic(height, width, 1)
+    round_trip(pixels[..., 0] if grey else pixels, tiny)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_large(tiny, synthetic, grey):
+    """More than one tile, none of them whole."""
+    pixels = synthetic(511, 513, 2)
+    ledger = Ledger()
+    data = compress(pixels[..., 0] if grey else pixels, model=tiny, verify=False, ledger=ledger)
+    back = decompress(data, model=tiny)
+    assert np.array_equal(back, pixels[..., 0] if grey else pixels)
+    contents = container.read(data)
+    assert [tile.method for tile in contents.tiles] == [Method.LATENTS, Method.LATENTS]
+    bits = sum(value for term, value in ledger.bits.items() if term != "no latents")
+    assert 0 < 8 * len(data) - bits < 0.005 * bits  # real file, all overhead, against the ELBO
+
+
+def edges():
+    x = np.zeros((40, 48, 3), np.uint8)
+    x[:, 24:] = 255
+    x[10:20, 5:40] = [255, 0, 255]
+    x[30, ::2] = 255
+    return x
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((40, 48, 3), 0, np.uint8),
+        np.full((40, 48), 255, np.uint8),
+        np.full((40, 48, 3), 77, np.uint8),
+        edges(),
+        edges()[..., 1],
+        np.where(NOISE > 127, np.uint8(255), np.uint8(0)),
+        NOISE,
+        NOISE[..., 0],
+    ],
+)
+def test_content(tiny, pixels):
+    data = round_trip(pixels, tiny)
+    if pixels.max() == pixels.min():
+        assert len(data) < 120
+
+
+def test_noise_falls_back(tiny):
+    data = compress(NOISE, model=tiny)
+    assert [tile.method for tile in container.read(data).tiles] == [Method.RAW]
+    assert len(data) <= NOISE.size + 200
+    assert np.array_equal(decompress(data), NOISE)  # no model needed
+
+
+def test_same_bytes(tiny, synthetic, backend, monkeypatch):
+    """Every backend, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
+    monkeypatch.setattr(api, "TILE_SIZE", 24)
+    monkeypatch.setattr(api, "LANE_SYMBOLS", 500)
+    pixels = synthetic(29, 60, 3)
+    expected = compress(pixels, model=tiny, device="int8", threads=1, verify=False)
+    assert {tile.method for tile in container.read(expected).tiles} >= {Method.NO_LATENTS, Method.LATENTS}
+    for threads in (1, 2):
+        assert compress(pixels, model=tiny, device=backend, threads=threads, verify=False) == expected
+        for batch in (1, 1 << 22):
+            monkeypatch.setattr(api, "BATCH_PIXELS", batch)
+            assert np.array_equal(decompress(expected, model=tiny, device=backend, threads=threads), pixels)
+
+
+def test_views(tiny, synthetic):
+    """Strides and write protection of the array do not matter, and it is left alone."""
+    pixels = synthetic(20, 30, 5)
+    expected = compress(pixels, model=tiny)
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+    for same in (frozen, np.asfortranarray(pixels), np.repeat(pixels, 2, axis=1)[:, ::2]):
+        assert compress(same, model=tiny) == expected
+    assert np.array_equal(frozen, pixels)
+
+
+def test_path(tiny, synthetic, tmp_path):
+    pixels = synthetic(12, 10, 6)
+    path = tmp_path / "picture.png"
+    vlae_codec.image.save(path, pixels)
+    data = compress(path, model=str(tiny))
+    assert data == compress(pixels, model=tiny) == compress(str(path), model=tiny)
+    assert np.array_equal(vlae_codec.decompress_picture(data, model=str(tiny), threads=1).pixels, pixels)
+
+
+def test_progress(tiny, synthetic):
+    seen: list[tuple[int, int]] = []
+    data = compress(synthetic(20, 30, 7), model=tiny, verify=False, progress=lambda *pair: seen.append(pair))
+    assert seen[-1] == (600, 600)
+    seen.clear()
+    decompress(data, model=tiny, progress=lambda *pair: seen.append(pair))
+    assert seen[-1] == (600, 600)
+    assert seen == sorted(seen)
+
+
+def test_verify(tiny, synthetic, monkeypatch):
+    monkeypatch.setattr(api, "_decompress", lambda codec, contents, progress: synthetic(20, 30, 8) ^ 1)
+    with pytest.raises(VlaeError, match="did not come back"):
+        compress(synthetic(20, 30, 8), model=tiny)
+
+
+# ---------------------------------------------------------------------------------------------------- refusals
+
+
+def test_unknown_model(tiny, synthetic, tmp_path):
+    from vlae_codec.model import load_weights, save_weights
+
+    data = compress(synthetic(20, 30, 9), model=tiny)
+    with pytest.raises(UnknownModel, match=load_weights(tiny).id.hex()):
+        decompress(data)
+    other = tmp_path / "other.safetensors"
+    config, tensors = read_weights(tiny)
+    save_weights(other, config, {**tensors, "null": tensors["null"] ^ 1})
+    with pytest.raises(UnknownModel, match="other"):
+        decompress(data, model=other)
+    for call in (compress, decompress):
+        given = data if call is decompress else NOISE
+        with pytest.raises(InputError, match="no model"):
+            call(given, model="no-such-model")
+        broken = tmp_path / "broken.safetensors"
+        broken.write_bytes(b"?")
+        with pytest.raises(WeightsError):
+            call(given, model=broken)
+
+
+def read_weights(path):
+    import json
+
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="np") as file:
+        config = json.loads(file.metadata()["config"])
+        return config, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 5, 3), np.float32),
+        np.zeros((4, 5), np.int64),
+        np.zeros((4, 5), bool),
+        np.zeros((4, 5, 4), np.uint8),
+        np.zeros((4, 5, 1), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros(5, np.uint8),
+        np.zeros((1, 4, 5, 3), np.uint8),
+    ],
+)
+def test_invalid(tiny, pixels):
+    with pytest.raises(UnsupportedImage):
+        compress(pixels, model=tiny)
+
+
+def test_invalid_options(tiny):
+    for threads in (0, -1):
+        with pytest.raises(InputError, match="threads"):
+            compress(NOISE, model=tiny, threads=threads)
+    with pytest.raises(VlaeError, match="backend"):
+        compress(NOISE, model=tiny, device="tpu")
+
+
+def test_truncated_and_flipped(tiny, synthetic):
+    pixels = synthetic(20, 30, 10)
+    data = compress(pixels, model=tiny)
+    for length in (0, 8, 33, len(data) // 2, len(data) - 1):
+        with pytest.raises(VlaeError):
+            decompress(data[:length], model=tiny)
+    for bit in np.random.default_rng(0).integers(0, 8 * len(data), 200).tolist():
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(VlaeError):
+            decompress(bytes(damaged), model=tiny)
+
+
+def test_damage_behind_good_checksums(tiny, synthetic):
+    """A stream that is wrong although every checksum of the container is right: the stack's end tells."""
+    data = compress(synthetic(20, 30, 11), model=tiny)
+    contents = container.read(data)
+    stream = bytearray(contents.tiles[0].data)
+    stream[-3] ^= 4
+    rewritten = container.write(contents.header, [container.TileRecord(contents.tiles[0].method, bytes(stream))])
+    with pytest.raises(CorruptFile, match="tile"):
+        decompress(rewritten, model=tiny)
+
+
+def test_public_names():
+    assert sorted(vlae_codec.__all__) == vlae_codec.__all__
+    for name in vlae_codec.__all__:
+        assert getattr(vlae_codec, name) is getattr(api, name)
+    functions = {
+        name
+        for name, value in vars(api).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == api.__name__
+    }
+    assert functions == set(vlae_codec.__all__)
+    with pytest.raises(AttributeError):
+        vlae_codec.no_such_name  # noqa: B018

@@ -1,0 +1,72 @@
+"""Golden files: what was once written is read for ever, by every backend, and written again byte for byte."""
+
+import subprocess
+import sys
+
+import make_golden  # type: ignore[import-not-found]
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlae_codec import container, decompress
+from vlae_codec.container import Method
+
+NAMES = ["colour", "grey", "strip", "tiles", "pixel"]
+
+
+def golden(name):
+    return np.array(Image.open(make_golden.DATA / f"{name}.png")), (make_golden.DATA / f"{name}.vlae").read_bytes()
+
+
+def test_sanity():
+    """The files cover every way to code with a model, one lane and several."""
+    pictures = make_golden.golden_pictures()
+    assert list(pictures) == NAMES
+    methods, lanes = set(), set()
+    for name in NAMES:
+        pixels, data = golden(name)
+        assert np.array_equal(pixels, pictures[name])
+        contents = container.read(data)
+        grid = container.tile_grid(contents.header.width, contents.header.height, contents.header.tile_size)
+        for tile, (_, _, h, w) in zip(contents.tiles, grid, strict=True):
+            methods.add((contents.header.mode, tile.method))
+            lanes.add(container.lanes_for(h * w * contents.header.channels, contents.header.lane_symbols))
+    assert methods > {("RGB", Method.LATENTS), ("RGB", Method.NO_LATENTS), ("L", Method.LATENTS)}
+    assert min(lanes) == 1
+    assert max(lanes) > 8
+
+
+@pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in NAMES), ("tiles", 2)])
+def test_read(name, backend, threads, tiny):
+    pixels, data = golden(name)
+    assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
+
+
+@pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in NAMES), ("colour", 2)])
+def test_write(name, backend, threads):
+    pixels, data = golden(name)
+    assert make_golden.compress_golden(name, pixels, device=backend, threads=threads, verify=False) == data
+
+
+FRESH = """
+import sys
+from pathlib import Path
+from vlae_codec import decompress
+model, *files = sys.argv[1:]
+for file in files:
+    sys.stdout.buffer.write(decompress(Path(file).read_bytes(), model=model, threads=1).tobytes())
+"""
+
+
+def test_fresh_process(tiny):
+    files = [str(make_golden.DATA / f"{name}.vlae") for name in NAMES]
+    done = subprocess.run([sys.executable, "-c", FRESH, str(tiny), *files], capture_output=True, check=True)
+    assert done.stdout == b"".join(golden(name)[0].tobytes() for name in NAMES)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_gpu(name, tiny):
+    pixels, data = golden(name)
+    assert np.array_equal(decompress(data, model=tiny, device="torch:cuda"), pixels)
+    assert make_golden.compress_golden(name, pixels, device="torch:cuda", verify=False) == data
