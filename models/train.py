@@ -90,7 +90,7 @@ class Trainer:
         at = torch.randint(x.shape[0] * s.crop * s.crop, (s.pixels,), device=device)
         use = torch.rand(s.batch, device=device) >= s.no_latent
         blank = use & (torch.rand(s.batch, device=device) < blank_share)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             terms = self.model(x, at, use, blank, coded)
         subpixels = coded.float().sum(1)[at // (s.crop * s.crop)].sum()
         local = terms.local.float().sum() / subpixels
@@ -116,6 +116,7 @@ class Trainer:
             "step": self.step_count,
             "seconds": self.seconds,
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all(),
             "crops_rng": self.crops.rng.bit_generator.state,
         }
         temporary = path.with_suffix(".tmp")
@@ -129,6 +130,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_count, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["torch_rng"].cpu())
+        torch.cuda.set_rng_state_all([s.cpu() for s in state.get("cuda_rng", [])])
         self.crops.rng.bit_generator.state = state["crops_rng"]
 
 

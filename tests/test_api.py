@@ -126,7 +126,7 @@ def test_progress(tiny, synthetic):
 
 
 def test_verify(tiny, synthetic, monkeypatch):
-    monkeypatch.setattr(api, "_decompress", lambda codec, contents, progress: synthetic(20, 30, 8) ^ 1)
+    monkeypatch.setattr(api, "_decompress", lambda codec, contents, progress, run: synthetic(20, 30, 8) ^ 1)
     with pytest.raises(VlaeError, match="did not come back"):
         compress(synthetic(20, 30, 8), model=tiny)
 

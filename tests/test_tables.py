@@ -154,7 +154,7 @@ def pop(rows, bounds, messages, args, channels):
     stacks = waves.Stacks(messages)
     symbols = np.zeros((len(rows[0]), channels), np.uint8)
     bounds = np.array(bounds, np.int64)
-    stack = (stacks.heads, stacks.lanes, stacks.words, stacks.begins, stacks.sizes)
+    stack = (stacks.heads, stacks.lanes, stacks.phases, stacks.words, stacks.begins, stacks.sizes)
     tables.pop_tiles(*rows, bounds, *args, *stack, symbols)
     return stacks, symbols
 
@@ -206,7 +206,7 @@ def test_truncated():
     assert stacks.sizes[1] < 2000
     stacks.sizes[1] = 0
     symbols = np.zeros((400, 3), np.uint8)
-    stack = (stacks.heads, stacks.lanes, stacks.words, stacks.begins, stacks.sizes)
+    stack = (stacks.heads, stacks.lanes, stacks.phases, stacks.words, stacks.begins, stacks.sizes)
     tables.pop_tiles(*rows, np.array([0, 200, 400], np.int64), *args, *stack, symbols)
     assert stacks.sizes.tolist() == [-1, -1]
     assert not symbols[:200].any()

@@ -206,7 +206,6 @@ def test_length(tiny_codec, synthetic, height, width, lane_symbols, coded):
     assert np.array_equal(back, x)
 
 
-@pytest.mark.xfail(reason="lanes that band A never used are empty, and pop the first symbol: no fair sample of q")
 def test_lanes(tiny_codec, synthetic):
     """More lanes than band A has rows: the latents are still a fair sample of q, and the tile as small."""
     x, spent = synthetic(53, 70, 1), []
@@ -256,6 +255,7 @@ def spoil_posterior(codec, monkeypatch):
 def test_retry(tiny_codec, synthetic, monkeypatch):
     """A split whose band A cannot pay for the latents is given up for a smaller one, until one can."""
     x = grey(synthetic(49, 40, 3))
+    x[40:] = 100  # so that the last row is cheap
     tried, tiles = [], tiny_codec.tiles
 
     def watch(shapes, splits, *rest):

@@ -14,7 +14,7 @@ zlib and PNG (polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
       21     4   height     u32 1 .. 2**32-1; a reader MUST limit width * height before it allocates (here: 2**30)
       25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved R G B)
       26     1   bit depth   u8 8
-      27     2   tile size  u16 8 .. 65528, a multiple of 8: edge of a square tile in pixels
+      27     2   tile size  u16 8 .. 2048, a multiple of 8: edge of a square tile in pixels
       29     4   lane symbols u32 1 .. 2**32-1: a stream of n symbols has max(1, n // lane symbols) ANS lanes
       33         first chunk
 
@@ -65,6 +65,7 @@ from .errors import (
 MAGIC = b"\xf6VLAE\r\n\x1a"
 VERSION = 1
 MAX_PIXELS = 2**30
+MAX_TILE = 2048  # bounds what a decoder allocates for one stream
 MODES = ("L", "RGB")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
 
@@ -237,7 +238,7 @@ def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> No
         "model id": len(header.model_id) != 8,
         "width": not 1 <= header.width < 2**32,
         "height": not 1 <= header.height < 2**32,
-        "tile size": not 8 <= header.tile_size < 2**16 or header.tile_size % 8 != 0,
+        "tile size": not 8 <= header.tile_size <= MAX_TILE or header.tile_size % 8 != 0,
         "lane symbols": not 1 <= header.lane_symbols < 2**32,
     }
     if bad := [name for name, wrong in problems.items() if wrong]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,7 @@ from safetensors.numpy import save
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
 from vlae_codec.network import Layer, Network
 from vlae_codec.tables import Tables, check_tables, parameter_count, parameter_limits
+from vlae_codec.waves import window_offsets
 
 FORMAT = 1
 AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
@@ -114,9 +115,8 @@ def find_model(wanted: str | Path | None = None, wanted_id: bytes | None = None)
 
 def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model:
     """A Model from configuration and tensors, every bound checked. Raises WeightsError."""
-    c, z = config["channels"], config["latents"]
 
-    def layer(name: str, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Layer:
+    def layer(name: str, inputs: int, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Layer:
         low, high = limits if limits is not None else (None, None)
         made = Layer(
             tensors[f"{name}.weight"],
@@ -127,41 +127,68 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
             high,
         )
         made.check(name)
-        if low is not None and low.shape != made.multiplier.shape:
-            raise WeightsError(f"layer {name} has {made.multiplier.size} outputs, not {low.size}; export it again")
+        outputs = made.multiplier.size if low is None else low.size
+        if made.weight.shape != (inputs, outputs):
+            raise WeightsError(f"layer {name} is {made.weight.shape}, not {(inputs, outputs)}; export the model again")
         return made
 
-    def mlp(name: str, hidden: int, limits: tuple[np.ndarray, np.ndarray]) -> Network:
-        layers = [layer(f"{name}.hidden.{i}") for i in range(hidden)]
-        return Network((*layers, layer(f"{name}.out", limits)), skip=True)
+    def convolutions(prefix: str, inputs: int, steps: Sequence[tuple[str, int]]) -> list[Network]:
+        """One network a layer; each step: its name and how many cells its gather brings together."""
+        made = []
+        for name, cells in steps:
+            made.append(layer(f"{prefix}.{name}", inputs * cells))
+            inputs = made[-1].multiplier.size
+        return [Network((one,)) for one in made]
+
+    def mlp(name: str, inputs: int, hidden: int, limits: tuple[np.ndarray, np.ndarray]) -> Network:
+        layers: list[Layer] = []
+        for i in range(hidden):
+            layers.append(layer(f"{name}.hidden.{i}", layers[-1].multiplier.size if layers else inputs))
+        layers.append(layer(f"{name}.out", (layers[-1].multiplier.size if layers else 0) + inputs, limits))
+        return Network(tuple(layers), skip=True)
 
     try:
+        c, z = config["channels"], config["latents"]
+        for key in ("window", "prior_window"):
+            wide, up = config[key]
+            if wide < 3 or wide % 2 == 0 or up < 1:
+                raise WeightsError(
+                    f"the {key} {wide}x{up} is not odd and at least 3 wide and 1 up; train another model"
+                )
         tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
         check_tables(tables)
         halvings = {8: 1, 16: 2}[config["stride"]]
-        names = ["stem", *(f"down.{i}" for i in range(halvings)), "grid.0", "grid.1"]
-        encoder = [Network((layer(f"encoder.{n}"),)) for n in names]
-        encoder.append(Network((layer("encoder.out", parameter_limits(1, z, coupled=False)),)))
-        topdown = [Network((layer(f"topdown.{n}"),)) for n in ("grid.0", "grid.1", "spread", "fine", "out")]
-        steps = config["flow_steps"]
+        steps = [("stem", 16), *((f"down.{i}", 4) for i in range(halvings)), ("grid.0", 9), ("grid.1", 9)]
+        encoder = convolutions("encoder", c, steps)
+        width = encoder[-1].layers[0].multiplier.size
+        encoder.append(Network((layer("encoder.out", width, parameter_limits(1, z, coupled=False)),)))
+        up = config["stride"] // 4
+        topdown = convolutions("topdown", z, [("grid.0", 9), ("grid.1", 9), ("spread", 1)])
+        fine, rest = divmod(topdown[-1].layers[0].multiplier.size, up * up)
+        topdown += convolutions("topdown", fine, [("fine", 9), ("out", 1)])
+        if rest or topdown[-1].layers[0].multiplier.size != 16 * config["context"]:
+            raise WeightsError("the top-down network does not give the context's features; export the model again")
+        cells = len(window_offsets(config["prior_window"])) * z
         affine_limits = (
             np.repeat(np.array([-(1 << 15), AFFINE_LOW], np.int32), z),
             np.repeat(np.array([1 << 15, AFFINE_HIGH], np.int32), z),
         )
-        affine = [mlp(f"affine.{t}", 1, affine_limits) for t in range(steps - 1)]
-        mixtures = config["prior_mixtures"]
-        mixture = mlp("mixture", 2, parameter_limits(mixtures, z, coupled=True)) if steps else None
-        base = None if steps else tensors["base"]
-        if base is not None:
+        affine = [mlp(f"affine.{t}", cells, 1, affine_limits) for t in range(config["flow_steps"] - 1)]
+        mixture, base = None, None
+        if config["flow_steps"]:
+            mixture = mlp("mixture", cells, 2, parameter_limits(config["prior_mixtures"], z, coupled=True))
+        else:
+            base = tensors["base"]
             low, high = parameter_limits(1, z, coupled=False)
             if base.shape != (1, parameter_count(1, z, False)) or np.any(base < low) or np.any(base > high):
                 raise WeightsError("the prior's constant row is malformed; export the model again")
-        local = mlp("local", config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
+        inputs = (len(window_offsets(config["window"])) + 1) * c + config["context"]
+        local = mlp("local", inputs, config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
         null = tensors["null"]
         if null.shape != (config["context"],) or null.dtype != np.int8:
             raise WeightsError("the context of the no-latent mode is malformed; export the model again")
-    except KeyError as error:
-        raise WeightsError(f"the weight file lacks {error}; export the model again") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"the weight file lacks or garbles {error}; export the model again") from error
     return Model(
         config,
         model_id(config, tensors),

@@ -59,7 +59,7 @@ class Network:
     skip: bool = False
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _requantise8(accumulator, multiplier, addend, shift, out):
     for i in range(accumulator.shape[0]):
         for o in range(out.shape[1]):
@@ -67,7 +67,7 @@ def _requantise8(accumulator, multiplier, addend, shift, out):
             out[i, o] = min(max(value, -128), 127)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _requantise32(accumulator, multiplier, addend, shift, low, high, out):
     for i in range(accumulator.shape[0]):
         for o in range(out.shape[1]):
@@ -178,11 +178,12 @@ def compiler(backend: str) -> Callable[[Network], Forward]:
     kind, _, device = backend.partition(":")
     if kind != "torch" or not device:
         raise VlaeError(f"there is no backend {backend!r}; use int8, float32 or torch:DEVICE")
-    if device.startswith("cuda"):
-        import torch
+    import torch
 
-        if not torch.cuda.is_available():
-            raise VlaeError("torch finds no CUDA device here; use --device cpu (the bytes are the same)")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
+        raise VlaeError(f"torch has no device {device!r} here; use --device cpu (the bytes are the same)") from error
     return lambda network: compile_torch(network, device)
 
 

@@ -13,12 +13,17 @@ channels (the form of PixelCNN++, Salimans et al. 2017, arXiv 1701.05517). Every
         outer      index of a scale 2^(index / 16 - 4), 64 is the identity, 0 .. 191
         u          = (symbol - offset) / outer scale, 1/64
 
-    F(x) = sum_k e_k * S((x - 1/2 - mean_k) / scale_k)         e_k: EXP of the logit, S: 20-bit sigmoid table
-    C(x) = x + floor(F(x) * (2^24 - n) / sum_k e_k / 2^20)     C(0) = 0, C(n) = 2^24
+    e_k  = EXP[min(largest logit - logit_k, 511)]               12 bits
+    a_k  = (64 x - 32 - mean_k) * INVERSE[scale_k] >> 16        lower edge of symbol x, 1/256 scale, clamped to +-4096
+    F(x) = sum_k e_k * SIGMOID[a_k]                             20-bit sigmoid
+    C(x) = x + (F(x) * factor >> 38)                            factor = ((2^24 - n) << 18) // sum_k e_k
+    C(0) = 0, C(n) = 2^24
 
 C is monotone because S, the argument and both floors are; the leading x makes every frequency at least 1 (a leak of
-2^-24 per symbol). After a channel is known, e_k is multiplied by what component k gave it and brought back to 12 bits:
-the exact posterior over the components, up to rounding that both directions share.
+2^-24 per symbol). After a channel is known, e_k is multiplied by component k's mass at it, SIGMOID at its upper edge
+minus SIGMOID at its lower (the first symbol begins at 0, the last ends at 2^20); all K products are shifted right by
+the least shift that brings the largest below 2^12, and are at least 1. If all are 0 the e_k stay. That is the posterior
+over the components.
 
 The tables are data of the weight file (`models.export` makes them), never recomputed.
 """
@@ -28,7 +33,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from vlae_codec.ans import peek, pop_symbol
 from vlae_codec.errors import WeightsError
@@ -161,7 +166,7 @@ def _u(x, offset, outer, outer_inverse):
     return (((np.int64(x) << LEVEL_BITS) - offset) * outer_inverse[outer]) >> 16
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded, tables, starts, freqs):
     """Fills starts, freqs (n, C) uint32 with the interval of each known symbol.
 
@@ -169,36 +174,35 @@ def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded
     `coded` channels are coded, the rest are left as they are.
     """
     n, channels = symbols.shape
-    blocks = (n + 255) // 256
-    for block in prange(blocks):
-        weights = np.empty(mixtures, np.int64)
-        means = np.empty(mixtures, np.int64)
-        inverses = np.empty(mixtures, np.int64)
-        u = np.empty(channels, np.int64)
-        for i in range(block * 256, min(n, block * 256 + 256)):
-            total = _weights(params[i], mixtures, tables.exp, weights)
-            for c in range(coded):
-                offset, outer, x = np.int64(offsets[i, c]), np.int64(outers[i, c]), np.int64(symbols[i, c])
-                _components(params[i], mixtures, channels, coupled, c, offset, outer, u, tables, means, inverses)
-                factor = _factor(levels, total)
-                start = _cdf(x, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
-                end = _cdf(x + 1, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
-                starts[i, c] = start
-                freqs[i, c] = end - start
-                if c + 1 < coded:
-                    u[c] = _u(x, offset, outer, tables.outer_inverse)
-                    total = _observe(x, levels, weights, mixtures, means, inverses, tables.sigmoid)
+    weights = np.empty(mixtures, np.int64)
+    means = np.empty(mixtures, np.int64)
+    inverses = np.empty(mixtures, np.int64)
+    u = np.empty(channels, np.int64)
+    for i in range(n):
+        total = _weights(params[i], mixtures, tables.exp, weights)
+        for c in range(coded):
+            offset, outer, x = np.int64(offsets[i, c]), np.int64(outers[i, c]), np.int64(symbols[i, c])
+            _components(params[i], mixtures, channels, coupled, c, offset, outer, u, tables, means, inverses)
+            factor = _factor(levels, total)
+            start = _cdf(x, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
+            end = _cdf(x + 1, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
+            starts[i, c] = start
+            freqs[i, c] = end - start
+            if c + 1 < coded:
+                u[c] = _u(x, offset, outer, tables.outer_inverse)
+                total = _observe(x, levels, weights, mixtures, means, inverses, tables.sigmoid)
 
 
 @njit(cache=True)
-def pop_rows(
-    params, offsets, outers, first, last, mixtures, coupled, levels, coded, tables, heads, lanes, words, n, symbols
+def _pop_rows(
+    params, offsets, outers, first, last, mixtures, coupled, levels, coded, tables, heads, phase, words, n, symbols
 ):
     """Pops the symbols of rows first .. last into `symbols` (rows, C), in place; the new n, or -1 on an empty stack.
 
-    Order: groups of `lanes` rows; in a group channel by channel; in a channel row i of the group from lane i.
+    Order: groups of L rows; in a group channel by channel; in a channel the rows of the group in turn. Row i, counted
+    from `first`, is on lane (phase + i) mod L.
     """
-    channels = symbols.shape[1]
+    lanes, channels = len(heads), symbols.shape[1]
     weights = np.empty((lanes, mixtures), np.int64)
     totals = np.empty(lanes, np.int64)
     u = np.empty((lanes, channels), np.int64)
@@ -206,15 +210,14 @@ def pop_rows(
     inverses = np.empty(mixtures, np.int64)
     for group in range(first, last, lanes):
         rows = min(lanes, last - group)
-        for lane in range(rows):
-            totals[lane] = _weights(params[group + lane], mixtures, tables.exp, weights[lane])
+        for i in range(rows):
+            totals[i] = _weights(params[group + i], mixtures, tables.exp, weights[i])
         for c in range(coded):
-            for lane in range(rows):
-                i = group + lane
-                e = weights[lane]
-                offset, outer = np.int64(offsets[i, c]), np.int64(outers[i, c])
-                _components(params[i], mixtures, channels, coupled, c, offset, outer, u[lane], tables, means, inverses)
-                factor = _factor(levels, totals[lane])
+            for i in range(rows):
+                row, e, lane = group + i, weights[i], (phase + i) % lanes
+                offset, outer = np.int64(offsets[row, c]), np.int64(outers[row, c])
+                _components(params[row], mixtures, channels, coupled, c, offset, outer, u[i], tables, means, inverses)
+                factor = _factor(levels, totals[i])
                 cf = peek(heads[lane], PRECISION)
                 x, above = np.int64(0), np.int64(levels)
                 start, end = np.int64(0), np.int64(1 << PRECISION)
@@ -228,14 +231,14 @@ def pop_rows(
                 n = pop_symbol(heads, lane, words, n, start, end - start, PRECISION)
                 if n < 0:
                     return -1
-                symbols[i, c] = x
+                symbols[row, c] = x
                 if c + 1 < coded:
-                    u[lane, c] = _u(x, offset, outer, tables.outer_inverse)
-                    totals[lane] = _observe(x, levels, e, mixtures, means, inverses, tables.sigmoid)
+                    u[i, c] = _u(x, offset, outer, tables.outer_inverse)
+                    totals[i] = _observe(x, levels, e, mixtures, means, inverses, tables.sigmoid)
     return n
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def pop_tiles(
     params,
     offsets,
@@ -248,20 +251,21 @@ def pop_tiles(
     tables,
     heads,
     lanes,
+    phases,
     words,
     begins,
     sizes,
     symbols,
 ):
-    """`pop_rows` for a batch: rows bounds[t] .. bounds[t + 1] from stack t, in place.
+    """Pops one wave of a batch: rows bounds[t] .. bounds[t + 1] of (n, ...) from stack t, in place.
 
-    Stack t: heads[t, : lanes[t]] and words[begins[t] : begins[t] + sizes[t]]. A stack that runs empty gets size -1 and
-    stays there.
+    Stack t: heads[t, : lanes[t]] and words[begins[t] : begins[t] + sizes[t]]; phases[t] rows were popped before. A
+    stack that runs empty gets size -1 and stays there.
     """
-    for t in prange(len(lanes)):
-        if sizes[t] >= 0 and bounds[t + 1] > bounds[t]:
-            stack = words[begins[t] : begins[t] + sizes[t]]
-            sizes[t] = pop_rows(
+    for t in range(len(lanes)):
+        rows = bounds[t + 1] - bounds[t]
+        if sizes[t] >= 0 and rows > 0:
+            sizes[t] = _pop_rows(
                 params,
                 offsets,
                 outers,
@@ -272,9 +276,10 @@ def pop_tiles(
                 levels,
                 coded,
                 tables,
-                heads[t],
-                lanes[t],
-                stack,
+                heads[t, : lanes[t]],
+                phases[t],
+                words[begins[t] : begins[t] + sizes[t]],
                 sizes[t],
                 symbols,
             )
+            phases[t] += rows

@@ -45,6 +45,10 @@ class Ledger:
         bits = freqs.size * tables.PRECISION - float(np.log2(freqs.astype(np.float64)).sum())
         self.bits[term] = self.bits.get(term, 0.0) + sign * bits
 
+    def merge(self, other: Ledger) -> None:
+        for term, bits in other.bits.items():
+            self.bits[term] = self.bits.get(term, 0.0) + bits
+
 
 class TileCodec:
     """A model made ready for a backend ("int8", "float32" or "torch:DEVICE"), and the codecs of its tiles.
@@ -369,6 +373,7 @@ def _pop(
         *args,
         stacks.heads,
         stacks.lanes,
+        stacks.phases,
         stacks.words,
         stacks.begins,
         stacks.sizes,
@@ -414,8 +419,7 @@ def encode_tile(
             best, spent = TileRecord(Method.LATENTS, data), attempt
         break
     if ledger is not None:
-        for term, bits in {**spent.bits, "no latents": no_latents}.items():
-            ledger.bits[term] = ledger.bits.get(term, 0.0) + bits
+        ledger.merge(Ledger({**spent.bits, "no latents": no_latents}))
     return best
 
 

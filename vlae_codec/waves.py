@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from vlae_codec.ans import Message, push_symbol
 from vlae_codec.tables import LEVEL_BITS, OUTER_IDENTITY, PRECISION
@@ -125,18 +125,16 @@ def latent_row(plane, width, r, c, offsets, row):
             row[j * channels + channel] = plane[nr, nc, channel] if inside else 0
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def pixel_rows(x, context, first, count, offsets, rows, pixel_offsets):
     """`pixel_row` for `count` pixels of one tile in raster order from flat index `first`."""
     width = x.shape[1]
-    blocks = (count + 255) // 256
-    for block in prange(blocks):
-        for i in range(block * 256, min(count, block * 256 + 256)):
-            r, c = (first + i) // width, (first + i) % width
-            pixel_row(x, context, width, r, c, offsets, rows[i], pixel_offsets[i])
+    for i in range(count):
+        r, c = (first + i) // width, (first + i) % width
+        pixel_row(x, context, width, r, c, offsets, rows[i], pixel_offsets[i])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def latent_rows(plane, offsets, rows):
     """`latent_row` for a whole plane (h, w, C) in raster order: rows (h * w, inputs)."""
     height, width, _ = plane.shape
@@ -144,7 +142,7 @@ def latent_rows(plane, offsets, rows):
         latent_row(plane, width, i // width, i % width, offsets, rows[i])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def pixel_wave(x, context, first, last, width, wave, slope, offsets, rows, pixel_offsets, bounds):
     """Gathers one wave of a batch; tile t gets rows bounds[t] .. bounds[t + 1]. x: (T, H, W, C), context likewise."""
     n = 0
@@ -159,7 +157,7 @@ def pixel_wave(x, context, first, last, width, wave, slope, offsets, rows, pixel
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def latent_wave(planes, first, last, width, wave, slope, offsets, rows, bounds):
     """The same for planes (T, h, w, C) of flow variables."""
     n = 0
@@ -173,7 +171,7 @@ def latent_wave(planes, first, last, width, wave, slope, offsets, rows, bounds):
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def scatter_wave(values, grid, first, last, width, wave, slope):
     """Writes one wave's rows of values (n, C), in the order of the gathers, to grid (T, H, W, C)."""
     n = 0
@@ -187,12 +185,14 @@ def scatter_wave(values, grid, first, last, width, wave, slope):
 # ---------------------------------------------------------------------------------------------------- coding order
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _push_region(starts, freqs, first, last, width, slope, coded, heads, words, n):
     """Pushes a region's intervals (H, W, C) in the exact reverse of the order in which waves are popped."""
     lanes = len(heads)
+    phase = (last - first) * width  # rows in this wave and those before it
     for wave in range(width + slope * (last - first - 1) - 1, -1, -1):
         low, high = wave_rows(wave, last - first, width, slope)
+        phase -= high - low
         groups = (high - low + lanes - 1) // lanes
         for group in range(groups - 1, -1, -1):
             begin = low + group * lanes
@@ -200,7 +200,7 @@ def _push_region(starts, freqs, first, last, width, slope, coded, heads, words, 
                 for r in range(min(begin + lanes, high) - 1, begin - 1, -1):
                     c = wave - slope * r
                     start, freq = starts[first + r, c, channel], freqs[first + r, c, channel]
-                    n = push_symbol(heads, r - begin, words, n, start, freq, PRECISION)
+                    n = push_symbol(heads, (phase + r - low) % lanes, words, n, start, freq, PRECISION)
     return n
 
 
@@ -227,6 +227,7 @@ class Stacks:
         self.heads = np.zeros((len(messages), max(lanes, default=0)), np.uint64)
         self.sizes = np.array([len(m.words) for m in messages], np.int64)
         self.words = np.concatenate([m.words for m in messages]) if messages else np.empty(0, np.uint32)
+        self.phases = np.zeros(len(messages), np.int64)  # rows popped so far: the lanes are used in turn
         self.begins = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
         for row, m in zip(self.heads, messages):
             row[: len(m.heads)] = m.heads
