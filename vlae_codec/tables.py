@@ -124,12 +124,8 @@ def _sigmoid(x, mean, inverse, sigmoid):
 
 
 @njit(cache=True)
-def _cdf(x, levels, weights, factor, mixtures, means, inverses, sigmoid):
-    """C(x) for 0 <= x <= levels."""
-    if x == 0:
-        return np.int64(0)
-    if x == levels:
-        return np.int64(1 << PRECISION)
+def _cdf(x, weights, factor, mixtures, means, inverses, sigmoid):
+    """C(x) for 0 < x < levels."""
     mass = np.int64(0)
     for k in range(mixtures):
         mass += weights[k] * _sigmoid(x, means[k], inverses[k], sigmoid)
@@ -142,21 +138,39 @@ def _factor(levels, total):
 
 
 @njit(cache=True)
-def _observe(x, levels, weights, mixtures, means, inverses, sigmoid):
-    """Multiplies each weight by its component's mass at x and brings them back to 12 bits; returns their sum."""
+def _edges(x, levels, mixtures, means, inverses, sigmoid, below, above):
+    """20-bit sigmoids at the lower and upper edge of symbol x under every component, in place."""
+    for k in range(mixtures):
+        below[k] = 0 if x == 0 else _sigmoid(x, means[k], inverses[k], sigmoid)
+        above[k] = 1 << SIGMOID_BITS if x == levels - 1 else _sigmoid(x + 1, means[k], inverses[k], sigmoid)
+
+
+@njit(cache=True)
+def _interval(x, levels, weights, factor, mixtures, below, above):
+    """(start, freq) of symbol x from its edges: what `_cdf` gives at x and x + 1."""
+    low, high = np.int64(0), np.int64(0)
+    for k in range(mixtures):
+        low += weights[k] * below[k]
+        high += weights[k] * above[k]
+    start = 0 if x == 0 else x + ((low * factor) >> (FACTOR_BITS + SIGMOID_BITS))
+    end = 1 << PRECISION if x == levels - 1 else x + 1 + ((high * factor) >> (FACTOR_BITS + SIGMOID_BITS))
+    return start, end - start
+
+
+@njit(cache=True)
+def _observe(weights, mixtures, below, above):
+    """Multiplies each weight by its component's mass and brings them back to 12 bits; returns their sum."""
     top = np.int64(0)
     for k in range(mixtures):
-        below = np.int64(0) if x == 0 else _sigmoid(x, means[k], inverses[k], sigmoid)
-        above = np.int64(1 << SIGMOID_BITS) if x == levels - 1 else _sigmoid(x + 1, means[k], inverses[k], sigmoid)
-        means[k] = weights[k] * (above - below)  # the mean is not needed any more
-        top = max(top, means[k])
-    total = np.int64(0)
+        below[k] = weights[k] * (above[k] - below[k])  # now the product
+        top = max(top, below[k])
     shift = 0
     while (top >> shift) >= (1 << WEIGHT_BITS):
         shift += 1
+    total = np.int64(0)
     for k in range(mixtures):
         if top > 0:
-            weights[k] = max(means[k] >> shift, 1)
+            weights[k] = max(below[k] >> shift, 1)
         total += weights[k]
     return total
 
@@ -177,6 +191,7 @@ def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded
     weights = np.empty(mixtures, np.int64)
     means = np.empty(mixtures, np.int64)
     inverses = np.empty(mixtures, np.int64)
+    below, above = np.empty(mixtures, np.int64), np.empty(mixtures, np.int64)
     u = np.empty(channels, np.int64)
     for i in range(n):
         total = _weights(params[i], mixtures, tables.exp, weights)
@@ -184,13 +199,11 @@ def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded
             offset, outer, x = np.int64(offsets[i, c]), np.int64(outers[i, c]), np.int64(symbols[i, c])
             _components(params[i], mixtures, channels, coupled, c, offset, outer, u, tables, means, inverses)
             factor = _factor(levels, total)
-            start = _cdf(x, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
-            end = _cdf(x + 1, levels, weights, factor, mixtures, means, inverses, tables.sigmoid)
-            starts[i, c] = start
-            freqs[i, c] = end - start
+            _edges(x, levels, mixtures, means, inverses, tables.sigmoid, below, above)
+            starts[i, c], freqs[i, c] = _interval(x, levels, weights, factor, mixtures, below, above)
             if c + 1 < coded:
                 u[c] = _u(x, offset, outer, tables.outer_inverse)
-                total = _observe(x, levels, weights, mixtures, means, inverses, tables.sigmoid)
+                total = _observe(weights, mixtures, below, above)
 
 
 @njit(cache=True)
@@ -208,6 +221,7 @@ def _pop_rows(
     u = np.empty((lanes, channels), np.int64)
     means = np.empty(mixtures, np.int64)
     inverses = np.empty(mixtures, np.int64)
+    below, above = np.empty(mixtures, np.int64), np.empty(mixtures, np.int64)
     for group in range(first, last, lanes):
         rows = min(lanes, last - group)
         for i in range(rows):
@@ -219,22 +233,23 @@ def _pop_rows(
                 _components(params[row], mixtures, channels, coupled, c, offset, outer, u[i], tables, means, inverses)
                 factor = _factor(levels, totals[i])
                 cf = peek(heads[lane], PRECISION)
-                x, above = np.int64(0), np.int64(levels)
+                x, top = np.int64(0), np.int64(levels)
                 start, end = np.int64(0), np.int64(1 << PRECISION)
-                while above - x > 1:
-                    middle = (x + above) >> 1
-                    value = _cdf(middle, levels, e, factor, mixtures, means, inverses, tables.sigmoid)
+                while top - x > 1:
+                    middle = (x + top) >> 1
+                    value = _cdf(middle, e, factor, mixtures, means, inverses, tables.sigmoid)
                     if value <= cf:
                         x, start = middle, value
                     else:
-                        above, end = middle, value
+                        top, end = middle, value
                 n = pop_symbol(heads, lane, words, n, start, end - start, PRECISION)
                 if n < 0:
                     return -1
                 symbols[row, c] = x
                 if c + 1 < coded:
                     u[i, c] = _u(x, offset, outer, tables.outer_inverse)
-                    totals[i] = _observe(x, levels, e, mixtures, means, inverses, tables.sigmoid)
+                    _edges(x, levels, mixtures, means, inverses, tables.sigmoid, below, above)
+                    totals[i] = _observe(e, mixtures, below, above)
     return n
 
 
