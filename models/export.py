@@ -22,7 +22,7 @@ from torch import nn
 
 from vlae_codec import tables
 from vlae_codec.model import save_weights
-from vlae_codec.network import ACCUMULATOR_LIMIT
+from vlae_codec.network import ACCUMULATOR_LIMIT, DIGIT_BITS
 
 from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Vlae, mixture_width, window_offsets
 
@@ -37,19 +37,23 @@ def quantise(
     zero: np.ndarray,
     out_unit: np.ndarray | float,
     out_zero: np.ndarray | float,
+    digits: int = 1,
 ) -> dict[str, np.ndarray]:
     """One layer. weight: (outputs, inputs) float64; unit, zero: (inputs,); out_unit, out_zero: (outputs,) or one."""
     scaled = weight * unit
     peak, total = np.abs(scaled).max(1), np.abs(scaled).sum(1)
     inputs = weight.shape[1]
     step = np.maximum(peak / 127, total * 128 / (ACCUMULATOR_LIMIT - 1 - 64 * inputs))
-    step = np.maximum(step, 1e-12)
-    integer = np.rint(scaled / step[:, None]).clip(-127, 127)
+    base = 1 << DIGIT_BITS * (digits - 1)
+    step = np.maximum(step, 1e-12) / base
+    integer = np.rint(scaled / step[:, None]).clip(-127 * base, 127 * base)
+    high = np.rint(integer / base)
+    columns = [integer] if digits == 1 else [high, integer - base * high]
     ratio = step / out_unit
     shift = int(np.clip(np.floor(np.log2((1 << 20) / ratio.max())), 0, 40))
     offset = (bias - step * (integer @ zero)) / out_unit + out_zero
     return {
-        "weight": np.ascontiguousarray(integer.T).astype(np.int8),
+        "weight": np.ascontiguousarray(np.concatenate(columns).T).astype(np.int8),
         "multiplier": np.rint(ratio * 2.0**shift).astype(np.int64),
         "addend": np.rint(offset * 2.0**shift).astype(np.int64) + ((1 << shift) >> 1),
         "shift": np.array([shift], np.int64),
@@ -91,7 +95,8 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
 
     def put(name: str, layer: Any, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None) -> None:
         out_unit, out_zero = (HIDDEN_UNIT, RECTIFIED) if out is None else out
-        parts = quantise(_array(layer.weight), _array(layer.bias), unit, zero, out_unit, out_zero)
+        digits = 2 if isinstance(out_unit, np.ndarray) else 1  # parameters of distributions are worth two
+        parts = quantise(_array(layer.weight), _array(layer.bias), unit, zero, out_unit, out_zero, digits)
         tensors.update({f"{name}.{key}": value for key, value in parts.items()})
 
     def put_hidden(name: str, layer: Any, out: tuple | None = None) -> None:

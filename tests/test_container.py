@@ -154,7 +154,8 @@ def test_absurd_dimensions(changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"width": 0}, {"height": 0}, {"tile": 0}, {"tile": 12}, {"tile": 2056}, {"lane": 0}, {"width": 2**20, "tile": 8}]
+    "changes",
+    [{"width": 0}, {"height": 0}, {"tile": 0}, {"tile": 12}, {"tile": 2056}, {"lane": 0}, {"width": 2**20, "tile": 8}],
 )
 def test_invalid_header(changes):
     with pytest.raises(errors.CorruptFile):

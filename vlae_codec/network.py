@@ -3,6 +3,9 @@
     accumulator = sum_j input[j] * weight[j, o]                     int8 x int8, |accumulator| < 2^24, proved
     output      = clamp((accumulator * multiplier[o] + addend[o]) >> shift, low, high)
 
+An output layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each: rounding the
+last layer to 8 bits costs 0.4 % of the rate on smooth photographs (kodim23), to 15 bits nothing.
+
 Because every partial sum stays below 2^24 a dot product is exact in int32, float32, TF32 and float64 alike, so how it
 is computed is a choice of speed, never of format. Bias, rounding and the zero point of an unsigned activation (stored
 minus 128) are all inside `addend`. A convolution is a gather and a matrix product.
@@ -20,6 +23,7 @@ from numba import njit
 from vlae_codec.errors import VlaeError, WeightsError
 
 ACCUMULATOR_LIMIT = 1 << 24
+DIGIT_BITS = 7
 BLOCK = 2048  # rows of a product whose operands stay in the cache
 
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -29,7 +33,7 @@ Forward = Callable[[np.ndarray], np.ndarray]
 class Layer:
     """One integer layer. A hidden layer gives int8; an output layer has its own limits and gives int32."""
 
-    weight: np.ndarray  # (inputs, outputs) int8
+    weight: np.ndarray  # (inputs, outputs) int8; or (inputs, 2 * outputs): all high digits, then all low ones
     multiplier: np.ndarray  # (outputs,) int64, 0 .. 2^20
     addend: np.ndarray  # (outputs,) int64, |addend| < 2^60
     shift: int  # 0 .. 40
@@ -41,11 +45,12 @@ class Layer:
         types = [array.dtype.name for array in (self.weight, self.multiplier, self.addend)]
         if types != ["int8", "int64", "int64"] or self.weight.ndim != 2:
             raise WeightsError(f"layer {name} is malformed; export the model again")
-        outputs = self.weight.shape[1]
+        outputs = self.multiplier.size
         worst = np.abs(self.weight.astype(np.int64)).sum(0) * 128
         if worst.max(initial=0) >= ACCUMULATOR_LIMIT:
             raise WeightsError(f"layer {name} can exceed the accumulator bound of 2^24; export the model again")
         shaped = self.multiplier.shape == self.addend.shape == (outputs,) and 0 <= self.shift <= 40
+        shaped = shaped and self.weight.shape[1] in (outputs, 2 * outputs) and outputs > 0
         bounded = shaped and self.multiplier.min(initial=0) >= 0 and self.multiplier.max(initial=0) <= 1 << 20
         if not bounded or np.abs(self.addend).max(initial=0) >= 1 << 60:
             raise WeightsError(f"layer {name} is malformed; export the model again")
@@ -68,22 +73,26 @@ def _requantise8(accumulator, multiplier, addend, shift, out):
 
 
 @njit(cache=True, nogil=True)
-def _requantise32(accumulator, multiplier, addend, shift, low, high, out):
+def _requantise32(accumulator, digits, multiplier, addend, shift, low, high, out):
     for i in range(accumulator.shape[0]):
         for o in range(out.shape[1]):
-            value = (np.int64(accumulator[i, o]) * multiplier[o] + addend[o]) >> shift
+            total = np.int64(accumulator[i, o])
+            if digits == 2:
+                total = (total << DIGIT_BITS) + np.int64(accumulator[i, out.shape[1] + o])
+            value = (total * multiplier[o] + addend[o]) >> shift
             out[i, o] = min(max(value, np.int64(low[o])), np.int64(high[o]))
 
 
 def _requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
     """(n, outputs) integers, in int32 or exact in float32 -> int8, or int32 for an output layer."""
-    shape = (accumulator.shape[0], layer.weight.shape[1])
+    shape = (accumulator.shape[0], layer.multiplier.size)
     if layer.low is None or layer.high is None:
         out = np.empty(shape, np.int8)
         _requantise8(accumulator, layer.multiplier, layer.addend, layer.shift, out)
         return out
     out = np.empty(shape, np.int32)
-    _requantise32(accumulator, layer.multiplier, layer.addend, layer.shift, layer.low, layer.high, out)
+    args = (layer.multiplier, layer.addend, layer.shift, layer.low, layer.high)
+    _requantise32(accumulator, layer.weight.shape[1] // shape[1], *args, out)
     return out
 
 
@@ -156,7 +165,10 @@ def compile_torch(network: Network, device: str) -> Forward:
         for i, ((weight, multiplier, addend, shift), (low, high)) in enumerate(zip(prepared, limits)):
             if network.skip and i == len(prepared) - 1:
                 hidden = torch.cat([hidden, inputs], dim=1)
-            value = ((hidden @ weight).long() * multiplier + addend) >> shift
+            total = (hidden @ weight).long()
+            if total.shape[1] > len(multiplier):
+                total = (total[:, : len(multiplier)] << DIGIT_BITS) + total[:, len(multiplier) :]
+            value = (total * multiplier + addend) >> shift
             if low is None:
                 hidden = value.clamp(-128, 127).float()
             else:
