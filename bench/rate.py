@@ -3,8 +3,9 @@
     python -m bench.rate PICTURES... [--model NAME_OR_PATH] [--grey] [--json OUT] [--checkpoint CKPT]
 
 For every picture: file bits per subpixel, the negative ELBO of the coded sample and the gap between the two in percent,
-the terms of the ELBO, what the same weights need without latents, where the bytes go, and whether it came back exactly
-(`fail` counts those that did not). PNG, WebP and JPEG XL where the extra `bench` is installed. A set's rate is total
+the terms of the ELBO, what the same weights need with latents in every tile that can pay for them, what of that is KL,
+and what without any (a file takes the smaller for each tile), where the bytes go, and whether it came back exactly.
+PNG, WebP and JPEG XL where the extra `bench` is installed. A set's rate is total
 bits over total subpixels. --checkpoint adds the rate of the float model that the weights were exported from.
 """
 
@@ -53,17 +54,15 @@ def measure(path: Path, model: str | None, grey: bool) -> dict[str, Any]:
         pixels = luma(pixels)
     ledger = Ledger()
     data = api.compress(pixels, model=model, verify=False, ledger=ledger)
-    terms = dict(ledger.bits)
-    no_latents = terms.pop("no latents")
     contents = container.read(data)
     methods = [t.method for t in contents.tiles]
     return {
         "picture": path.name,
         "subpixels": pixels.size,
         "bytes": len(data),
-        "elbo_bits": sum(terms.values()),
-        "terms": terms,
-        "no_latents_bits": no_latents,
+        "elbo_bits": sum(ledger.bits.values()),
+        "terms": ledger.bits,
+        "modes": ledger.modes,
         "items": container.itemise(data),
         "latent_tiles": methods.count(container.Method.LATENTS),
         "stored_tiles": sum(m in (container.Method.RAW, container.Method.LZMA) for m in methods),
@@ -86,8 +85,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "gap_percent": 100 * (8 * sum(r["bytes"] for r in rows) / sum(r["elbo_bits"] for r in rows) - 1),
         "worst_gap_percent": max(gaps),
         "terms_bpsp": {t: sum(r["terms"].get(t, 0) for r in rows) / n for t in terms},
-        "kl_bpsp": sum(r["terms"].get("prior", 0) + r["terms"].get("posterior", 0) for r in rows) / n,
-        "no_latents_bpsp": sum(r["no_latents_bits"] for r in rows) / n,
+        "modes_bpsp": {m: sum(r["modes"][m] for r in rows) / n for m in rows[0]["modes"]},
         "items": {k: sum(r["items"][k] for r in rows) for k in rows[0]["items"]},
         "latent_tiles": sum(r["latent_tiles"] for r in rows),
         "stored_tiles": sum(r["stored_tiles"] for r in rows),
@@ -131,7 +129,8 @@ def main(pictures: tuple[Path, ...], model: str | None, grey: bool, checkpoint: 
         gap = 100 * (8 * row["bytes"] / row["elbo_bits"] - 1)
         click.echo(
             f"{row['picture']:24} {8 * row['bytes'] / n:.4f} bpsp, -ELBO {row['elbo_bits'] / n:.4f} (gap {gap:.3f} %), "
-            f"no latents {row['no_latents_bits'] / n:.4f}, {'exact' if row['exact'] else 'FAILED'}  {others}"
+            f"latents {row['modes']['latents'] / n:.4f} / without {row['modes']['no latents'] / n:.4f}, "
+            f"{'exact' if row['exact'] else 'FAILED'}  {others}"
         )
     total = summary(rows)
     if checkpoint is not None:

@@ -191,7 +191,6 @@ def test_length(tiny_codec, synthetic, height, width, lane_symbols, coded):
     x = grey(x) if coded == 1 else x
     ledger = Ledger()
     record = encode_tile(tiny_codec, x, coded, lane_symbols, ledger)
-    no_latents = ledger.bits.pop("no latents")
     latents = record.method == Method.LATENTS
     assert latents == (height == 53)
     assert set(ledger.bits) == ({"band A", "band B", "prior", "posterior"} if latents else {"band A"})
@@ -201,7 +200,10 @@ def test_length(tiny_codec, synthetic, height, width, lane_symbols, coded):
     assert 32 * lanes - 0.1 <= overhead <= 64 * lanes + 1.1
     if latents:
         assert ledger.bits["posterior"] < 0
-        assert spent < no_latents
+        assert spent == ledger.modes["latents"] < ledger.modes["no latents"]
+        assert ledger.modes["KL"] == ledger.bits["prior"] + ledger.bits["posterior"] > 0
+    else:
+        assert spent == ledger.modes["no latents"] <= ledger.modes["latents"]
     (back,) = decode_tiles(tiny_codec, [record], [(height, width)], coded, lane_symbols)
     assert np.array_equal(back, x)
 

@@ -37,17 +37,20 @@ ZERO = -128  # stored value of zero in a rectified activation
 
 @dataclass
 class Ledger:
-    """Bits of each term of -ELBO, of the symbols coded; kept on request, never decided on."""
+    """Bits of the symbols coded, kept on request; the encoder weighs modes by them, a decoder needs none."""
 
-    bits: dict[str, float] = field(default_factory=dict)
+    bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
+    modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (H,) bits of each row of the band added last
 
     def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
-        bits = freqs.size * tables.PRECISION - float(np.log2(freqs.astype(np.float64)).sum())
-        self.bits[term] = self.bits.get(term, 0.0) + sign * bits
+        self.rows = (tables.PRECISION - np.log2(freqs.astype(np.float64))).reshape(len(freqs), -1).sum(1)
+        self.bits[term] = self.bits.get(term, 0.0) + sign * float(self.rows.sum())
 
     def merge(self, other: Ledger) -> None:
-        for term, bits in other.bits.items():
-            self.bits[term] = self.bits.get(term, 0.0) + bits
+        for mine, others in ((self.bits, other.bits), (self.modes, other.modes)):
+            for key, bits in others.items():
+                mine[key] = mine.get(key, 0.0) + bits
 
 
 class TileCodec:
@@ -391,7 +394,7 @@ def encode_tile(
 ) -> TileRecord:
     """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
 
-    `ledger` receives the bits of each term of the mode taken, and as "no latents" those of the no-latent mode.
+    `ledger` receives the bits of each term of the mode taken, and the totals of both modes.
     """
     height, width, _ = tile.shape
     lanes = lanes_for(height * width * coded, lane_symbols)
@@ -402,12 +405,11 @@ def encode_tile(
         (message,) = pair.push([ans.empty(lanes, seed)], ([tile[:split]], [tile[split:]]))
         return ans.to_bytes(message)
 
-    _, freqs = codec.pixel_intervals(tile[:0], tile, None, coded)
-    row_bits = tables.PRECISION * width * coded - np.log2(freqs[..., :coded].astype(np.float64)).sum((1, 2))
     spent = Ledger()
     best = TileRecord(Method.NO_LATENTS, stream(0, spent))
-    no_latents = spent.bits["band A"]
-    split = choose_split(codec, tile, row_bits)
+    no_latents = sum(spent.bits.values())
+    modes = {"no latents": no_latents, "latents": no_latents, "KL": 0.0}
+    split = choose_split(codec, tile, spent.rows)
     while split:
         attempt = Ledger()
         try:
@@ -415,11 +417,15 @@ def encode_tile(
         except EmptyStack:  # the latents drawn were dearer than expected
             split -= codec.stride
             continue
+        modes |= {
+            "latents": sum(attempt.bits.values()),
+            "KL": attempt.bits["prior"] + attempt.bits["posterior"],
+        }
         if len(data) < len(best.data):
             best, spent = TileRecord(Method.LATENTS, data), attempt
         break
     if ledger is not None:
-        ledger.merge(Ledger({**spent.bits, "no latents": no_latents}))
+        ledger.merge(Ledger(spent.bits, modes))
     return best
 
 
