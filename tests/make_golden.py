@@ -3,8 +3,8 @@
     python tests/make_golden.py            # after a change of the format
     python tests/make_golden.py shipped    # mountains.vlae only: after a change of the shipped weights
 
-The first is only for a change of the format. Training is not reproducible to the bit, so the model, and with it every golden
-file, will be another one; the tests then hold the codec to the new bytes.
+The first is only for a change of the format. Training is not reproducible to the bit, so the model, and with it every
+golden file, will be another one; the tests then hold the codec to the new bytes.
 """
 
 from __future__ import annotations
