@@ -5,12 +5,13 @@ import zlib
 import numpy as np
 import pytest
 
-from vlae_codec import ans, tile
+from vlae_codec import ans, streams
 from vlae_codec.codecs import Codec, check_codec
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
+from vlae_codec.streams import decode_tiles, encode_tile
 from vlae_codec.tables import SCALES
-from vlae_codec.tile import Ledger, decode_tiles, encode_tile
+from vlae_codec.tile import Ledger
 
 FLOW = [0, 1, 2, 3]
 
@@ -244,14 +245,14 @@ def test_batch(tiny_codec, synthetic, coded):
 
 def spoil_posterior(codec, monkeypatch):
     """Makes q flat: 6 bits for each latent."""
-    parameters = codec.posterior_parameters
+    parameters = codec.nets.posterior_parameters
 
     def flat(x):
         params = parameters(x)
         params[:, 1 + codec.channels :] = SCALES - 1
         return params
 
-    monkeypatch.setattr(codec, "posterior_parameters", flat)
+    monkeypatch.setattr(codec.nets, "posterior_parameters", flat)
 
 
 def test_retry(tiny_codec, synthetic, monkeypatch):
@@ -266,7 +267,7 @@ def test_retry(tiny_codec, synthetic, monkeypatch):
 
     spoil_posterior(tiny_codec, monkeypatch)
     monkeypatch.setattr(tiny_codec, "tiles", watch)
-    monkeypatch.setattr(tile, "choose_split", lambda codec, tile, row_bits: 48)
+    monkeypatch.setattr(streams, "choose_split", lambda codec, tile, row_bits: 48)
     record = encode_tile(tiny_codec, x, 1, 32768)
     assert tried[:3] == [0, 48, 40]
     with pytest.raises(EmptyStack):
@@ -279,14 +280,14 @@ def test_choose_split(tiny_codec, synthetic, monkeypatch):
     """The most rows that can be paid for: few when the posterior is dear or the rows are cheap."""
     x = synthetic(49, 40, 3)
     rows = np.full(49, 600.0)
-    cheap = tile.choose_split(tiny_codec, x, rows)
+    cheap = streams.choose_split(tiny_codec, x, rows)
     assert cheap % 8 == 0
     assert 0 < cheap <= 48
-    assert tile.choose_split(tiny_codec, x, rows / 10) < cheap
-    assert tile.choose_split(tiny_codec, x, rows / 1000) == 0
-    assert tile.choose_split(tiny_codec, x[:8], rows[:8]) == 0
+    assert streams.choose_split(tiny_codec, x, rows / 10) < cheap
+    assert streams.choose_split(tiny_codec, x, rows / 1000) == 0
+    assert streams.choose_split(tiny_codec, x[:8], rows[:8]) == 0
     spoil_posterior(tiny_codec, monkeypatch)
-    assert tile.choose_split(tiny_codec, x, rows / 5) < cheap
+    assert streams.choose_split(tiny_codec, x, rows / 5) < cheap
 
 
 # ---------------------------------------------------------------------------------------------------- damage

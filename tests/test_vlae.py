@@ -181,7 +181,7 @@ def test_integer_twin(random_vlae, random_codec, synthetic, flow_steps, stride):
     ledger = Ledger()
     _, (z,) = codec.posterior([x], ledger).pop([message])
     codec.prior([cells], ledger).push([message], [z])
-    codec.pixels([x[:0]], [32], [codec.context(z, 48)], 3, ledger).push([message], [x])
+    codec.pixels([x[:0]], [32], [codec.nets.context(z, 48)], 3, ledger).push([message], [x])
     codec.pixels([x[:0]], [32], None, 3, ledger).push([message], [x])
 
     with torch.no_grad():

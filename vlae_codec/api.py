@@ -94,7 +94,8 @@ def _compress(
     ledger: Any,
     run: _Run,
 ) -> bytes:
-    from vlae_codec.tile import Ledger, encode_tile
+    from vlae_codec.streams import encode_tile
+    from vlae_codec.tile import Ledger
 
     colour = pixels.ndim == 3
     height, width = pixels.shape[:2]
@@ -131,7 +132,7 @@ def _smaller(record: TileRecord, tile: np.ndarray) -> TileRecord:
 
 
 def _decompress(codec: Any, contents: container.Contents, progress: Progress | None, run: _Run) -> np.ndarray:
-    from vlae_codec.tile import decode_tiles
+    from vlae_codec.streams import decode_tiles
 
     header, channels = contents.header, contents.header.channels
     grid = container.tile_grid(header.width, header.height, header.tile_size)

@@ -13,26 +13,23 @@ too small to pay has split 0: all of it is band A, the same codec with an empty 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vlae_codec import ans, network, tables, waves
+from vlae_codec import ans, tables, waves
 from vlae_codec.codecs import Codec, after, bits_back
-from vlae_codec.container import Method, TileRecord, lanes_for
-from vlae_codec.errors import CorruptFile, EmptyStack
+from vlae_codec.errors import EmptyStack
+from vlae_codec.inference import CENTRE, LATENT_LEVELS, Inference, centred
 from vlae_codec.model import Model
 
 Messages = list[ans.Message]
 Arrays = list[np.ndarray]
 Tick = Callable[[int], None]  # told the number of pixels just popped
 
-PIXEL_LEVELS, LATENT_LEVELS = 256, 64
-CENTRE = (LATENT_LEVELS // 2) << tables.LEVEL_BITS  # the latent 0
+PIXEL_LEVELS = 256
 BLOCK = 1 << 16  # pixels whose parameters are held at once when encoding
-ZERO = -128  # stored value of zero in a rectified activation
 
 
 @dataclass
@@ -54,98 +51,24 @@ class Ledger:
 
 
 class TileCodec:
-    """A model made ready for a backend ("int8", "float32" or "torch:DEVICE"), and the codecs of its tiles.
+    """The codecs of a model's tiles on a backend: "int8", "float32" or "torch:DEVICE".
 
-    coded: channels that are coded; a grey tile comes with three equal channels of which the first is.
+    coded, here and below: channels that are coded; a grey tile comes with three equal channels of which the first is.
     """
 
     def __init__(self, model: Model, backend: str) -> None:
-        self.model, self.config = model, model.config
-        compile_ = network.compiler(backend)
-        self.encoder = [compile_(n) for n in model.encoder]
-        self.topdown = [compile_(n) for n in model.topdown]
-        self.affine = [compile_(n) for n in model.affine]
-        self.mixture = compile_(model.mixture) if model.mixture is not None else None
-        self.local = compile_(model.local)
-        self.stride, self.channels = model.config["stride"], model.config["latents"]
-        self.window = waves.window_offsets(model.config["window"])
-        self.slope = waves.window_slope(model.config["window"])
-        self.prior_window = waves.window_offsets(model.config["prior_window"])
-        self.prior_slope = waves.window_slope(model.config["prior_window"])
-
-    # ------------------------------------------------------------------------------------------------ networks
-
-    def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
-        """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
-        h, w, _ = x.shape
-        x = np.pad(x, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
-        gh, gw = h // self.stride, x.shape[1] // self.stride
-        rows = network.patches((x ^ 128).view(np.int8), 4)
-        size = 4
-        *convolutions, out = self.encoder
-        for i, layer in enumerate(convolutions):
-            a = layer(rows)
-            if size < self.stride:
-                rows = network.patches(a.reshape(h // size, x.shape[1] // size, -1), 2)
-                size *= 2
-            elif i < len(convolutions) - 1:
-                rows = network.neighbours(a.reshape(gh, gw, -1), ZERO)
-        return out(a)
-
-    def context(self, z: np.ndarray, width: int) -> np.ndarray:
-        """Context features (H, width, F) int8 of the pixels under latents z (gh, gw, C) uint8."""
-        gh, gw, _ = z.shape
-        up = self.stride // 4
-        first, second, spread, fine, out = self.topdown
-        a = first(network.neighbours(_centred(z), 0))
-        a = second(network.neighbours(a.reshape(gh, gw, -1), ZERO))
-        quarter = network.unpatch(spread(a), gh, gw, up)
-        a = out(fine(network.neighbours(quarter, ZERO)))
-        return network.unpatch(a, gh * up, gw * up, 4)[:, :width]
-
-    def prior_parameters(
-        self, rows_of: Callable[[int], np.ndarray], publish: Callable[[int, np.ndarray, np.ndarray], None]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of p(z | z before), offsets and outer scales, through the flow.
-
-        rows_of(t): windows of flow variable u_t (u_0 = z) at the cells asked for; publish(t, offsets, outers) tells
-        how u_t comes from z there, before rows_of(t) is called.
-        """
-        c = self.channels
-        offsets = outers = np.empty(0, np.int32)
-        for t, net in enumerate([*self.affine, self.mixture]):
-            rows = rows_of(t)
-            if t == 0:
-                offsets = np.full((len(rows), c), CENTRE, np.int32)
-                outers = waves.identity_outer((len(rows), c))
-            if net is None:
-                assert self.model.base is not None  # `build` made one of the two
-                return np.repeat(self.model.base, len(rows), axis=0), offsets, outers
-            out = net(rows)
-            if t == len(self.affine):
-                break
-            offsets = offsets + ((out[:, :c].astype(np.int64) * self.model.tables.outer_scale[outers]) >> 16)
-            offsets = offsets.clip(-(1 << 20), 1 << 20).astype(np.int32)
-            outers = (outers + out[:, c:]).clip(0, tables.OUTER_SCALES - 1)
-            publish(t + 1, offsets, outers)
-        return out, offsets, outers
-
-    def flow_variable(self, z: np.ndarray, offsets: np.ndarray, outers: np.ndarray) -> np.ndarray:
-        """u (n, C) int8 in 1/16, of z (n, C) uint8 under the affine map that `publish` was told."""
-        u = ((z.astype(np.int64) << tables.LEVEL_BITS) - offsets) * self.model.tables.outer_inverse[outers] >> 16
-        return ((u + 2) >> 2).clip(-128, 127).astype(np.int8)
-
-    # ------------------------------------------------------------------------------------------------ codecs
+        self.model, self.config, self.nets = model, model.config, Inference(model, backend)
+        self.stride, self.channels = self.nets.stride, self.nets.channels
 
     def latent_args(self, prior: bool) -> tuple[int, bool, int, int, tables.Tables]:
         """mixtures, coupled, levels, coded, tables for the kernels."""
-        flow = prior and self.mixture is not None
+        flow = prior and self.nets.mixture is not None
         mixtures = self.config["prior_mixtures"] if flow else 1
         return mixtures, flow, LATENT_LEVELS, self.channels, self.model.tables
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None) -> Codec:
         """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave."""
-        rows = [self.posterior_parameters(x) if len(x) else None for x in xs]
+        rows = [self.nets.posterior_parameters(x) if len(x) else None for x in xs]
         shapes = [(len(x) // self.stride, -(-x.shape[1] // self.stride), self.channels) for x in xs]
         args = self.latent_args(prior=False)
 
@@ -190,23 +113,23 @@ class TileCodec:
                 gh, gw, _ = z.shape
                 if gh:
                     flat = z.reshape(-1, c)
-                    planes = [_centred(z)]
+                    planes = [centred(z)]
 
                     def rows_of(t: int, planes: Arrays = planes, cells: int = gh * gw) -> np.ndarray:
-                        rows = np.empty((cells, len(self.prior_window) * c), np.int8)
-                        waves.latent_rows(planes[t], self.prior_window, rows)
+                        rows = np.empty((cells, len(self.nets.prior_window) * c), np.int8)
+                        waves.latent_rows(planes[t], self.nets.prior_window, rows)
                         return rows
 
                     def publish(
                         t: int, offsets: np.ndarray, outers: np.ndarray, z: np.ndarray = z, planes: Arrays = planes
                     ) -> None:
-                        planes.append(self.flow_variable(z.reshape(-1, c), offsets, outers).reshape(z.shape))
+                        planes.append(self.nets.flow_variable(z.reshape(-1, c), offsets, outers).reshape(z.shape))
 
-                    starts, freqs = _intervals(*self.prior_parameters(rows_of, publish), flat, args)
+                    starts, freqs = _intervals(*self.nets.prior_parameters(rows_of, publish), flat, args)
                     if ledger is not None:
                         ledger.add("prior", freqs)
                     starts, freqs = starts.reshape(z.shape), freqs.reshape(z.shape)
-                    message = waves.push_region(message, starts, freqs, (0, gh, gw), self.prior_slope, c)
+                    message = waves.push_region(message, starts, freqs, (0, gh, gw), self.nets.prior_slope, c)
                 pushed.append(message)
             return pushed
 
@@ -214,27 +137,27 @@ class TileCodec:
             stacks, grid = waves.Stacks(messages), waves.Grid.of([(0, gh, gw) for gh, gw in shapes])
             height, width = int(grid.last.max(initial=0)), int(grid.width.max(initial=0))
             z = np.zeros((len(shapes), height, width, c), np.uint8)
-            planes = np.zeros((len(self.affine) + 1, *z.shape), np.int8)
-            rows = np.empty((max(grid.widest(), 1), len(self.prior_window) * c), np.int8)
+            planes = np.zeros((len(self.nets.affine) + 1, *z.shape), np.int8)
+            rows = np.empty((max(grid.widest(), 1), len(self.nets.prior_window) * c), np.int8)
             bounds = np.zeros(len(shapes) + 1, np.int64)
-            for wave in range(grid.waves(self.prior_slope)):
-                where = (grid.first, grid.last, grid.width, wave, self.prior_slope)
+            for wave in range(grid.waves(self.nets.prior_slope)):
+                where = (grid.first, grid.last, grid.width, wave, self.nets.prior_slope)
                 maps: list[tuple[np.ndarray, np.ndarray]] = []
 
                 def rows_of(t: int, where: tuple = where) -> np.ndarray:
-                    n = waves.latent_wave(planes[t], *where, self.prior_window, rows, bounds)
+                    n = waves.latent_wave(planes[t], *where, self.nets.prior_window, rows, bounds)
                     return rows[:n]
 
                 def publish(t: int, offsets: np.ndarray, outers: np.ndarray, maps: list = maps) -> None:
                     maps.append((offsets, outers))
 
-                params, offsets, outers = self.prior_parameters(rows_of, publish)
+                params, offsets, outers = self.nets.prior_parameters(rows_of, publish)
                 symbols = np.zeros((len(params), c), np.uint8)
                 _pop(params, offsets, outers, bounds, args, stacks, symbols)
                 waves.scatter_wave(symbols, z, *where)
-                waves.scatter_wave(_centred(symbols), planes[0], *where)
+                waves.scatter_wave(centred(symbols), planes[0], *where)
                 for plane, (step_offsets, step_outers) in zip(planes[1:], maps):
-                    waves.scatter_wave(self.flow_variable(symbols, step_offsets, step_outers), plane, *where)
+                    waves.scatter_wave(self.nets.flow_variable(symbols, step_offsets, step_outers), plane, *where)
             return stacks.messages(), [z[t, :gh, :gw].copy() for t, (gh, gw) in enumerate(shapes)]
 
         return Codec(push, pop)
@@ -254,7 +177,7 @@ class TileCodec:
         """
         c = self.config["channels"]
         args = (self.config["mixtures"], True, PIXEL_LEVELS, coded, self.model.tables)
-        inputs = (len(self.window) + 1) * c + self.config["context"]
+        inputs = (len(self.nets.window) + 1) * c + self.config["context"]
 
         def push(messages: Messages, xs: Arrays) -> Messages:
             pushed = []
@@ -264,7 +187,7 @@ class TileCodec:
                     if ledger is not None:
                         ledger.add("band A" if contexts is None else "band B", freqs[..., :coded])
                     region = (0, len(band), band.shape[1])
-                    message = waves.push_region(message, starts, freqs, region, self.slope, coded)
+                    message = waves.push_region(message, starts, freqs, region, self.nets.slope, coded)
                 pushed.append(message)
             return pushed
 
@@ -285,10 +208,10 @@ class TileCodec:
             outers = waves.identity_outer(offsets.shape)
             symbols = np.zeros((len(rows), c), np.uint8)
             bounds = np.zeros(len(known) + 1, np.int64)
-            for wave in range(grid.waves(self.slope)):
-                where = (grid.first, grid.last, grid.width, wave, self.slope)
-                n = waves.pixel_wave(x, context, *where, self.window, rows, offsets, bounds)
-                params = self.local(rows[:n])
+            for wave in range(grid.waves(self.nets.slope)):
+                where = (grid.first, grid.last, grid.width, wave, self.nets.slope)
+                n = waves.pixel_wave(x, context, *where, self.nets.window, rows, offsets, bounds)
+                params = self.nets.local(rows[:n])
                 _pop(params, offsets, outers, bounds, args, stacks, symbols)
                 symbols[:n, coded:] = symbols[:n, :1]
                 waves.scatter_wave(symbols, x, *where)
@@ -302,7 +225,9 @@ class TileCodec:
         self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (height, W, C) uint32, of a band given the rows above it; in blocks, all in parallel."""
-        x = np.ascontiguousarray(np.concatenate([above[len(above) - min(len(above), int(-self.window[0, 0])) :], band]))
+        x = np.ascontiguousarray(
+            np.concatenate([above[len(above) - min(len(above), int(-self.nets.window[0, 0])) :], band])
+        )
         skip = (len(x) - len(band)) * x.shape[1]
         features = np.empty((*x.shape[:2], self.config["context"]), np.int8)
         features[:] = self.model.null
@@ -313,12 +238,12 @@ class TileCodec:
         flat = band.reshape(-1, x.shape[2])
         for begin in range(0, len(flat), BLOCK):
             count = min(BLOCK, len(flat) - begin)
-            rows = np.empty((count, (len(self.window) + 1) * x.shape[2] + features.shape[2]), np.int8)
+            rows = np.empty((count, (len(self.nets.window) + 1) * x.shape[2] + features.shape[2]), np.int8)
             offsets = np.empty((count, x.shape[2]), np.int32)
-            waves.pixel_rows(x, features, skip + begin, count, self.window, rows, offsets)
+            waves.pixel_rows(x, features, skip + begin, count, self.nets.window, rows, offsets)
             part = slice(begin, begin + count)
             outers = waves.identity_outer(offsets.shape)
-            tables.intervals(self.local(rows), offsets, outers, flat[part], *args, starts[part], freqs[part])
+            tables.intervals(self.nets.local(rows), offsets, outers, flat[part], *args, starts[part], freqs[part])
         return starts.reshape(band.shape), freqs.reshape(band.shape)
 
     def tiles(
@@ -335,7 +260,7 @@ class TileCodec:
         nothing = [np.zeros((0, w, c), np.uint8) for _, w in shapes]
 
         def likelihood(zs: Arrays) -> Codec:
-            contexts = [self.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]
+            contexts = [self.nets.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]
             return self.pixels(nothing, splits, contexts, coded, ledger, tick)
 
         def band_a(bs: Arrays) -> Codec:
@@ -343,11 +268,6 @@ class TileCodec:
 
         prior = self.prior(grids, ledger)
         return after(bits_back(prior, likelihood, lambda xs: self.posterior(xs, ledger)), band_a)
-
-
-def _centred(z: np.ndarray) -> np.ndarray:
-    """Latent symbols 0 .. 63 as network inputs: int8, 4 steps a level."""
-    return ((z - np.uint8(LATENT_LEVELS // 2)) << np.uint8(2)).view(np.int8)
 
 
 def _intervals(
@@ -384,92 +304,3 @@ def _pop(
     )
     if stacks.sizes.min(initial=0) < 0:
         raise EmptyStack(f"the coded stream of tile {int(stacks.sizes.argmin())} ran out: the file is damaged")
-
-
-# ---------------------------------------------------------------------------------------------------- streams
-
-
-def encode_tile(
-    codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, ledger: Ledger | None = None
-) -> TileRecord:
-    """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
-
-    `ledger` receives the bits of each term of the mode taken, and the totals of both modes.
-    """
-    height, width, _ = tile.shape
-    lanes = lanes_for(height * width * coded, lane_symbols)
-    seed = zlib.crc32(tile.tobytes())
-
-    def stream(split: int, spent: Ledger) -> bytes:
-        pair = codec.tiles([(height, width)], [split], coded, spent)
-        (message,) = pair.push([ans.empty(lanes, seed)], ([tile[:split]], [tile[split:]]))
-        return ans.to_bytes(message)
-
-    spent = Ledger()
-    best = TileRecord(Method.NO_LATENTS, stream(0, spent))
-    no_latents = sum(spent.bits.values())
-    modes = {"no latents": no_latents, "latents": no_latents, "KL": 0.0}
-    split = choose_split(codec, tile, spent.rows)
-    while split:
-        attempt = Ledger()
-        try:
-            data = (split // codec.stride).to_bytes(2, "little") + stream(split, attempt)
-        except EmptyStack:  # the latents drawn were dearer than expected
-            split -= codec.stride
-            continue
-        modes |= {
-            "latents": sum(attempt.bits.values()),
-            "KL": attempt.bits["prior"] + attempt.bits["posterior"],
-        }
-        if len(data) < len(best.data):
-            best, spent = TileRecord(Method.LATENTS, data), attempt
-        break
-    if ledger is not None:
-        ledger.merge(Ledger(spent.bits, modes))
-    return best
-
-
-def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray) -> int:
-    """Rows of band B: the most, in whole latent rows, whose posterior the rows below can pay for.
-
-    row_bits: (H,) bits of each row without latents. The posterior's cost is estimated; an encoder finds out by trying.
-    """
-    height, stride, c = len(row_bits), codec.stride, codec.channels
-    split = (height - 1) // stride * stride
-    if not split:
-        return 0
-    params = codec.posterior_parameters(tile[:split])
-    index = params[:, 1 + c :].reshape(split // stride, -1)
-    # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
-    expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
-    need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
-    while split and row_bits[split:].sum() < need[split // stride - 1]:
-        split -= stride
-    return split
-
-
-def decode_tiles(
-    codec: TileCodec,
-    records: Sequence[TileRecord],
-    shapes: Sequence[tuple[int, int]],
-    coded: int,
-    lane_symbols: int,
-    tick: Tick | None = None,
-) -> Arrays:
-    """The tiles (H, W, C) uint8 of model-coded records. Raises CorruptFile when a stack does not end exactly empty."""
-    messages, splits = [], []
-    for record, (height, width) in zip(records, shapes):
-        split, stream = 0, record.data
-        if record.method == Method.LATENTS:
-            split = int.from_bytes(stream[:2], "little") * codec.stride
-            stream = stream[2:]
-            if not 0 < split < height:
-                raise CorruptFile("a tile's bands do not fit its height; the file is damaged")
-        messages.append(ans.from_bytes(stream, lanes_for(height * width * coded, lane_symbols)))
-        splits.append(split)
-    messages, (upper, lower) = codec.tiles(shapes, splits, coded, None, tick).pop(messages)
-    tiles = [np.concatenate(bands) for bands in zip(upper, lower)]
-    for i, (message, tile) in enumerate(zip(messages, tiles)):
-        if not ans.is_empty(message, zlib.crc32(tile.tobytes())):
-            raise CorruptFile(f"the stack of tile {i} of the batch is not empty at its end; the file is damaged")
-    return tiles
