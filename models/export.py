@@ -93,15 +93,16 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
     config = model.config
     tensors: dict[str, np.ndarray] = {}
 
-    def put(name: str, layer: Any, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None) -> None:
+    def put(
+        name: str, layer: Any, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None, digits: int = 1
+    ) -> None:
         out_unit, out_zero = (HIDDEN_UNIT, RECTIFIED) if out is None else out
-        digits = 2 if isinstance(out_unit, np.ndarray) else 1  # parameters of distributions are worth two
         parts = quantise(_array(layer.weight), _array(layer.bias), unit, zero, out_unit, out_zero, digits)
         tensors.update({f"{name}.{key}": value for key, value in parts.items()})
 
-    def put_hidden(name: str, layer: Any, out: tuple | None = None) -> None:
+    def put_hidden(name: str, layer: Any, out: tuple | None = None, digits: int = 1) -> None:
         n = layer.in_features
-        put(name, layer, np.full(n, HIDDEN_UNIT), np.full(n, RECTIFIED), out)
+        put(name, layer, np.full(n, HIDDEN_UNIT), np.full(n, RECTIFIED), out, digits)
 
     def put_signed(name: str, layer: Any) -> None:
         put(name, layer, np.full(layer.in_features, INPUT_UNIT), np.zeros(layer.in_features))
@@ -110,12 +111,12 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
         zero = np.zeros(len(unit))
         for i, layer in enumerate(mlp.hidden):
             if i == 0:
-                put(f"{name}.hidden.0", layer, unit, zero)
+                put(f"{name}.hidden.0", layer, unit, zero, digits=2)
             else:
                 put_hidden(f"{name}.hidden.{i}", layer)
         hidden = mlp.out.in_features - len(unit)
         units = np.concatenate([np.full(hidden, HIDDEN_UNIT), unit])
-        put(f"{name}.out", mlp.out, units, np.concatenate([np.full(hidden, RECTIFIED), zero]), out)
+        put(f"{name}.out", mlp.out, units, np.concatenate([np.full(hidden, RECTIFIED), zero]), out, digits=2)
 
     # encoder
     encoder, c = model.encoder, config.latents
@@ -130,7 +131,7 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
         out.weight[1:], out.bias[1:] = encoder.out.weight, encoder.out.bias
         out.weight[1 : 1 + c] /= LATENT_UNIT
         out.bias[1 : 1 + c] /= LATENT_UNIT
-    put_hidden("encoder.out", out, mixture_units(1, c, coupled=False))
+    put_hidden("encoder.out", out, mixture_units(1, c, coupled=False), digits=2)
 
     # top-down
     put_signed("topdown.grid.0", model.topdown.grid[0])

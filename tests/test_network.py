@@ -25,8 +25,8 @@ def layer(rng, inputs, outputs, last=False, weight=None):
     return Layer(weight, multiplier, addend, shift, *limits)
 
 
-def two_digits(rng, inputs, outputs):
-    high = layer(rng, inputs, outputs, last=True)
+def two_digits(rng, inputs, outputs, last):
+    high = layer(rng, inputs, outputs, last)
     low = rng.integers(-64, 65, (inputs, outputs), np.int8)
     return replace(
         high, weight=np.concatenate([high.weight, low], axis=1), shift=high.shift + 7, addend=high.addend << 7
@@ -59,7 +59,8 @@ def nets():
         )
         found[f"single-{inputs}"] = Network((layer(rng, inputs, outputs),))
         found[f"last-{inputs}"] = Network((layer(rng, inputs, outputs, last=True),))
-        found[f"digits-{inputs}"] = Network((two_digits(rng, inputs, outputs),))
+        for last in (False, True):
+            found[f"digits-{inputs}-{last}"] = Network((two_digits(rng, inputs, outputs, last),))
     for last in (False, True):  # 1023 * 128 * 128 is the last below 2^24
         signs = np.where(rng.random((1023, 5)) < 0.5, -128, 127).astype(np.int8)
         signs[:, 0] = -128

@@ -128,7 +128,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
         )
         made.check(name)
         outputs = made.multiplier.size if low is None else low.size
-        digits = 1 if low is None else made.weight.shape[1] // outputs
+        digits = made.weight.shape[1] // outputs
         if made.weight.shape != (inputs, digits * outputs) or made.multiplier.size != outputs:
             raise WeightsError(f"layer {name} is {made.weight.shape}, not {(inputs, outputs)}; export the model again")
         return made

@@ -3,8 +3,8 @@
     accumulator = sum_j input[j] * weight[j, o]                     int8 x int8, |accumulator| < 2^24, proved
     output      = clamp((accumulator * multiplier[o] + addend[o]) >> shift, low, high)
 
-An output layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each: rounding the
-last layer to 8 bits costs 0.4 % of the rate on smooth photographs (kodim23), to 15 bits nothing.
+A layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each: with 8-bit weights
+the local network's last layer costs 0.3 % of the rate and its first 0.2 % (kodim05), with two digits next to nothing.
 
 Because every partial sum stays below 2^24 a dot product is exact in int32, float32, TF32 and float64 alike, so how it
 is computed is a choice of speed, never of format. Bias, rounding and the zero point of an unsigned activation (stored
@@ -65,10 +65,13 @@ class Network:
 
 
 @njit(cache=True, nogil=True)
-def _requantise8(accumulator, multiplier, addend, shift, out):
+def _requantise8(accumulator, digits, multiplier, addend, shift, out):
     for i in range(accumulator.shape[0]):
         for o in range(out.shape[1]):
-            value = (np.int64(accumulator[i, o]) * multiplier[o] + addend[o]) >> shift
+            total = np.int64(accumulator[i, o])
+            if digits == 2:
+                total = (total << DIGIT_BITS) + np.int64(accumulator[i, out.shape[1] + o])
+            value = (total * multiplier[o] + addend[o]) >> shift
             out[i, o] = min(max(value, -128), 127)
 
 
@@ -86,13 +89,14 @@ def _requantise32(accumulator, digits, multiplier, addend, shift, low, high, out
 def _requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
     """(n, outputs) integers, in int32 or exact in float32 -> int8, or int32 for an output layer."""
     shape = (accumulator.shape[0], layer.multiplier.size)
+    digits = layer.weight.shape[1] // shape[1]
     if layer.low is None or layer.high is None:
         out = np.empty(shape, np.int8)
-        _requantise8(accumulator, layer.multiplier, layer.addend, layer.shift, out)
+        _requantise8(accumulator, digits, layer.multiplier, layer.addend, layer.shift, out)
         return out
     out = np.empty(shape, np.int32)
     args = (layer.multiplier, layer.addend, layer.shift, layer.low, layer.high)
-    _requantise32(accumulator, layer.weight.shape[1] // shape[1], *args, out)
+    _requantise32(accumulator, digits, *args, out)
     return out
 
 
