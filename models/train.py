@@ -47,7 +47,8 @@ class Settings:
 
 def keep_memory() -> None:
     """Tells glibc to keep freed memory. Otherwise the large temporaries of a step are mapped and unmapped each time,
-    which took most of the time of a step on a virtual machine (100 steps a minute instead of 500)."""
+    which took most of the time of a step on a virtual machine: 175 steps of the photo recipe in the first three minutes
+    without this, 662 in the first two with it, beside other work."""
     mmap_max, trim_threshold = -4, -1  # malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")

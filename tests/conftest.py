@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import make_golden  # type: ignore[import-not-found]
-import numba
 import numpy as np
 import pytest
 import torch
@@ -30,7 +29,6 @@ def backend(request: pytest.FixtureRequest) -> str:
 def one_thread() -> None:
     """Tiny products gain nothing from threads, and lose much where the machine has other work. Some tests set two."""
     torch.set_num_threads(1)
-    numba.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
