@@ -13,8 +13,9 @@ codec's integers, and it runs once per model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -84,81 +85,88 @@ def mixture_units(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarr
     return unit, zero
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def as_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
+
+
+class Form(NamedTuple):
+    """How one float layer is held as integers; `quantise` and `models.restore` are its two directions."""
+
+    name: str  # of its tensors
+    layer: nn.Linear
+    unit: np.ndarray  # (inputs,) float value of one step of an input
+    zero: np.ndarray  # (inputs,) stored value of zero
+    out_unit: np.ndarray | float = HIDDEN_UNIT  # (blank + outputs,) or one for all; by default a hidden activation's
+    out_zero: np.ndarray | float = RECTIFIED
+    digits: int = 1
+    blank: int = 0  # outputs that the integer layer has before the float layer's: always zero
+
+
+def forms(model: Vlae) -> Iterator[Form]:
+    """Every layer of the weight file."""
+    config, encoder, topdown = model.config, model.encoder, model.topdown
+    c = config.latents
+
+    def signed(name: str, layer: Any) -> Form:
+        return Form(name, layer, np.full(layer.in_features, INPUT_UNIT), np.zeros(layer.in_features))
+
+    def hidden(name: str, layer: Any) -> Form:
+        return Form(name, layer, np.full(layer.in_features, HIDDEN_UNIT), np.full(layer.in_features, RECTIFIED))
+
+    def mlp(
+        name: str, net: Any, unit: np.ndarray, out_unit: np.ndarray, out_zero: np.ndarray | float
+    ) -> Iterator[Form]:
+        zero = np.zeros(len(unit))
+        for i, layer in enumerate(net.hidden):
+            form = hidden(f"{name}.hidden.{i}", layer)
+            yield form if i else form._replace(unit=unit, zero=zero, digits=2)
+        width = net.out.in_features - len(unit)
+        units, zeros = np.full(width, HIDDEN_UNIT), np.full(width, RECTIFIED)
+        units, zeros = np.concatenate([units, unit]), np.concatenate([zeros, zero])
+        yield Form(f"{name}.out", net.out, units, zeros, out_unit, out_zero, digits=2)
+
+    yield signed("encoder.stem", encoder.stem)
+    for kind in ("down", "grid"):
+        for i, layer in enumerate(getattr(encoder, kind)):
+            yield hidden(f"encoder.{kind}.{i}", layer)
+    unit, zero = mixture_units(1, c, coupled=False)  # a logit that says nothing, then locations and scales
+    unit[1 : 1 + c] *= LATENT_UNIT
+    yield hidden("encoder.out", encoder.out)._replace(out_unit=unit, out_zero=zero, digits=2, blank=1)
+
+    yield signed("topdown.grid.0", topdown.grid[0])
+    yield hidden("topdown.grid.1", topdown.grid[1])
+    yield hidden("topdown.spread", topdown.spread)
+    yield hidden("topdown.fine", topdown.fine)
+    yield hidden("topdown.out", topdown.out)._replace(out_zero=0.0)
+
+    unit = np.full(len(window_offsets(config.prior_window)) * c, INPUT_UNIT)
+    affine_unit = np.repeat([LOC_UNIT, SCALE_UNIT], c)
+    for t, net in enumerate(model.prior.affine):
+        yield from mlp(f"affine.{t}", net, unit, affine_unit, 0.0)
+    if model.prior.mixture is not None:
+        yield from mlp("mixture", model.prior.mixture, unit, *mixture_units(config.prior_mixtures, c, coupled=True))
+
+    steps = (len(window_offsets(config.window)) + 1) * config.channels
+    unit = np.concatenate([np.full(steps, INPUT_UNIT), np.full(config.context, HIDDEN_UNIT)])
+    yield from mlp("local", model.local, unit, *mixture_units(config.mixtures, config.channels, coupled=True))
 
 
 def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
     """Every tensor of the weight file."""
-    config = model.config
     tensors: dict[str, np.ndarray] = {}
-
-    def put(
-        name: str, layer: Any, unit: np.ndarray, zero: np.ndarray, out: tuple | None = None, digits: int = 1
-    ) -> None:
-        out_unit, out_zero = (HIDDEN_UNIT, RECTIFIED) if out is None else out
-        parts = quantise(_array(layer.weight), _array(layer.bias), unit, zero, out_unit, out_zero, digits)
-        tensors.update({f"{name}.{key}": value for key, value in parts.items()})
-
-    def put_hidden(name: str, layer: Any, out: tuple | None = None, digits: int = 1) -> None:
-        n = layer.in_features
-        put(name, layer, np.full(n, HIDDEN_UNIT), np.full(n, RECTIFIED), out, digits)
-
-    def put_signed(name: str, layer: Any) -> None:
-        put(name, layer, np.full(layer.in_features, INPUT_UNIT), np.zeros(layer.in_features))
-
-    def put_mlp(name: str, mlp: Any, unit: np.ndarray, out: tuple) -> None:
-        zero = np.zeros(len(unit))
-        for i, layer in enumerate(mlp.hidden):
-            if i == 0:
-                put(f"{name}.hidden.0", layer, unit, zero, digits=2)
-            else:
-                put_hidden(f"{name}.hidden.{i}", layer)
-        hidden = mlp.out.in_features - len(unit)
-        units = np.concatenate([np.full(hidden, HIDDEN_UNIT), unit])
-        put(f"{name}.out", mlp.out, units, np.concatenate([np.full(hidden, RECTIFIED), zero]), out, digits=2)
-
-    # encoder
-    encoder, c = model.encoder, config.latents
-    put_signed("encoder.stem", encoder.stem)
-    for kind in ("down", "grid"):
-        for i, layer in enumerate(getattr(encoder, kind)):
-            put_hidden(f"encoder.{kind}.{i}", layer)
-    out = nn.Linear(config.encoder, 1 + 2 * c)  # a logit that says nothing, then locations and scales
-    with torch.no_grad():
-        out.weight.zero_()
-        out.bias.zero_()
-        out.weight[1:], out.bias[1:] = encoder.out.weight, encoder.out.bias
-        out.weight[1 : 1 + c] /= LATENT_UNIT
-        out.bias[1 : 1 + c] /= LATENT_UNIT
-    put_hidden("encoder.out", out, mixture_units(1, c, coupled=False), digits=2)
-
-    # top-down
-    put_signed("topdown.grid.0", model.topdown.grid[0])
-    put_hidden("topdown.grid.1", model.topdown.grid[1])
-    put_hidden("topdown.spread", model.topdown.spread)
-    put_hidden("topdown.fine", model.topdown.fine)
-    put_hidden("topdown.out", model.topdown.out, (HIDDEN_UNIT, 0.0))
-    tensors["null"] = np.rint(_array(model.topdown.null) / HIDDEN_UNIT).clip(-128, 127).astype(np.int8)
-
-    # prior
-    unit = np.full(len(window_offsets(config.prior_window)) * c, INPUT_UNIT)
-    affine_unit = np.repeat([LOC_UNIT, SCALE_UNIT], c)
-    for t, net in enumerate(model.prior.affine):
-        put_mlp(f"affine.{t}", net, unit, (affine_unit, 0.0))
-    if model.prior.mixture is not None:
-        put_mlp("mixture", model.prior.mixture, unit, mixture_units(config.prior_mixtures, c, coupled=True))
-    else:
-        loc, log2_scale = _array(model.prior.base).reshape(2, c)
+    for form in forms(model):
+        weight, bias = as_array(form.layer.weight), as_array(form.layer.bias)
+        weight = np.concatenate([np.zeros((form.blank, weight.shape[1])), weight])
+        bias = np.concatenate([np.zeros(form.blank), bias])
+        parts = quantise(weight, bias, form.unit, form.zero, form.out_unit, form.out_zero, form.digits)
+        tensors.update({f"{form.name}.{key}": value for key, value in parts.items()})
+    tensors["null"] = np.rint(as_array(model.topdown.null) / HIDDEN_UNIT).clip(-128, 127).astype(np.int8)
+    if model.prior.mixture is None:
+        c = model.config.latents
+        loc, log2_scale = as_array(model.prior.base).reshape(2, c)
         row = np.concatenate([[0], loc / LOC_UNIT, (log2_scale - SCALE_LOG2_MIN) / SCALE_UNIT])
         low, high = tables.parameter_limits(1, c, coupled=False)
         tensors["base"] = np.rint(row).clip(low, high).astype(np.int32)[None]
-
-    # local
-    steps = (len(window_offsets(config.window)) + 1) * config.channels
-    unit = np.concatenate([np.full(steps, INPUT_UNIT), np.full(config.context, HIDDEN_UNIT)])
-    put_mlp("local", model.local, unit, mixture_units(config.mixtures, config.channels, coupled=True))
-
     tensors.update({f"tables.{field}": value for field, value in make_tables()._asdict().items()})
     return tensors
 
