@@ -1,6 +1,7 @@
 """Weight files: integers only, named by what is in them, checked before use."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from safetensors import safe_open
 
 from vlae_codec import model
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.model import build, find_model, load_weights, model_id, save_weights, weights_folder
+from vlae_codec.model import (
+    build,
+    default_model_name,
+    find_model,
+    load_weights,
+    model_id,
+    read_weights,
+    save_weights,
+    weights_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +86,72 @@ def test_find_model(tiny, tmp_path, monkeypatch):
         assert find_model(wanted).id == find_model(wanted, known).id == known
     with pytest.raises(UnknownModel, match="tiny"):
         find_model(tiny, bytes(8))
-    with pytest.raises(UnknownModel, match="0000000000000000"):
+    with pytest.raises(UnknownModel, match=r"0000000000000000.*photo"):
         find_model(None, bytes(8))
     for missing in ("no-such-model", tmp_path / "none.safetensors"):
         with pytest.raises(InputError, match="no model"):
             find_model(missing)
     monkeypatch.setattr(model, "weights_folder", lambda: tiny.parent)
-    assert find_model("tiny").id == find_model(None, known).id == known
+    assert find_model("tiny").id == find_model(None, known).id == find_model(known.hex()).id == known
+
+
+def test_search_path(tiny, parts, tmp_path, monkeypatch):
+    """Folders and files of VLAE_CODEC_MODELS come before the built-in weights; broken files there do no harm."""
+    config, tensors = parts
+    folder, single = tmp_path / "folder", tmp_path / "single.safetensors"
+    folder.mkdir()
+    (folder / "broken.safetensors").write_bytes(b"?")
+    single.write_bytes(tiny.read_bytes())
+    changed = {**tensors, "null": with_first(tensors["null"], 3)}
+    mine = save_weights(folder / "photo.safetensors", config, changed)
+    monkeypatch.setenv("VLAE_CODEC_MODELS", os.pathsep.join(["", str(folder), str(tmp_path / "none"), str(single)]))
+    known = load_weights(tiny).id
+    assert find_model("single").id == find_model(None, known).id == known
+    assert find_model().id == find_model("photo").id == find_model(None, mine).id == mine
+    shipped = load_weights(weights_folder() / "photo.safetensors").id
+    assert find_model(None, shipped).id == shipped  # by id also what a name of yours stands in for
+    with pytest.raises(UnknownModel) as caught:
+        find_model(None, bytes(8))
+    for word in (
+        f"{folder} (broken, photo)",
+        "unreadable",
+        "broken.safetensors",
+        "none (no models)",
+        "built-in (",
+        "--model",
+    ):
+        assert word in str(caught.value)
+    assert "VLAE_CODEC_MODELS" in str(caught.value)
+    with pytest.raises(WeightsError, match=r"broken\.safetensors"):
+        find_model("broken")
+    with pytest.raises(InputError, match="single"):
+        find_model("missing")
+
+
+def test_noted_id(parts, tmp_path, monkeypatch):
+    """The id in a file spares reading it, and is not believed."""
+    config, tensors = parts
+    path = tmp_path / "noted.safetensors"
+    identity = save_weights(path, config, tensors)
+    assert read_weights(path, with_tensors=False) == (config, {}, identity.hex())
+    monkeypatch.setenv("VLAE_CODEC_MODELS", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "weights_folder", lambda: tmp_path / "none")
+        patch.setattr(model, "load_weights", None)  # not called
+        with pytest.raises(UnknownModel):
+            find_model(None, bytes(8))
+    path.write_bytes(path.read_bytes().replace(identity.hex().encode(), b"0" * 16))
+    with pytest.raises(WeightsError, match="0000000000000000"):
+        load_weights(path)
+    with pytest.raises(UnknownModel, match="says 0000000000000000"):
+        find_model(None, bytes(8))
+
+
+def test_default_model_name(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "weights_folder", lambda: tmp_path)
+    assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo", "mnist-binary"]
+    (tmp_path / "photo-gray.safetensors").write_bytes(tiny.read_bytes())
+    assert default_model_name("L") == "photo-gray"
 
 
 def test_truncated_and_tampered(tiny, tmp_path):

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -32,6 +34,7 @@ from vlae_codec.tables import Tables, check_tables, parameter_count, parameter_l
 from vlae_codec.waves import window_offsets
 
 FORMAT = 1
+MODELS_VARIABLE = "VLAE_CODEC_MODELS"  # environment: folders and weight files, as in PATH
 AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
 
 
@@ -61,23 +64,49 @@ def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> by
 
 def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
     """Writes a weight file; returns the model id. Raises WeightsError if the model breaks a bound."""
-    build(config, tensors)
-    metadata = {"vlae-codec": str(FORMAT), "config": json.dumps(dict(config), sort_keys=True)}
+    identity = build(config, tensors).id
+    metadata = {"vlae-codec": str(FORMAT), "config": json.dumps(dict(config), sort_keys=True), "id": identity.hex()}
     Path(path).write_bytes(save(dict(tensors), metadata))
-    return model_id(config, tensors)
+    return identity
 
 
 def load_weights(path: str | Path) -> Model:
     """Reads and checks a weight file. Raises WeightsError when it is not one or breaks a bound."""
+    config, tensors, noted = read_weights(path)
+    model = build(config, tensors)
+    if noted not in (None, model.id.hex()):
+        raise WeightsError(f"{path} holds model {model.id.hex()} and says {noted}; get a fresh copy of it")
+    return model
+
+
+def read_weights(
+    path: str | Path, with_tensors: bool = True
+) -> tuple[dict[str, Any], dict[str, np.ndarray], str | None]:
+    """Configuration, tensors (none without `with_tensors`) and the id that the file claims in hexadecimal, unchecked.
+
+    Raises WeightsError when it is no weight file.
+    """
     try:
         with safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("vlae-codec") != str(FORMAT):
-            raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
-        return build(json.loads(metadata["config"]), tensors)
+            if metadata.get("vlae-codec") != str(FORMAT):
+                raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+        config = json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise WeightsError(f"{path} has no configuration; export the model again")
+        return config, tensors, metadata.get("id")
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"cannot read {path} as a weight file: {error}; check the path") from error
+
+
+# ---------------------------------------------------------------------------------------------------- search
+
+
+class Found(NamedTuple):
+    name: str
+    path: Path
+    place: str  # where it was found, for people
 
 
 def weights_folder() -> Path:
@@ -85,32 +114,77 @@ def weights_folder() -> Path:
     return Path(str(files("vlae_codec.models"))) / "weights"
 
 
+def known_models() -> list[Found]:
+    """Weight files in the order of search: the folders and files that VLAE_CODEC_MODELS names, then the built-in ones.
+
+    The first of a name is the one that the name means, so a file of yours can stand in for a built-in model; by id all
+    are found.
+    """
+    return [found for _, models in _places() for found in models]
+
+
+def _places() -> list[tuple[str, list[Found]]]:
+    """Where models are looked for, and those that are there; nothing is opened."""
+    places = []
+    for entry in filter(None, os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)):
+        path = Path(entry)
+        paths = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+        places.append((entry, [Found(p.stem, p, str(p)) for p in paths]))
+    shipped = sorted(weights_folder().glob("*.safetensors"))
+    return [*places, ("built-in", [Found(p.stem, p, "built-in") for p in shipped])]
+
+
+def default_model_name(mode: str) -> str:
+    """The model that codes pictures of a mode, "RGB", "L" or "1", when none is asked for."""
+    if mode == "L" and any(found.name == "photo-gray" for found in known_models()):
+        return "photo-gray"
+    return "mnist-binary" if mode == "1" else "photo"
+
+
 def find_model(wanted: str | Path | None = None, wanted_id: bytes | None = None) -> Model:
-    """The model of a path or built-in name, or the built-in one of an id; by default "photo".
+    """The model of a path, name or id in hexadecimal, or the one with the id `wanted_id`; by default "photo".
 
     Raises UnknownModel when none has the id, InputError when a name or path does not exist, WeightsError when the file
-    is malformed.
+    is malformed. A malformed file does not matter to a search for another model.
     """
-    folder = weights_folder()
-    shipped = sorted(folder.glob("*.safetensors"))
     if wanted is None and wanted_id is not None:
-        for path in shipped:
-            model = load_weights(path)
-            if model.id == wanted_id:
-                return model
-        raise UnknownModel(wanted_id, [f"the built-in weights {[p.stem for p in shipped]}"])
-    if wanted is None:
-        wanted = "photo"
-    path = Path(wanted)
-    if path.parent == Path() and not path.exists():
-        path = folder / f"{wanted}.safetensors"
-    if not path.exists():
-        names = ", ".join(p.stem for p in shipped)
-        raise InputError(f"there is no model {str(wanted)!r}; give a weight file or one of the built-in ones: {names}")
+        return _with_id(wanted_id)[1]
+    path = find_weights(wanted or default_model_name("RGB"))
     model = load_weights(path)
     if wanted_id is not None and model.id != wanted_id:
-        raise UnknownModel(wanted_id, [str(path)])
+        raise UnknownModel(wanted_id, [f"{path}, which is {model.id.hex()}"])
     return model
+
+
+def find_weights(wanted: str | Path) -> Path:
+    """The weight file of a path, name or id in hexadecimal. Raises InputError, UnknownModel."""
+    known = known_models()
+    named = [found.path for found in known if found.name == wanted]
+    if named or Path(wanted).is_file():
+        return [*named, Path(wanted)][0]
+    if re.fullmatch("[0-9a-f]{16}", str(wanted)):
+        return _with_id(bytes.fromhex(str(wanted)))[0]
+    names = ", ".join(dict.fromkeys(found.name for found in known))
+    raise InputError(
+        f"there is no model {str(wanted)!r}; give a weight file or one of: {names} (see vlae-codec models)"
+    )
+
+
+def _with_id(wanted_id: bytes) -> tuple[Path, Model]:
+    """The first known model with the id. Raises UnknownModel, which names the places and files that were of no use."""
+    looked = []
+    for place, models in _places():
+        looked.append(f"{place} ({', '.join(found.name for found in models) or 'no models'})")
+        for found in models:
+            try:
+                noted = read_weights(found.path, with_tensors=False)[2]
+                if noted in (None, wanted_id.hex()):  # older files do not say which model they are
+                    model = load_weights(found.path)
+                    if model.id == wanted_id:
+                        return found.path, model
+            except WeightsError as error:
+                looked.append(f"unreadable: {error}")
+    raise UnknownModel(wanted_id, looked)
 
 
 def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model:
