@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vlae_codec import container, errors
 from vlae_codec.chunks import pack, pack_varint, read_varint
-from vlae_codec.container import Header, Method, TileRecord
+from vlae_codec.container import Header, Method, Pictures, TileRecord
 
 MODEL = bytes(range(8))
 HEADER = Header(20, 9, "RGB", MODEL, tile_size=16)
@@ -71,16 +71,20 @@ def test_round_trip(data):
         8 * data.draw(st.integers(1, container.MAX_TILE // 8)),
         data.draw(st.integers(1, 2**32 - 1)),
     )
-    tile = st.builds(TileRecord, st.sampled_from(list(Method)), st.binary(max_size=200))
-    tiles = data.draw(st.lists(tile, min_size=header.tile_count, max_size=header.tile_count))
+    others = data.draw(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), max_size=20))
+    sizes = [(header.width, header.height), *others]
+    pictures = data.draw(st.sampled_from([None, Pictures.of(sizes, data.draw(st.integers(1, len(sizes))))]))
+    count = header.tile_count if pictures is None else pictures.groups
+    tile = st.builds(TileRecord, st.sampled_from(container._methods(pictures)), st.binary(max_size=200))
+    tiles = data.draw(st.lists(tile, min_size=count, max_size=count))
     metadata = data.draw(st.dictionaries(st.sampled_from(["icc", "exif"]), st.binary(min_size=1)))
-    coded = container.write(header, tiles, metadata)
-    assert container.read(coded) == container.Contents(header, tuple(tiles), metadata)
+    coded = container.write(header, tiles, metadata, pictures)
+    assert container.read(coded) == container.Contents(header, tuple(tiles), metadata, pictures)
     assert container.read_header(coded[:33]) == header
     items = container.itemise(coded)
     assert sum(items.values()) == len(coded)
     assert items["data"] == sum(len(tile.data) for tile in tiles)
-    assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles))
+    assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles) + (pictures is not None))
 
 
 def test_every_bit_flip():
@@ -162,7 +166,7 @@ def test_invalid_header(changes):
         container.read(rebuild(header_bytes(**changes), GOOD))
 
 
-@pytest.mark.parametrize("changes", [{"mode": 2}, {"depth": 16}])
+@pytest.mark.parametrize("changes", [{"mode": 2}, {"mode": 3, "depth": 1}, {"depth": 1}, {"depth": 16}])
 def test_unknown_kind_of_picture(changes):
     with pytest.raises(errors.UnsupportedVersion):
         container.read(rebuild(header_bytes(**changes), GOOD))
@@ -204,12 +208,132 @@ def test_write_invalid():
         (Header(1, 1, "L", MODEL[:7]), one, {}),
         (Header(1, 1, "L", MODEL), [], {}),
         (Header(1, 1, "L", MODEL), [TileRecord(4, b"")], {}),
+        (Header(1, 1, "L", MODEL), [TileRecord(5, b"")], {}),
         (Header(1, 1, "L", MODEL), one, {"text": b"?"}),
     ]:
         with pytest.raises(ValueError, match=" "):
             container.write(header, tiles, metadata)
     with pytest.raises(errors.ImageTooLarge):
         container.write(Header(2**16, 2**15, "L", MODEL), [])
+
+
+# ---------------------------------------------------------------------------------------------------- pictures
+
+SIZES = [(20, 9), (20, 9), (1, 1), (20, 9)]
+GROUPS = [TileRecord(Method.CHAIN, b"first"), TileRecord(Method.LZMA, b"second")]
+
+
+def pictures_sample() -> bytes:
+    return container.write(HEADER, GROUPS, pictures=Pictures.of(SIZES, 2))
+
+
+def chunk_p(*numbers: int) -> tuple[bytes, bytes]:
+    return b"P", b"".join(map(pack_varint, numbers))
+
+
+def test_pictures():
+    contents = container.read(pictures_sample())
+    table = contents.pictures
+    assert table == Pictures(2, ((2, 20, 9), (1, 1, 1), (1, 20, 9)))
+    assert (table.sizes(), table.count, table.pixels) == (SIZES, 4, 541)
+    assert table.members() == [range(0, 4, 2), range(1, 4, 2)]
+    assert contents.tiles == tuple(GROUPS)
+    assert contents.subpixels == 3 * 541
+    equal = container.write(HEADER, GROUPS, pictures=Pictures.of([(20, 9)] * 10000, 2))
+    assert len(equal) == len(pictures_sample()) - 5  # ten thousand equal sizes are one run
+
+
+def test_pictures_layout():
+    record = b"\x04\x02" + zlib.crc32(STREAM).to_bytes(4, "little")
+    expected = rebuild(header_bytes(), [(b"T", record), (b"P", b"\x01\xac\x02\x02\x01"), (b"D", STREAM)])
+    header, table = Header(2, 1, "L", MODEL), Pictures(1, ((300, 2, 1),))
+    assert container.write(header, [TileRecord(Method.CHAIN, STREAM)], pictures=table) == expected
+
+
+def test_pictures_damage():
+    data = pictures_sample()
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(errors.VlaeError, match=": "):
+            container.read(bytes(damaged))
+    for length in range(1, len(data)):
+        with pytest.raises(errors.TruncatedFile):
+            container.read(data[:length])
+    at = data.index(b"second")
+    with pytest.raises(errors.CorruptFile, match="group 1 is damaged"):
+        container.read(data[:at] + b"S" + data[at + 1 :])
+
+
+CHAIN = (b"T", b"\x04" + TABLE[1:])
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [GOOD[0], GOOD[1], chunk_p(1, 1, 2, 1)],
+        [GOOD[0], chunk_p(1, 1, 2, 1), chunk_p(1, 1, 2, 1), GOOD[1]],
+        [CHAIN, GOOD[1]],
+        [(b"T", b"\0" + TABLE[1:]), chunk_p(1, 1, 2, 1), GOOD[1]],
+        *(
+            [GOOD[0], chunk_p(*numbers), GOOD[1]]
+            for numbers in [
+                (),
+                (1,),
+                (1, 1),
+                (1, 1, 2),
+                (1, 1, 2, 1, 0),
+                (0, 1, 2, 1),
+                (2, 1, 2, 1),
+                (2, 2, 2, 1),
+                (1, 0, 2, 1),
+                (1, 1, 1, 1),
+                (1, 1, 2, 2),
+                (1, 1, 2, 1, 1, 0, 5),
+                (1, 1, 2, 1, 1, 2**32, 1),
+            ]
+        ),
+        [GOOD[0], (b"P", b"\x01\x81\x80\0\x02\x01"), GOOD[1]],
+    ],
+)
+def test_pictures_invalid(chunks):
+    container.read(rebuild(header_bytes(), [CHAIN, chunk_p(1, 1, 2, 1), GOOD[1]]))
+    with pytest.raises(errors.CorruptFile):
+        container.read(rebuild(header_bytes(), chunks))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(1, 2**22 + 1, 2, 1), (1, 2**62, 2, 1), (1, 1, 2, 1, 1, 2**31, 2**31), (1, 2**20, 2, 1, 1, 2**15, 2**15)],
+)
+def test_pictures_absurd(numbers):
+    with pytest.raises(errors.ImageTooLarge, match="several files"):
+        container.read(rebuild(header_bytes(), [CHAIN, chunk_p(*numbers), GOOD[1]]))
+
+
+def test_pictures_write_invalid():
+    header = Header(2, 1, "L", MODEL)
+    for table, methods in [
+        (Pictures(1, ((1, 2, 1),)), [Method.LATENTS]),
+        (Pictures(1, ((1, 2, 1),)), [Method.CHAIN] * 2),
+        (Pictures(2, ((1, 2, 1),)), [Method.CHAIN] * 2),
+        (Pictures(0, ((1, 2, 1),)), []),
+        (Pictures(1, ((1, 1, 2),)), [Method.CHAIN]),
+        (Pictures(1, ((1, 2, 1), (0, 2, 1))), [Method.CHAIN]),
+        (Pictures(1, ()), [Method.CHAIN]),
+    ]:
+        with pytest.raises(ValueError, match=" "):
+            container.write(header, [TileRecord(method, b"") for method in methods], pictures=table)
+    with pytest.raises(errors.ImageTooLarge):
+        container.write(header, [], pictures=Pictures(1, ((2**29 + 1, 2, 1),)))
+
+
+def test_bilevel():
+    header = Header(9, 2, "1", MODEL)
+    assert (header.bit_depth, header.channels) == (1, 1)
+    data = container.write(header, [TileRecord(Method.RAW, b"abcd")])
+    assert data[25:27] == b"\x02\x01"
+    assert container.read(data).header == header
 
 
 def test_tile_grid():

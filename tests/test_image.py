@@ -13,6 +13,7 @@ from vlae_codec import errors, image
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(0, 256, (5, 7), np.uint8)
 RGB = RNG.integers(0, 256, (5, 7, 3), np.uint8)
+BILEVEL = RNG.integers(0, 2, (5, 19)).astype(bool)
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def metadata():
     return {"icc": profile, "exif": exif.tobytes().removeprefix(b"Exif\0\0")}
 
 
-@pytest.mark.parametrize("pixels", [GREY, RGB, GREY[:1, :1], RGB[:, :1]])
-@pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"])
+@pytest.mark.parametrize("pixels", [GREY, RGB, GREY[:1, :1], RGB[:, :1], BILEVEL, BILEVEL[:1, :1]])
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"])
 def test_sanity(tmp_path, pixels, suffix):
     path = tmp_path / f"picture{suffix}"
     if image._ONE_MODE.get(suffix, image.Picture(pixels).mode) != image.Picture(pixels).mode:
@@ -34,8 +35,12 @@ def test_sanity(tmp_path, pixels, suffix):
         return
     image.save(path, pixels)
     loaded = image.load(path)
+    assert loaded.pixels.dtype == pixels.dtype
     assert np.array_equal(loaded.pixels, pixels)
     assert loaded.metadata == {}
+    if pixels.dtype == bool:
+        with Image.open(path) as opened:
+            assert opened.mode == "1"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
@@ -56,7 +61,7 @@ def test_metadata_of_jpeg(tmp_path, metadata):
         assert reopened.getexif()[0x010E] == "a description"
 
 
-@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "CMYK", "I;16", "F"])
 def test_unsupported_modes(tmp_path, mode):
     path = tmp_path / "picture.tif"
     base = Image.new(mode, (4, 4)) if mode == "I;16" else Image.new("L", (4, 4)).convert(mode)
@@ -152,7 +157,7 @@ def test_save_invalid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pixels", [RGB.astype(np.int32), RGB / 255, RGB[..., :2], RGB[None], RGB[:0], GREY[:, :0], np.uint8(3)]
+    "pixels", [RGB.astype(np.int32), RGB / 255, RGB[..., :2], RGB[None], RGB[:0], GREY[:, :0], np.uint8(3), RGB > 9]
 )
 def test_check_pixels_invalid(pixels):
     with pytest.raises(errors.UnsupportedImage):
@@ -163,3 +168,10 @@ def test_check_pixels():
     turned = image.check_pixels(RGB.transpose(1, 0, 2))
     assert turned.flags.c_contiguous
     assert np.array_equal(turned, RGB.transpose(1, 0, 2))
+
+
+def test_check_pixels_bilevel():
+    """Of a view of other data a True may be any byte."""
+    odd = np.array([[0, 1, 2, 255]], np.uint8).view(bool)
+    assert image.check_pixels(odd).view(np.uint8).tolist() == [[0, 1, 1, 1]]
+    assert image.Picture(odd).mode == "1"

@@ -88,3 +88,33 @@ def test_bomb(monkeypatch):
     with pytest.raises(errors.CorruptFile):
         stored.restore(Method.LZMA, bomb, (4, 4, 1))
     assert sizes == [17]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=5),
+    st.sampled_from(["L", "RGB", "1"]),
+    st.integers(1, 256),
+    st.integers(0, 2**32 - 1),
+)
+def test_pictures(shapes, mode, colours, seed):
+    """Several pictures as one stream; bilevel ones take an eighth of a byte a pixel, and what fills each row."""
+    rng = np.random.default_rng(seed)
+    tail = (3,) if mode == "RGB" else ()
+    pictures = [rng.integers(0, colours, (*shape, *tail)).astype(bool if mode == "1" else np.uint8) for shape in shapes]
+    joined = stored.joined(pictures)
+    method, data = stored.store(joined)
+    assert len(data) <= joined.size
+    if mode == "1":
+        assert joined.size == sum(h * -(-w // 8) for h, w in shapes)
+    restored = stored.restore_pictures(method, data, shapes, mode)
+    for one, other in zip(pictures, restored, strict=True):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+
+
+def test_bilevel_invalid():
+    assert stored.restore_pictures(Method.RAW, b"\xff\x80", [(1, 9)], "1")[0].all()
+    for bad in (b"\xff\xc0", b"\xff\x01", b"\xff", b"\xff\x80\0"):
+        with pytest.raises(errors.CorruptFile):
+            stored.restore_pictures(Method.RAW, bad, [(1, 9)], "1")

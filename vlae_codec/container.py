@@ -9,11 +9,11 @@ zlib and PNG (polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
     offset bytes field
        0     8   magic          F6 56 4C 41 45 0D 0A 1A: a byte no text has, "VLAE", CR LF, Ctrl-Z
        8     1   version     u8 1; a reader MUST refuse any other before it looks at anything else
-       9     8   model id       of the model that methods 0 and 1 need; any value if no tile uses them
-      17     4   width      u32 1 .. 2**32-1, pixels
-      21     4   height     u32 1 .. 2**32-1; a reader MUST limit width * height before it allocates (here: 2**30)
-      25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved R G B)
-      26     1   bit depth   u8 8
+       9     8   model id       of the model that methods 0, 1 and 4 need; any value if nothing uses them
+      17     4   width      u32 1 .. 2**32-1, pixels; with a chunk P: of the first picture
+      21     4   height     u32 1 .. 2**32-1, likewise; a reader MUST limit the pixels before it allocates (here: 2**30)
+      25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved R G B), 2 bilevel (1 channel)
+      26     1   bit depth   u8 8; 1 for bilevel
       27     2   tile size  u16 8 .. 2048, a multiple of 8: edge of a square tile in pixels
       29     4   lane symbols u32 1 .. 2**32-1: a stream of n symbols has max(1, n // lane symbols) ANS lanes
       33         first chunk
@@ -29,11 +29,24 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     T     1      tile table; MUST be the first chunk. One record per tile, row by row from the top left:
                      method  u8      0 model, all of the tile without latents
                                      1 model, bands A and B with latents (bits-back)
-                                     2 raw samples, row by row, channels interleaved
+                                     2 raw samples, row by row, channels interleaved; of bilevel pictures eight a
+                                       byte, see stored.py
                                      3 LZMA, see stored.py
+                                     4 model, a group of pictures through one stack, see streams.py
                      length  varint  bytes of the tile's stream
                      crc     u32     CRC32 of the tile's stream
-                 There MUST be ceil(height / tile size) * ceil(width / tile size) records and nothing else.
+                 There MUST be ceil(height / tile size) * ceil(width / tile size) records and nothing else; with a
+                 chunk P, one record a group and nothing else. Method 4 MUST NOT stand without a chunk P, methods 0 and
+                 1 MUST NOT stand with one.
+    P     0, 1   pictures; MUST come after T and before D. The file then holds a list of pictures of one mode:
+                     groups  varint  1 .. number of pictures
+                     runs            of pictures of one size, in the order of the list, to the end of the payload:
+                         count  varint  1 or more
+                         width  varint  1 .. 2**32-1
+                         height varint  1 .. 2**32-1
+                 The sizes of the first run MUST be those of the header. A reader MUST limit the number of pictures and
+                 of their pixels before it allocates (here: 2**22 and 2**30). Of N pictures in G groups, group g holds
+                 the pictures g, g + G, g + 2 G, ... below N, in this order.
     A     0      reserved for "adapter": integers that change the model's weights for this picture; would stand
                  between T and D. A version 1 writer MUST NOT write it.
     D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
@@ -41,8 +54,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
     E     1      end; MUST be empty and the last chunk
 
-Tiles at the right and bottom edge are cut to the picture. Each tile is coded on its own, so a reader may decode one
-tile from header, table and stream alone, and damage in one leaves the others good.
+Tiles at the right and bottom edge are cut to the picture. Each tile (with a chunk P: each group) is coded on its own,
+so a reader may decode one from header, tables and stream alone, and damage in one leaves the others good.
 """
 
 from __future__ import annotations
@@ -52,6 +65,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import groupby
 
 from .chunks import CRC, DAMAGED, Chunk, pack, pack_varint, read_varint, scan
 from .errors import (
@@ -65,8 +79,9 @@ from .errors import (
 MAGIC = b"\xf6VLAE\r\n\x1a"
 VERSION = 1
 MAX_PIXELS = 2**30
+MAX_PICTURES = 2**22  # bounds the lists that a decoder makes
 MAX_TILE = 2048  # bounds what a decoder allocates for one stream
-MODES = ("L", "RGB")
+MODES = ("L", "RGB", "1")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
@@ -74,25 +89,32 @@ _NEWER = "it was written by a newer vlae-codec: update to read it"
 
 
 class Method(IntEnum):
-    """How a tile's stream is coded."""
+    """How the stream of a tile or a group is coded."""
 
     NO_LATENTS = 0
     LATENTS = 1
     RAW = 2
     LZMA = 3
+    CHAIN = 4
+
+
+STORED = (Method.RAW, Method.LZMA)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of the picture before any tile."""
+    """What is known of the picture, or of the first of several, before any tile."""
 
     width: int
     height: int
-    mode: str  # "L" or "RGB"
+    mode: str  # "L", "RGB" or "1"
     model_id: bytes  # 8 bytes
     tile_size: int = 512  # pixels, a multiple of 8
     lane_symbols: int = 32768
-    bit_depth: int = 8
+
+    @property
+    def bit_depth(self) -> int:
+        return 1 if self.mode == "1" else 8
 
     @property
     def channels(self) -> int:
@@ -109,10 +131,39 @@ class Header:
 
 @dataclass(frozen=True)
 class TileRecord:
-    """One tile as it stands in the file."""
+    """One tile, or one group of pictures, as it stands in the file."""
 
     method: int
     data: bytes
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How many pictures of which sizes a file holds, and in how many groups."""
+
+    groups: int
+    runs: tuple[tuple[int, int, int], ...]  # (count, width, height)
+
+    @staticmethod
+    def of(sizes: Sequence[tuple[int, int]], groups: int) -> Pictures:
+        """From the (width, height) of each picture."""
+        return Pictures(groups, tuple((len(list(run)), *size) for size, run in groupby(sizes)))
+
+    @property
+    def count(self) -> int:
+        return sum(count for count, _, _ in self.runs)
+
+    @property
+    def pixels(self) -> int:
+        return sum(count * width * height for count, width, height in self.runs)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """The (width, height) of each picture."""
+        return [(width, height) for count, width, height in self.runs for _ in range(count)]
+
+    def members(self) -> list[range]:
+        """The pictures of each group."""
+        return [range(group, self.count, self.groups) for group in range(self.groups)]
 
 
 @dataclass(frozen=True)
@@ -120,8 +171,14 @@ class Contents:
     """A whole file, every checksum and count of which was found good."""
 
     header: Header
-    tiles: tuple[TileRecord, ...]  # in the order of tile_grid
+    tiles: tuple[TileRecord, ...]  # in the order of tile_grid; with pictures: one a group
     metadata: dict[str, bytes]  # "icc", "exif"
+    pictures: Pictures | None = None  # None: one picture, the header's
+
+    @property
+    def subpixels(self) -> int:
+        pixels = self.header.width * self.header.height if self.pictures is None else self.pictures.pixels
+        return pixels * self.header.channels
 
 
 def lanes_for(symbols: int, lane_symbols: int) -> int:
@@ -141,15 +198,26 @@ def tile_grid(width: int, height: int, tile_size: int) -> list[tuple[int, int, i
 # Writing
 
 
-def write(header: Header, tiles: Sequence[TileRecord], metadata: dict[str, bytes] | None = None) -> bytes:
-    """The file's bytes. ``tiles`` stand in the order of `tile_grid`; empty metadata values are left out.
+def write(
+    header: Header,
+    tiles: Sequence[TileRecord],
+    metadata: dict[str, bytes] | None = None,
+    pictures: Pictures | None = None,
+) -> bytes:
+    """The file's bytes. ``tiles`` stand in the order of `tile_grid`, or are the groups of ``pictures``.
 
-    Raises ImageTooLarge above 2**30 pixels, and ValueError for arguments that no file can hold.
+    Empty metadata values are left out. Raises ImageTooLarge above 2**30 pixels or 2**22 pictures, and ValueError for
+    arguments that no file can hold.
     """
     metadata = metadata or {}
     _check_header(header, MAX_PIXELS, ValueError)
-    if len(tiles) != header.tile_count:
-        raise ValueError(f"the picture has {header.tile_count} tiles, not {len(tiles)}")
+    if pictures is not None:
+        _check_pictures(pictures, header, MAX_PIXELS, ValueError)
+    count = header.tile_count if pictures is None else pictures.groups
+    if len(tiles) != count:
+        raise ValueError(f"the file has {count} {'tiles' if pictures is None else 'groups'}, not {len(tiles)}")
+    if wrong := {tile.method for tile in tiles} - set(_methods(pictures)):
+        raise ValueError(f"methods {sorted(wrong)} do not fit {'one picture' if pictures is None else 'groups'}")
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"metadata may be {sorted(METADATA)}, not {sorted(unknown)}")
 
@@ -157,6 +225,9 @@ def write(header: Header, tiles: Sequence[TileRecord], metadata: dict[str, bytes
         bytes([Method(tile.method)]) + pack_varint(len(tile.data)) + CRC.pack(zlib.crc32(tile.data)) for tile in tiles
     )
     parts = [pack(b"T", table, before=_pack_header(header))]
+    if pictures is not None:
+        numbers = [pictures.groups, *(number for run in pictures.runs for number in run)]
+        parts.append(pack(b"P", b"".join(map(pack_varint, numbers))))
     parts += [pack(METADATA[key], value) for key, value in sorted(metadata.items()) if value]
     parts += [pack(b"D", b"".join(tile.data for tile in tiles))]
     return pack(b"E", b"", before=b"".join(parts))
@@ -188,18 +259,19 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Contents:
     chunks = _chunks(data)
     header = read_header(data, max_pixels)
     payloads = _known_payloads(data, chunks)
-    tiles = _split(header, payloads[b"T"], payloads[b"D"])
+    pictures = _find_pictures(data, chunks, header, max_pixels)
+    tiles = _split(header, pictures, payloads[b"T"], payloads[b"D"])
     metadata = {key: payloads[kind] for key, kind in METADATA.items() if kind in payloads}
-    return Contents(header, tuple(tiles), metadata)
+    return Contents(header, tuple(tiles), metadata, pictures)
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """The header alone, from the first 33 bytes or more; its ranges are checked, its checksum is not (see `read`)."""
     _check_start(data)
     _, _, model_id, width, height, mode, depth, tile_size, lane_symbols = _FIELDS.unpack_from(data)
-    if mode >= len(MODES) or depth != 8:
+    if (mode, depth) not in ((0, 8), (1, 8), (2, 1)):
         raise UnsupportedVersion(f"pictures of mode {mode} with {depth} bits are unknown here: {_NEWER}")
-    header = Header(width, height, MODES[mode], model_id, tile_size, lane_symbols, depth)
+    header = Header(width, height, MODES[mode], model_id, tile_size, lane_symbols)
     _check_header(header, max_pixels, CorruptFile)
     return header
 
@@ -207,11 +279,13 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 def itemise(data: bytes) -> dict[str, int]:
     """How many bytes of a good file go where; the values add up to ``len(data)``."""
     chunks = _chunks(data)
-    tile_checksums = 4 * read_header(data).tile_count
+    header = read_header(data)
+    pictures = _find_pictures(data, chunks, header, MAX_PIXELS)
+    tile_checksums = 4 * (header.tile_count if pictures is None else pictures.groups)
     sizes = {"header": _FIELDS.size, "framing": 0, "table": -tile_checksums, "data": 0, "metadata": 0}
     for chunk in chunks:
         sizes["framing"] += chunk.payload - chunk.start
-        kind = {b"T": "table", b"D": "data", b"E": "framing"}.get(chunk.kind, "metadata")
+        kind = {b"T": "table", b"P": "table", b"D": "data", b"E": "framing"}.get(chunk.kind, "metadata")
         sizes[kind] += chunk.end - chunk.payload
     return sizes | {"checksums": 4 * len(chunks) + tile_checksums}
 
@@ -234,7 +308,6 @@ def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> No
     """Raises ``error`` for values that no header may hold, ImageTooLarge for too many pixels."""
     problems = {
         "mode": header.mode not in MODES,
-        "bit depth": header.bit_depth != 8,
         "model id": len(header.model_id) != 8,
         "width": not 1 <= header.width < 2**32,
         "height": not 1 <= header.height < 2**32,
@@ -249,6 +322,42 @@ def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> No
         )
 
 
+def _check_pictures(pictures: Pictures, header: Header, max_pixels: int, error: type[Exception]) -> None:
+    """Raises ``error`` for pictures that no file may hold, ImageTooLarge for too many."""
+    if not all(count > 0 and 0 < width < 2**32 and 0 < height < 2**32 for count, width, height in pictures.runs):
+        raise error(f"impossible sizes of pictures: {DAMAGED}")
+    if not pictures.runs or pictures.runs[0][1:] != (header.width, header.height):
+        raise error(f"the header does not agree with the first picture: {DAMAGED}")
+    if not 1 <= pictures.groups <= pictures.count:
+        raise error(f"{pictures.count} pictures cannot be in {pictures.groups} groups: {DAMAGED}")
+    if pictures.pixels > max_pixels or pictures.count > MAX_PICTURES:
+        raise ImageTooLarge(
+            f"{pictures.count} pictures of {pictures.pixels} pixels are over the limit of {MAX_PICTURES} pictures and "
+            f"{max_pixels} pixels: make several files"
+        )
+
+
+def _find_pictures(data: bytes, chunks: Sequence[Chunk], header: Header, max_pixels: int) -> Pictures | None:
+    """What chunk P says, if there is one. Raises CorruptFile or ImageTooLarge."""
+    for chunk in chunks:
+        if chunk.kind == b"P":
+            payload = data[chunk.payload : chunk.end]
+            groups, position = read_varint(payload, 0)
+            numbers: list[int] = []
+            while position < len(payload) or len(numbers) % 3:
+                number, position = read_varint(payload, position)
+                numbers.append(number)
+            pictures = Pictures(groups, tuple(zip(numbers[::3], numbers[1::3], numbers[2::3])))
+            _check_pictures(pictures, header, max_pixels, CorruptFile)
+            return pictures
+    return None
+
+
+def _methods(pictures: Pictures | None) -> tuple[Method, ...]:
+    """What a record's method may be."""
+    return (Method.CHAIN, *STORED) if pictures is not None else (Method.NO_LATENTS, Method.LATENTS, *STORED)
+
+
 def _chunks(data: bytes) -> list[Chunk]:
     """All chunks, their checksums verified; raises at the first that is damaged, naming the tile if it can be told."""
     _check_start(data)
@@ -256,8 +365,9 @@ def _chunks(data: bytes) -> list[Chunk]:
     for chunk in scan(data, _FIELDS.size):
         if not chunk.good:
             if chunk.kind == b"D" and found and found[0].kind == b"T":
-                table = data[found[0].payload : found[0].end]
-                _split(read_header(data), table, data[chunk.payload : chunk.end])
+                table, streams = (data[c.payload : c.end] for c in (found[0], chunk))
+                header = read_header(data)
+                _split(header, _find_pictures(data, found, header, MAX_PIXELS), table, streams)
             place = f"the chunk at byte {chunk.start}" if found else "the header or the tile table"
             place = "the whole file" if chunk.kind == b"E" else place
             raise CorruptFile(f"wrong checksum of {place}: {DAMAGED}")
@@ -267,7 +377,7 @@ def _chunks(data: bytes) -> list[Chunk]:
 
 def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
     """Type -> payload of the chunks that this version knows, in a legal order."""
-    known = {b"T", b"D", b"E", *METADATA.values()}
+    known = {b"T", b"P", b"D", b"E", *METADATA.values()}
     payloads: dict[bytes, bytes] = {}
     for chunk in chunks:
         if chunk.kind not in known:
@@ -277,6 +387,8 @@ def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
         if chunk.kind in payloads:
             raise CorruptFile(f"a second chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
         payloads[chunk.kind] = data[chunk.payload : chunk.end]
+        if chunk.kind == b"P" and b"D" in payloads:
+            raise CorruptFile(f"a chunk 'P' after the data, at byte {chunk.start}: {DAMAGED}")
         if chunk.kind.islower() and not payloads[chunk.kind]:
             raise CorruptFile(f"an empty chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
     if chunks[0].kind != b"T" or b"D" not in payloads or payloads[b"E"]:
@@ -284,21 +396,25 @@ def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
     return payloads
 
 
-def _split(header: Header, table: bytes, streams: bytes) -> list[TileRecord]:
-    """The tiles, each with its checksum verified."""
+def _split(header: Header, pictures: Pictures | None, table: bytes, streams: bytes) -> list[TileRecord]:
+    """The tiles or groups, each with its checksum verified."""
     tiles: list[TileRecord] = []
     position = offset = 0
-    if len(table) < 6 * header.tile_count:
-        raise CorruptFile(f"the tile table is too short for {header.tile_count} tiles: {DAMAGED}")
-    for index in range(header.tile_count):
+    count = header.tile_count if pictures is None else pictures.groups
+    if len(table) < 6 * count:
+        raise CorruptFile(f"the tile table is too short for {count} records: {DAMAGED}")
+    for index in range(count):
         length, after = read_varint(table, position + 1)
         if after + 4 > len(table) or offset + length > len(streams):
-            raise CorruptFile(f"the tile table does not agree with the data at tile {index}: {DAMAGED}")
+            raise CorruptFile(f"the tile table does not agree with the data at record {index}: {DAMAGED}")
         method, stream = table[position], streams[offset : offset + length]
+        name = f"group {index}" if pictures is not None else _name_tile(header, index)
         if zlib.crc32(stream) != CRC.unpack_from(table, after)[0]:
-            raise CorruptFile(f"{_name_tile(header, index)} is damaged: get a fresh copy of the file")
+            raise CorruptFile(f"{name} is damaged: get a fresh copy of the file")
         if method not in list(Method):
-            raise UnsupportedVersion(f"{_name_tile(header, index)} has the unknown coding method {method}: {_NEWER}")
+            raise UnsupportedVersion(f"{name} has the unknown coding method {method}: {_NEWER}")
+        if method not in _methods(pictures):
+            raise CorruptFile(f"{name} has a method for other files, {method}: {DAMAGED}")
         tiles.append(TileRecord(method, stream))
         position, offset = after + 4, offset + length
     if position != len(table) or offset != len(streams):

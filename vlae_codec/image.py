@@ -1,7 +1,7 @@
-"""Picture files <-> uint8 arrays, and the metadata that travels along.
+"""Picture files <-> arrays, and the metadata that travels along.
 
-Coded are 8-bit grey ("L") and 8-bit RGB pictures in any format that Pillow opens. What would not come back sample by
-sample (palettes, transparency, 1 and 16 bits, CMYK, several frames) is refused, with a line that says what to do.
+Coded are 8-bit grey ("L"), 8-bit RGB and 1-bit ("1") pictures in any format that Pillow opens. What would not come back
+sample by sample (palettes, transparency, 16 bits, CMYK, several frames) is refused, with a line that says what to do.
 Of the metadata, the ICC profile ("icc") and the EXIF block ("exif", from its TIFF header onwards) are kept.
 """
 
@@ -20,7 +20,6 @@ from .errors import ImageTooLarge, OutputError, UnsupportedImage
 from .files import read_file, write_file
 
 _LAYOUTS = {
-    "1": "1-bit black and white",
     "P": "palette",
     "PA": "palette with transparency",
     "LA": "grey with transparency",
@@ -38,36 +37,44 @@ _SUFFIXES = {
     ".webp": "WEBP",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".pbm": "PPM",
     ".pnm": "PPM",
 }
-_ONE_MODE = {".ppm": "RGB", ".pgm": "L", ".webp": "RGB"}  # WebP would turn grey into RGB
+_ONE_MODE = {".ppm": "RGB", ".pgm": "L", ".pbm": "1", ".webp": "RGB"}  # WebP would turn grey into RGB
 _EXIF_PREFIX = b"Exif\0\0"  # some formats store it, some do not
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels, (H, W) or (H, W, 3) uint8, and metadata with the keys "icc" and "exif" where there are any."""
+    """Pixels, and metadata with the keys "icc" and "exif" where there are any.
+
+    pixels: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool of a bilevel picture, True being white.
+    """
 
     pixels: np.ndarray
     metadata: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def mode(self) -> str:
-        return "L" if self.pixels.ndim == 2 else "RGB"
+        return "1" if self.pixels.dtype == bool else "L" if self.pixels.ndim == 2 else "RGB"
 
 
 def check_pixels(pixels: np.ndarray) -> np.ndarray:
-    """``pixels`` as a contiguous array, if they are a picture: (H, W) or (H, W, 3) uint8, not empty.
+    """``pixels`` as a contiguous array, if they are a picture: (H, W) or (H, W, 3) uint8 or (H, W) bool, not empty.
 
     Raises UnsupportedImage.
     """
     pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+    grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.bool_)
+    if not grey and not (pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8):
         raise UnsupportedImage(
-            f"an array of {pixels.dtype} {pixels.shape} is no picture: give uint8 of shape (H, W) or (H, W, 3)"
+            f"an array of {pixels.dtype} {pixels.shape} is no picture: give uint8 of shape (H, W) or (H, W, 3), or "
+            "bool of shape (H, W)"
         )
     if pixels.size == 0:
         raise UnsupportedImage(f"a picture of shape {pixels.shape} has no pixels: give at least one")
+    if pixels.dtype == bool:
+        pixels = pixels.view(np.uint8) != 0  # of a view of other data a True may be any byte
     return np.ascontiguousarray(pixels)
 
 
@@ -109,7 +116,8 @@ def output_format(path: str | Path, mode: str | None = None) -> str:
 def save(path: str | Path, pixels: np.ndarray, metadata: dict[str, bytes] | None = None, force: bool = False) -> None:
     """Write the picture in the lossless format that the name asks for; metadata goes where the format has a place.
 
-    PNG and WebP keep ICC and EXIF, TIFF keeps ICC, PPM and PGM keep none. Raises OutputExists or OutputError.
+    PNG and WebP keep ICC and EXIF, TIFF keeps ICC, PPM, PGM and PBM keep none. Bilevel pictures get 1 bit a pixel.
+    Raises OutputExists or OutputError.
     """
     pixels = check_pixels(pixels)
     kind = output_format(path, Picture(pixels).mode)
@@ -147,13 +155,13 @@ def _problem(image: Image.Image) -> str | None:
     )
     if image.mode.startswith("I") or wide:
         kind = _LAYOUTS["I"]
-    elif image.mode not in ("L", "RGB"):
+    elif image.mode not in ("L", "RGB", "1"):
         kind = _LAYOUTS.get(image.mode, f"mode {image.mode}")
     elif "transparency" in image.info:
         kind = "transparent colour"
     else:
         return None
-    return f"not supported ({kind}): convert it to 8-bit grey or RGB without transparency"
+    return f"not supported ({kind}): convert it to 8-bit grey, 8-bit RGB or 1 bit, without transparency"
 
 
 def _metadata(image: Image.Image) -> dict[str, bytes]:

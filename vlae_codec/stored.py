@@ -3,21 +3,25 @@
 Screenshots and drawings repeat themselves over distances that a small causal window cannot see; noise cannot be
 compressed at all. For such tiles the file says so and keeps one of these streams:
 
-    RAW    h * w * C bytes, row by row, channels interleaved
+    RAW    h * w * C bytes, row by row, channels interleaved; of a bilevel tile h * ceil(w / 8) bytes, row by row,
+           eight pixels a byte from the highest bit down, what is left of a row's last byte MUST be zero
     LZMA   u8 filter (0: none, 1: each byte minus the one C before it, modulo 256), then a raw LZMA2 stream with its
            own end mark, dictionary size 1 MiB; decoded, it is exactly as long as RAW
+
+A stored group of pictures is one such stream: of the RAW bytes of all its pictures, one after another.
 """
 
 from __future__ import annotations
 
 import lzma
 import zlib
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from .container import Method
+from .container import Method, TileRecord
 from .errors import CorruptFile
 
 _PLAIN, _DELTA = 0, 1
@@ -60,6 +64,49 @@ def quick_bound(tile: np.ndarray) -> int:
     """
     differences = np.diff(tile, axis=1, prepend=np.uint8(0))
     return min(len(zlib.compress(array.tobytes(), 1)) for array in (tile, differences))
+
+
+def smaller(record: TileRecord, samples: np.ndarray) -> TileRecord:
+    """The model's record, or a stored one where that is smaller. samples: (h, w, C) uint8, see `samples`."""
+    if len(record.data) >= samples.size or 4 * quick_bound(samples) < 5 * len(record.data):
+        method, data = store(samples)
+        if len(data) < len(record.data):
+            return TileRecord(method, data)
+    return record
+
+
+def samples(pixels: np.ndarray) -> np.ndarray:
+    """What RAW keeps of pixels: (H, W, C) uint8, C being 1 for grey; of (H, W) bool the bits, (H, ceil(W / 8), 1)."""
+    if pixels.dtype == bool:
+        return np.packbits(pixels, axis=1)[..., None]
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None])
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The samples of several pictures in one row, (1, n, C)."""
+    rows = [samples(pixels) for pixels in parts]
+    return np.concatenate([row.reshape(1, -1, row.shape[2]) for row in rows], axis=1)
+
+
+def restore_pictures(method: int, data: bytes, shapes: Sequence[tuple[int, int]], mode: str) -> list[np.ndarray]:
+    """The pixels of each picture, of a stream of the samples of all; shapes: their (height, width).
+
+    Raises CorruptFile.
+    """
+    channels = 3 if mode == "RGB" else 1
+    wide = [(h, -(-w // 8) if mode == "1" else w, channels) for h, w in shapes]
+    ends = np.cumsum([0, *map(prod, wide)]).tolist()
+    flat = restore(method, data, (1, ends[-1] // channels, channels)).ravel()
+    pictures = []
+    for begin, end, shape, (_, w) in zip(ends, ends[1:], wide, shapes):
+        part = flat[begin:end].reshape(shape)
+        if mode == "1":
+            unpacked = np.unpackbits(part[..., 0], axis=1).view(bool)
+            if unpacked[:, w:].any():
+                raise CorruptFile("a stored bilevel picture has bits behind its rows: get a fresh copy of the file")
+            part = unpacked[:, :w]
+        pictures.append((part if mode != "L" else part[..., 0]).copy())
+    return pictures
 
 
 def _unpack(data: bytes, channels: int, size: int) -> bytes:
