@@ -54,7 +54,7 @@ def compress(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compress the picture INPUT (8-bit grey or RGB) into a .vlae file."""
+    """Compress the picture INPUT (8-bit grey or RGB, or 1 bit) into a .vlae file."""
     from vlae_codec import api
 
     start = time.perf_counter()
@@ -71,7 +71,7 @@ def compress(
 def decompress(
     source: str, output: str, model: str | None, device: str, threads: int | None, force: bool, quiet: bool
 ) -> None:
-    """Bring back the picture of the .vlae file INPUT; OUTPUT is .png, .tif, .webp, .ppm or .pgm."""
+    """Bring back the picture of the .vlae file INPUT; OUTPUT is .png, .tif, .webp, .ppm, .pgm or .pbm."""
     from vlae_codec import api, image
 
     start = time.perf_counter()

@@ -1,14 +1,16 @@
 """Pictures to bytes and back, whatever their size and content, with every setting the same bytes."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
 import vlae_codec
-from vlae_codec import api, container
+from vlae_codec import api, container, many, model, modes, stored
 from vlae_codec.container import Method
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
+from vlae_codec.models.export import integer_tensors
 from vlae_codec.tile import Ledger
 
 compress = partial(vlae_codec.compress, threads=1)
@@ -131,6 +133,81 @@ def test_verify(tiny, synthetic, monkeypatch):
         compress(synthetic(20, 30, 8), model=tiny)
 
 
+# ---------------------------------------------------------------------------------------------------- modes
+
+
+@pytest.fixture(scope="session")
+def weights(random_vlae, tmp_path_factory):
+    """(channels, levels) -> a weight file of a random model."""
+
+    def make(channels, levels):
+        path = tmp_path_factory.mktemp("weights") / f"random-{channels}-{levels}.safetensors"
+        vlae = random_vlae(channels=channels, levels=levels)
+        model.save_weights(path, vlae.config.to_dict(), integer_tensors(vlae))
+        return path
+
+    return make
+
+
+MODES = {"RGB": NOISE[:20, :13], "L": NOISE[:20, :13, 0], "1": NOISE[:20, :13, 0] > 99}
+CODED = {(3, 256): ["RGB", "L"], (1, 256): ["L"], (1, 2): ["1"], (3, 2): ["1"]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", CODED)
+def test_modes(weights, monkeypatch, kind, mode):
+    """Each model codes the pictures that it can, and says so of others."""
+    path, pixels = weights(*kind), MODES[mode]
+    if mode not in CODED[kind]:
+        with pytest.raises(InputError, match=r"codes .* pictures .*not pictures of mode"):
+            compress(pixels, model=path)
+        return
+    monkeypatch.setattr(stored, "smaller", lambda record, samples: record)
+    data = compress(pixels, model=path)
+    assert container.read_header(data).mode == mode
+    assert container.read(data).tiles[0].method in (Method.LATENTS, Method.NO_LATENTS)
+    back = decompress(data, model=path)
+    assert back.dtype == pixels.dtype
+    assert np.array_equal(back, pixels)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (5, 7), (40, 35)])
+def test_bilevel(weights, height, width):
+    """Never larger than the packed pixels and what any file has."""
+    path = weights(1, 2)
+    for pixels in (np.zeros((height, width), bool), np.random.default_rng(1).random((height, width)) > 0.5):
+        data = compress(pixels, model=path)
+        assert len(data) <= height * -(-width // 8) + 60
+        back = decompress(data, model=path)
+        assert back.dtype == bool
+        assert np.array_equal(back, pixels)
+
+
+def test_default_models(tiny, monkeypatch):
+    """Each mode has its own; what a file names is not asked for by mode."""
+    asked = []
+
+    def default(mode):
+        asked.append(mode)
+        return str(tiny)
+
+    monkeypatch.setattr(model, "default_model_name", default)
+    for mode in ("RGB", "L"):
+        compress(MODES[mode])
+    with pytest.raises(InputError, match=r"RGB and grey .*not pictures of mode 1"):
+        compress(MODES["1"])
+    assert asked == ["RGB", "L", "1"]
+
+
+def test_mode_of_another_model(tiny, synthetic):
+    """A header that is changed to a mode that its model does not code."""
+    contents = container.read(compress(synthetic(20, 30, 9), model=tiny))
+    header = replace(contents.header, mode="1")
+    with pytest.raises(CorruptFile, match="mode 1"):
+        decompress(container.write(header, contents.tiles), model=tiny)
+    assert modes.codes({"channels": 3}, "RGB")
+
+
 # ---------------------------------------------------------------------------------------------------- refusals
 
 
@@ -170,7 +247,7 @@ def read_weights(path):
     [
         np.zeros((4, 5, 3), np.float32),
         np.zeros((4, 5), np.int64),
-        np.zeros((4, 5), bool),
+        np.zeros((4, 5, 3), bool),
         np.zeros((4, 5, 4), np.uint8),
         np.zeros((4, 5, 1), np.uint8),
         np.zeros((0, 5, 3), np.uint8),
@@ -217,13 +294,12 @@ def test_damage_behind_good_checksums(tiny, synthetic):
 
 def test_public_names():
     assert sorted(vlae_codec.__all__) == vlae_codec.__all__
-    for name in vlae_codec.__all__:
-        assert getattr(vlae_codec, name) is getattr(api, name)
-    functions = {
-        name
-        for name, value in vars(api).items()
-        if not name.startswith("_") and getattr(value, "__module__", "") == api.__name__
+    public = {
+        name: value
+        for module in (api, many)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
     }
-    assert functions == set(vlae_codec.__all__)
+    assert public == {name: getattr(vlae_codec, name) for name in vlae_codec.__all__}
     with pytest.raises(AttributeError):
         vlae_codec.no_such_name  # noqa: B018

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compress", "decompress", "decompress_picture"]
+__all__ = ["compress", "compress_many", "decompress", "decompress_many", "decompress_picture"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Loads the API on first use: `vlae-codec info` needs neither numpy nor torch."""
     if name in __all__:
-        from vlae_codec import api
+        from importlib import import_module
 
-        return getattr(api, name)
+        return getattr(import_module(f"vlae_codec.{'many' if name.endswith('_many') else 'api'}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

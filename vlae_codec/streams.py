@@ -1,20 +1,29 @@
-"""Streams: the bytes of one tile, from the codec of tiles; the encoder's choices are made here.
+"""Streams: the bytes of one tile or of one group of pictures, from the codec of tiles; the encoder chooses here.
 
     method NO_LATENTS    the message
     method LATENTS       u16 little-endian, rows of band B in latent rows; the message
+    method CHAIN         { length varint, 1 or more; rows varint }, 0 varint, rows varint; the message
 
-A message starts as the empty stack with the CRC-32 of the tile's pixels (three equal channels for grey) as its seed,
-and a decoder must find exactly that at its end.
+A message starts as the empty stack with the CRC-32 of the tile's pixels (as many equal channels as the model has, for
+grey and bilevel) as its seed, and a decoder must find exactly that at its end.
+
+In a chain the tiles of all pictures of a group, in the order of its pictures and each picture's tiles row by row, are
+pushed one after another onto one message, so that the bits of those before pay for the latents of the next. The seed is
+the CRC-32 of all their pixels in this order, the lanes are those of all their symbols. The splits are runs: `length`
+tiles have band B of `rows` latent rows, or of all whole ones where they have fewer, and length 0 stands for all tiles
+that are left, of which there MUST be one or more. A decoder pops the tiles last to first.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
 from vlae_codec import ans
+from vlae_codec.chunks import pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
@@ -32,9 +41,7 @@ def encode_tile(
     seed = zlib.crc32(tile.tobytes())
 
     def stream(split: int, spent: Ledger) -> bytes:
-        pair = codec.tiles([(height, width)], [split], coded, spent)
-        (message,) = pair.push([ans.empty(lanes, seed)], ([tile[:split]], [tile[split:]]))
-        return ans.to_bytes(message)
+        return ans.to_bytes(_push(codec, ans.empty(lanes, seed), tile, split, coded, spent))
 
     spent = Ledger()
     best = TileRecord(Method.NO_LATENTS, stream(0, spent))
@@ -60,10 +67,61 @@ def encode_tile(
     return best
 
 
-def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray) -> int:
-    """Rows of band B: the most, in whole latent rows, whose posterior the rows below can pay for.
+def encode_chain(
+    codec: TileCodec,
+    tiles: Arrays,
+    coded: int,
+    lane_symbols: int,
+    ledger: Ledger | None = None,
+    tick: Tick | None = None,
+) -> TileRecord:
+    """The stream of one group's tiles, (H, W, C) uint8 each: all without latents, or each with all the latents that
+    the stack can pay for, whichever is smaller.
 
-    row_bits: (H,) bits of each row without latents. The posterior's cost is estimated; an encoder finds out by trying.
+    `ledger` receives the bits of each term of the mode taken, and the totals of both modes.
+    """
+    lanes = lanes_for(sum(tile.shape[0] * tile.shape[1] for tile in tiles) * coded, lane_symbols)
+    seed = 0
+    for tile in tiles:
+        seed = zlib.crc32(tile.tobytes(), seed)
+    plain, without, rows = ans.empty(lanes, seed), Ledger(), []
+    for tile in tiles:
+        plain = _push(codec, plain, tile, 0, coded, without)
+        rows.append(without.rows)
+    message, spent, splits = ans.empty(lanes, seed), Ledger(), []
+    for tile, row_bits in zip(tiles, rows):
+        split = len(tile) // codec.stride * codec.stride
+        while True:
+            attempt = Ledger()
+            try:
+                message = _push(codec, message, tile, split, coded, attempt)
+                break
+            except EmptyStack:
+                stock = ans.bits(message)
+                split = min(split - codec.stride, choose_split(codec, tile, row_bits, stock))
+        spent.merge(attempt)
+        splits.append(split // codec.stride)
+        if tick is not None:
+            tick(tile.shape[0] * tile.shape[1])
+    modes = {
+        "no latents": sum(without.bits.values()),
+        "latents": sum(spent.bits.values()),
+        "KL": spent.bits.get("prior", 0.0) + spent.bits.get("posterior", 0.0),
+    }
+    data = _pack_splits(splits, [len(tile) // codec.stride for tile in tiles]) + ans.to_bytes(message)
+    simple = _pack_splits([0], [0]) + ans.to_bytes(plain)
+    if len(simple) <= len(data):
+        data, spent = simple, without
+    if ledger is not None:
+        ledger.merge(Ledger(spent.bits, modes))
+    return TileRecord(Method.CHAIN, data)
+
+
+def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray, stock: float = 0.0) -> int:
+    """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
+
+    row_bits: (H,) bits of each row without latents; stock: bits that the stack already has. The posterior's cost is
+    estimated; an encoder finds out by trying. At least one row is left to band A.
     """
     height, stride, c = len(row_bits), codec.stride, codec.channels
     split = (height - 1) // stride * stride
@@ -74,9 +132,18 @@ def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray) -> in
     # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
     expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
     need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
-    while split and row_bits[split:].sum() < need[split // stride - 1]:
+    while split and stock + row_bits[split:].sum() < need[split // stride - 1]:
         split -= stride
     return split
+
+
+def _push(
+    codec: TileCodec, message: ans.Message, tile: np.ndarray, split: int, coded: int, ledger: Ledger
+) -> ans.Message:
+    """The message with a tile on top, of which `split` rows are band B."""
+    pair = codec.tiles([tile.shape[:2]], [split], coded, ledger)
+    (message,) = pair.push([message], ([tile[:split]], [tile[split:]]))
+    return message
 
 
 def decode_tiles(
@@ -104,3 +171,63 @@ def decode_tiles(
         if not ans.is_empty(message, zlib.crc32(tile.tobytes())):
             raise CorruptFile(f"the stack of tile {i} of the batch is not empty at its end; the file is damaged")
     return tiles
+
+
+def decode_chains(
+    codec: TileCodec,
+    records: Sequence[TileRecord],
+    shapes: Sequence[Sequence[tuple[int, int]]],
+    coded: int,
+    lane_symbols: int,
+    tick: Tick | None = None,
+) -> list[Arrays]:
+    """The tiles (H, W, C) uint8 of each group; shapes: their (height, width). All groups advance in common waves.
+
+    Raises CorruptFile when a stack does not end exactly empty.
+    """
+    messages, splits = [], []
+    for record, group in zip(records, shapes):
+        rows, position = _read_splits(record.data, [height // codec.stride for height, _ in group])
+        lanes = lanes_for(sum(height * width for height, width in group) * coded, lane_symbols)
+        messages.append(ans.from_bytes(record.data[position:], lanes))
+        splits.append([codec.stride * n for n in rows])
+    tiles: list[Arrays] = [[] for _ in records]
+    for step in range(1, max(map(len, shapes), default=0) + 1):
+        active = [g for g, group in enumerate(shapes) if step <= len(group)]
+        now = codec.tiles([shapes[g][-step] for g in active], [splits[g][-step] for g in active], coded, None, tick)
+        popped, (upper, lower) = now.pop([messages[g] for g in active])
+        for g, message, *bands in zip(active, popped, upper, lower):
+            messages[g] = message
+            tiles[g].append(np.concatenate(bands))
+    for g, message in enumerate(messages):
+        tiles[g].reverse()
+        seed = 0
+        for tile in tiles[g]:
+            seed = zlib.crc32(tile.tobytes(), seed)
+        if not ans.is_empty(message, seed):
+            raise CorruptFile(f"the stack of group {g} of the batch is not empty at its end; the file is damaged")
+    return tiles
+
+
+def _pack_splits(rows: Sequence[int], most: Sequence[int]) -> bytes:
+    """The runs of a chain's splits. rows, most: latent rows of band B of each tile, and how many whole ones it has."""
+    full = max(most)
+    *runs, (last, _) = [
+        (value, len(list(run))) for value, run in groupby(full if n == m else n for n, m in zip(rows, most))
+    ]
+    numbers = [number for value, length in runs for number in (length, value)]
+    return b"".join(map(pack_varint, [*numbers, 0, last]))
+
+
+def _read_splits(data: bytes, most: Sequence[int]) -> tuple[list[int], int]:
+    """(latent rows of band B of each tile, the position after them). Raises CorruptFile."""
+    rows: list[int] = []
+    position, length = 0, 1
+    while length:
+        length, position = read_varint(data, position)
+        value, position = read_varint(data, position)
+        left = len(most) - len(rows)
+        if length >= left:
+            raise CorruptFile("the bands of a group are more than its tiles; the file is damaged")
+        rows += [value] * (length or left)
+    return [min(n, m) for n, m in zip(rows, most)], position

@@ -1,0 +1,197 @@
+"""Many pictures of one mode in one file: in each group the bits of one picture pay for the latents of the next.
+
+Alone, a small picture cannot use its latents: to draw them takes bits that are not there yet. In a chain (Townsend,
+Bird and Barber 2019, arXiv 1901.04866) only the first picture of a group lacks them. A group is serial, but all groups
+advance in common waves, so there are as many as their overhead allows: decoding G groups takes the steps of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlae_codec import api, container, image, stored
+from vlae_codec.container import STORED, Header, Pictures, TileRecord
+from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, VlaeError
+from vlae_codec.image import Picture
+from vlae_codec.modes import find_codec, pixels_of, tile_of
+from vlae_codec.workers import Progress, Run, counter, workers
+
+LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
+GROUP_BITS = 1 << 18  # a group has a head and checksums of some 130 bits, and a first picture without latents
+SAMPLE = 16  # pictures from which the bits of all are estimated
+
+
+def compress_many(
+    arrays: Sequence[np.ndarray],
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    verify: bool = True,
+    progress: Progress | None = None,
+    ledger: Any = None,
+    groups: int | None = None,
+) -> bytes:
+    """The .vlae file of a list of pictures of one mode: (H, W) uint8, (H, W, 3) uint8 or (H, W) bool, of any sizes.
+
+    groups: how many chains share the pictures out (at most as many as there are pictures); fewer is smaller, more is
+    faster. By default each has some 2^18 bits, so that groups cost less than 0.1 %. The other options are those of
+    `compress`.
+
+    Raises InputError (no pictures, several modes, a model for others), UnsupportedImage, ImageTooLarge, WeightsError,
+    UnknownModel.
+    """
+    pictures = [image.check_pixels(pixels) for pixels in arrays]
+    if not pictures:
+        raise InputError("there are no pictures: give one or more")
+    modes = sorted({Picture(pixels).mode for pixels in pictures})
+    if len(modes) > 1:
+        raise InputError(f"the pictures are of modes {' and '.join(modes)}: make a file of each mode")
+    if groups is not None and groups < 1:
+        raise InputError(f"the number of groups must be 1 or more, not {groups}")
+    if len(pictures) > container.MAX_PICTURES or _area(pictures) > container.MAX_PIXELS:
+        raise ImageTooLarge(
+            f"{len(pictures)} pictures of {_area(pictures)} pixels are over the limit of {container.MAX_PICTURES} "
+            f"pictures and {container.MAX_PIXELS} pixels: make several files"
+        )
+    with workers(threads) as run:
+        codec = find_codec(model, None, device, modes[0])
+        return _compress(codec, pictures, modes[0], groups, verify, progress, ledger, run)
+
+
+def decompress_many(
+    data: bytes,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
+    """The pictures of a .vlae file, in order: (H, W) uint8, (H, W, 3) uint8 or (H, W) bool each.
+
+    Of a file of `compress` a list of one. Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile,
+    TruncatedFile, ImageTooLarge.
+    """
+    contents = container.read(data)
+    if contents.pictures is None:
+        return [api.decompress(data, model=model, device=device, threads=threads, progress=progress)]
+    header = contents.header
+    needed = any(record.method not in STORED for record in contents.tiles)
+    with workers(threads) as run:
+        codec = find_codec(model, header.model_id, device, header.mode) if needed else None
+        return _decompress(codec, contents, contents.pictures, progress, run)
+
+
+def _compress(
+    codec: Any,
+    pictures: list[np.ndarray],
+    mode: str,
+    groups: int | None,
+    verify: bool,
+    progress: Progress | None,
+    ledger: Any,
+    run: Run,
+) -> bytes:
+    from vlae_codec.streams import encode_chain
+    from vlae_codec.tile import Ledger
+
+    sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in pictures]
+    header = Header(*sizes[0], mode, codec.model.id, api.TILE_SIZE, LANE_SYMBOLS)
+    if groups is None:
+        groups = int(_expected_bits(codec, pictures, header)) // GROUP_BITS
+    table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
+    tick = counter(progress, table.pixels)
+
+    def encode(members: range) -> tuple[TileRecord, Ledger]:
+        group, spent = [pictures[i] for i in members], Ledger()
+        tiles = [tile for pixels in group for tile in _tiles(codec, pixels, header.tile_size)]
+        record = encode_chain(codec, tiles, header.channels, header.lane_symbols, spent, tick)
+        return stored.smaller(record, stored.joined(group)), spent
+
+    results = list(run(encode, table.members()))
+    if ledger is not None:
+        for _, spent in results:
+            ledger.merge(spent)
+    data = container.write(header, [record for record, _ in results], pictures=table)
+    if verify:
+        back = _decompress(codec, container.read(data), table, progress, run)
+        if not all(map(np.array_equal, back, pictures)):
+            raise VlaeError("the compressed pictures did not come back exactly; please report them")
+    return data
+
+
+def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header) -> float:
+    """Bits of all pictures, from those of some."""
+    from vlae_codec.streams import encode_chain
+    from vlae_codec.tile import Ledger
+
+    sample, spent = pictures[:: -(-len(pictures) // SAMPLE)], Ledger()
+    for pixels in sample:
+        encode_chain(codec, _tiles(codec, pixels, header.tile_size), header.channels, header.lane_symbols, spent)
+    return sum(spent.bits.values()) * _area(pictures) / _area(sample)
+
+
+def _decompress(
+    codec: Any, contents: container.Contents, table: Pictures, progress: Progress | None, run: Run
+) -> list[np.ndarray]:
+    from vlae_codec.streams import decode_chains
+
+    header, mode = contents.header, contents.header.mode
+    shapes = [(height, width) for width, height in table.sizes()]
+    members = table.members()
+    pictures: list[Any] = [None] * len(shapes)
+    tick = counter(progress, table.pixels)
+    places = [[container.tile_grid(w, h, header.tile_size) for h, w in (shapes[i] for i in group)] for group in members]
+
+    coded = []
+    for g, record in enumerate(contents.tiles):
+        if record.method in STORED:
+            group = [shapes[i] for i in members[g]]
+            with _naming([g]):
+                found = stored.restore_pictures(record.method, record.data, group, mode)
+            for i, pixels in zip(members[g], found):
+                pictures[i] = pixels
+            tick(sum(h * w for h, w in group))
+        else:
+            coded.append(g)
+
+    def decode(batch: Sequence[int]) -> None:
+        records = [contents.tiles[g] for g in batch]
+        tiles = [[place[2:] for grid in places[g] for place in grid] for g in batch]
+        with _naming(batch):
+            found = decode_chains(codec, records, tiles, header.channels, header.lane_symbols, tick)
+        for g, parts in zip(batch, map(iter, found)):
+            for i, grid in zip(members[g], places[g]):
+                pixels = np.empty((*shapes[i], codec.config["channels"]), np.uint8)
+                for y, x, h, w in grid:
+                    pixels[y : y + h, x : x + w] = next(parts)
+                pictures[i] = pixels_of(pixels, mode)
+
+    largest = max((h * w for group in places for grid in group for _, _, h, w in grid[:1]), default=1)
+    size = max(1, min(api.BATCH_PIXELS // largest, -(-len(coded) // run.threads)))
+    for _ in run(decode, [coded[i : i + size] for i in range(0, len(coded), size)]):
+        pass
+    return pictures
+
+
+@contextmanager
+def _naming(groups: Sequence[int]) -> Iterator[None]:
+    """Put the groups before what is wrong with one of them."""
+    try:
+        yield
+    except CorruptFile as error:
+        raise type(error)(f"groups {groups[0]} to {groups[-1]}: {error}") from error
+
+
+def _tiles(codec: Any, pixels: np.ndarray, tile_size: int) -> list[np.ndarray]:
+    grid = container.tile_grid(pixels.shape[1], pixels.shape[0], tile_size)
+    return [tile_of(pixels[y : y + h, x : x + w], codec.config["channels"]) for y, x, h, w in grid]
+
+
+def _area(pictures: Sequence[np.ndarray]) -> int:
+    return sum(pixels.shape[0] * pixels.shape[1] for pixels in pictures)

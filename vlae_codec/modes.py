@@ -1,0 +1,62 @@
+"""Modes: which models code the pictures of a mode, and what those pictures are as tiles.
+
+mode   pixels              tile (H, W, C) uint8                     coded   models
+RGB    (H, W, 3) uint8     the same                                 3       of 3 channels, 256 levels
+L      (H, W) uint8        C equal channels                         1       of 1 or 3 channels, 256 levels
+1      (H, W) bool         C equal channels of zeros and ones       1       of 2 levels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlae_codec.errors import CorruptFile, InputError
+
+
+def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> Any:
+    """The `TileCodec` of a model (None: that of `model_id`, or the default one) that codes pictures of a mode.
+
+    "auto" is the CPU: until whole waves run on a GPU, sending each there and back is slower. Raises InputError when the
+    model codes no such pictures, CorruptFile when it is the file's own.
+    """
+    from vlae_codec.model import default_model_name, find_model
+    from vlae_codec.tile import TileCodec
+
+    if model is None and model_id is None:
+        model = default_model_name(mode)
+    found = find_model(model, model_id)
+    if not codes(found.config, mode):
+        if model_id is not None:
+            raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
+        raise InputError(
+            f"the model {str(model)!r} codes {_pictures(found.config)}, not pictures of mode {mode}: leave the model "
+            "out, give another one, or convert the picture"
+        )
+    backend = {"auto": "int8", "cpu": "int8", "cuda": "torch:cuda"}.get(device, device)
+    return TileCodec(found, backend)
+
+
+def codes(config: Mapping[str, Any], mode: str) -> bool:
+    """Whether a model of this configuration codes pictures of a mode."""
+    return config.get("levels", 256) == (2 if mode == "1" else 256) and (mode != "RGB" or config["channels"] == 3)
+
+
+def tile_of(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels of any mode as a tile (H, W, channels) uint8 of its own."""
+    planes = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], channels, axis=-1)
+    return np.array(planes, np.uint8, order="C")
+
+
+def pixels_of(tile: np.ndarray, mode: str) -> np.ndarray:
+    """The inverse of `tile_of`."""
+    return tile if mode == "RGB" else tile[..., 0] if mode == "L" else tile[..., 0].astype(bool)
+
+
+def _pictures(config: Mapping[str, Any]) -> str:
+    if config.get("levels", 256) == 2:
+        return "bilevel pictures (mode 1)"
+    return "grey pictures (mode L)" if config["channels"] == 1 else "RGB and grey pictures (modes RGB and L)"
