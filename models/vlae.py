@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEVELS = 256  # grey levels of a subpixel
 LATENT_LEVELS = 64  # symbols of a latent: -32 .. 31
 INPUT_UNIT = 1 / 16  # float value of one step of an 8-bit network input
 LATENT_UNIT = 1 / 4  # float value of one latent step where latents enter a network (4 input steps)
@@ -36,12 +35,13 @@ class Config:
     """Architecture; stored with the weights, so nobody ever repeats it as a flag."""
 
     channels: int = 3
+    levels: int = 256  # values of a subpixel: 256, or 2 (bilevel pictures)
     window: tuple[int, int] = (7, 4)  # the paper's A x B: A wide, B rows up, and the pixels to the left
     hidden: int = 192  # width of the local network
     layers: int = 2  # its hidden layers
     mixtures: int = 5  # logistics per pixel
     context: int = 16  # features per pixel from the latents
-    stride: int = 8  # pixels per latent cell and direction; 8 or 16
+    stride: int = 8  # pixels per latent cell and direction: 4, 8 or 16
     latents: int = 4  # channels of the latent grid
     encoder: int = 96  # width of the encoder
     topdown: int = 96  # width of the top-down network
@@ -60,6 +60,11 @@ class Config:
             values[key] = tuple(values[key])
         return Config(**values)
 
+    @property
+    def stretch(self) -> int:
+        """What a subpixel is multiplied by where it enters a network: bilevel pixels would be lost in 8 bits."""
+        return {256: 1, 2: 64}[self.levels]
+
 
 def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
     """(row, column) offsets of the causal A x B window in raster order: B rows of A, then A // 2 to the left."""
@@ -72,8 +77,19 @@ def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
 # ---------------------------------------------------------------------------------------------------- layers
 
 
-def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
+class Linear(nn.Linear):
+    """A layer that may compute with rounded inputs and weights (`models.rounding`)."""
+
+    rounding: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rounding is None:
+            return super().forward(x)
+        return F.linear(self.rounding.inputs(x), self.rounding.weight(self.weight), self.bias)
+
+
+def linear(inputs: int, outputs: int, gain: float = 1.0) -> Linear:
+    layer = Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=gain * (2 / inputs) ** 0.5)
     nn.init.zeros_(layer.bias)
     return layer
@@ -99,14 +115,18 @@ class _Restoring(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (x,), (g,) = ctx.saved_tensors, grads
-        back = ((x < ctx.low) & (g < 0)) | ((x > ctx.high) & (g > 0))
-        inside = (x >= ctx.low) & (x <= ctx.high)
-        return g * (inside + 0.1 * back), None, None
+        beyond = x - x.clamp(ctx.low, ctx.high)
+        return torch.where(beyond == 0, g, 0.1 * g * (beyond * g > 0)), None, None
 
 
 def rectify_gently(x: Tensor) -> Tensor:
     """`rectify` with a restoring gradient, for the latent path."""
     return _Restoring.apply(x, 0.0, HIDDEN_MAX)
+
+
+def clamp_context(x: Tensor) -> Tensor:
+    """The range of a signed 8-bit context feature, [-2, 2)."""
+    return _Restoring.apply(x, -2.0, 127 * HIDDEN_UNIT)
 
 
 def patches(x: Tensor, size: int) -> Tensor:
@@ -215,7 +235,7 @@ class Encoder(nn.Module):
         super().__init__()
         width = config.encoder
         self.stem = linear(4 * 4 * config.channels, width)
-        self.down = nn.ModuleList(linear(4 * width, width) for _ in range({8: 1, 16: 2}[config.stride]))
+        self.down = nn.ModuleList(linear(4 * width, width) for _ in range({4: 0, 8: 1, 16: 2}[config.stride]))
         self.grid = nn.ModuleList(linear(9 * width, width) for _ in range(2))
         self.out = linear(width, 2 * config.latents, gain=0.3)
         nn.init.constant_(self.out.bias[config.latents :], -2.0)
@@ -232,7 +252,7 @@ class Encoder(nn.Module):
 
 
 class TopDown(nn.Module):
-    """Latents -> context features of every pixel, (B, H, W, context), in [-2, 2)."""
+    """Latents -> context features of every pixel, (B, H, W, context), not yet clamped (`clamp_context`)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -242,7 +262,8 @@ class TopDown(nn.Module):
         self.spread = linear(width, self.up * self.up * fine)
         self.fine = linear(9 * fine, fine)
         self.out = linear(fine, 4 * 4 * config.context, gain=0.5)
-        self.null = nn.Parameter(torch.zeros(config.context))  # the context of the no-latent mode
+        # the context of the no-latent mode, by the pixel's place in its cell
+        self.null = nn.Parameter(torch.zeros(config.stride, config.stride, config.context))
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (B, h, w, C_z) integers."""
@@ -251,7 +272,7 @@ class TopDown(nn.Module):
             h = rectify_gently(layer(neighbours(h)))
         h = unpatch(rectify_gently(self.spread(h)), self.up)
         h = rectify_gently(self.fine(neighbours(h)))
-        return _Restoring.apply(unpatch(self.out(h), 4), -2.0, 127 * HIDDEN_UNIT)
+        return unpatch(self.out(h), 4)
 
 
 class Prior(nn.Module):
@@ -337,13 +358,15 @@ class Vlae(nn.Module):
         with torch.no_grad():
             self.local.out.bias[k + k * c : k + 2 * k * c] = torch.linspace(-1, 4, k).repeat_interleave(c)
             first_pairs = self.local.out.bias[k + 2 * k * c :].view(k, -1)
-            first_pairs += torch.tensor([0.8, 0.0, 0.8]) if c == 3 else 0.0
+            if c == 3:
+                first_pairs += torch.tensor([0.8, 0.0, 0.8])
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, H, W, C) uint8 -> location and log2 scale of q(z | x), each (B, h, w, C_z)."""
-        loc, log2_scale = self.encoder((x.float() - 128) * INPUT_UNIT).chunk(2, dim=-1)
+        centred = x.float() * self.config.stretch - 128
+        loc, log2_scale = self.encoder(centred * INPUT_UNIT).chunk(2, dim=-1)
         return loc, _Restoring.apply(log2_scale, SCALE_LOG2_MIN, SCALE_LOG2_MAX)
 
     def sample(self, loc: Tensor, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -361,32 +384,44 @@ class Vlae(nn.Module):
         mass = logistic_mass((z + 0.5 - loc) * inverse, (z - 0.5 - loc) * inverse, first, last)
         return -torch.log2(mass + LEAK)
 
+    def context(self, z: Tensor, at: Tensor, use_latents: Tensor) -> Tensor:
+        """Context features (n, context) of the pixels at flat indices `at`; the null context where latents are dropped.
+
+        z: (B, h, w, C_z) integers; use_latents: (B,) bool.
+        """
+        stride = self.config.stride
+        _, h, w, _ = z.shape
+        features = self.topdown(z).flatten(0, 2)[at]
+        image, row, column = at // (h * w * stride**2), at // (w * stride) % stride, at % stride
+        null = self.topdown.null[row, column].to(features.dtype)
+        return clamp_context(torch.where(use_latents[image][:, None], features, null))
+
     def local_rows(self, x: Tensor, context: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Network inputs of chosen pixels.
 
-        x: (B, H, W, C) uint8; context: (B, H, W, context); at: (n,) flat indices into B*H*W.
-        Returns rows (n, inputs), reference values (n, C) and the pixels themselves (n, C), the latter in grey levels.
+        x: (B, H, W, C) uint8; context: (n, context); at: (n,) flat indices into B*H*W.
+        Returns rows (n, inputs), reference values (n, C) and the pixels themselves (n, C), the latter two in levels.
         A neighbour enters as its difference to the pixel's reference, clamped to 8 bits; one outside the tile as 0.
         """
         b, h, w, c = x.shape
         wide, up = self.config.window
-        reach = wide // 2
-        padded = F.pad(x.float(), (0, 0, reach, reach, up, 0), value=-1000.0)
+        reach, stretch = wide // 2, self.config.stretch
+        padded = F.pad(x.to(torch.int16) * stretch, (0, 0, reach, reach, up, 0), value=-1000)
         stride = w + 2 * reach
         image, rest = at // (h * w), at % (h * w)
         base = image * (h + up) * stride + (rest // w + up) * stride + rest % w + reach
         index = base[:, None] + (self.offsets[:, 0] * stride + self.offsets[:, 1])[None, :]
         window = padded.reshape(-1, c)[index]  # (n, neighbours, C)
         ref = reference(padded.reshape(-1, c), base, stride)
-        differences = (window - ref[:, None, :]).clamp(-128, 127)
-        differences = torch.where(window < 0, 0.0, differences).flatten(1)
-        rows = torch.cat([differences * INPUT_UNIT, (ref - 128) * INPUT_UNIT, context.flatten(0, 2)[at]], dim=-1)
-        return rows, ref, x.reshape(-1, c)[at].float()
+        differences = (window - ref[:, None, :]).clamp(-128, 127).masked_fill_(window < 0, 0).flatten(1)
+        steps = torch.cat([differences, ref - 128], dim=-1).to(context.dtype)  # exact in bfloat16, too
+        rows = torch.cat([steps * INPUT_UNIT, context], dim=-1)
+        return rows, ref / stretch, x.reshape(-1, c)[at].float()
 
     def local_bits(self, rows: Tensor, ref: Tensor, pixels: Tensor, coded: Tensor) -> Tensor:
         """-log2 p(pixel | window, context) in bits, (n,)."""
         mixture = split_mixture(self.local(rows).float(), self.config.mixtures, self.config.channels)
-        return mixture_nll(mixture, pixels - ref, pixels <= 0, pixels >= LEVELS - 1, coded)
+        return mixture_nll(mixture, pixels - ref, pixels <= 0, pixels >= self.config.levels - 1, coded)
 
     def forward(self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor, coded: Tensor) -> Elbo:
         """One sample of the ELBO.
@@ -398,16 +433,12 @@ class Vlae(nn.Module):
         loc, log2_scale = self.posterior(x)
         z, posterior = self.sample(loc, log2_scale)
         prior = self.prior.bits(z)
-        # 2. context, or the null context where latents are dropped
-        context = torch.where(use_latents[:, None, None, None], self.topdown(z), self.topdown.null.clamp(-2, 1.98))
-        # 3. reconstruction
-        rows, ref, pixels = self.local_rows(x, context, at)
+        # 2. reconstruction
+        rows, ref, pixels = self.local_rows(x, self.context(z, at, use_latents), at)
         image = at // (x.shape[1] * x.shape[2])
-        neighbours = self.offsets.shape[0] * self.config.channels
-        keep = torch.ones(rows.shape[1], dtype=torch.bool, device=x.device)
-        keep[:neighbours] = False
         if blank.any():
-            rows = torch.where(blank[image][:, None] & ~keep, 0.0, rows)
+            window = torch.arange(rows.shape[1], device=x.device) < self.offsets.shape[0] * self.config.channels
+            rows = torch.where(blank[image][:, None] & window, 0.0, rows)
         return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior.sum(-1))
 
 
@@ -420,4 +451,4 @@ def reference(flat: Tensor, base: Tensor, stride: int) -> Tensor:
     left, upper, corner = flat[base - 1], flat[base - stride], flat[base - stride - 1]
     median = torch.maximum(torch.minimum(left, upper), torch.minimum(torch.maximum(left, upper), left + upper - corner))
     both = torch.where(left < 0, upper, torch.where(upper < 0, left, median))
-    return torch.where((left < 0) & (upper < 0), 128.0, both)
+    return both.masked_fill_((left < 0) & (upper < 0), 128)

@@ -11,6 +11,7 @@ from vlae_codec.model import Model
 
 LATENT_LEVELS = 64
 CENTRE = (LATENT_LEVELS // 2) << tables.LEVEL_BITS  # the latent 0
+STRETCH = {256: 0, 2: 6}  # left shift of a subpixel where it enters a network, by its number of levels
 ZERO = -128  # stored value of zero in a rectified activation
 
 
@@ -31,6 +32,7 @@ class Inference:
         self.mixture = compile_(model.mixture) if model.mixture is not None else None
         self.local = compile_(model.local)
         self.stride, self.channels = model.config["stride"], model.config["latents"]
+        self.stretch = STRETCH[model.config.get("levels", 256)]
         self.window = waves.window_offsets(model.config["window"])
         self.slope = waves.window_slope(model.config["window"])
         self.prior_window = waves.window_offsets(model.config["prior_window"])
@@ -39,7 +41,7 @@ class Inference:
     def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
         """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
         h, w, _ = x.shape
-        x = np.pad(x, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
+        x = np.pad(x << self.stretch, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
         gh, gw = h // self.stride, x.shape[1] // self.stride
         rows = network.patches((x ^ 128).view(np.int8), 4)
         size = 4
@@ -52,6 +54,11 @@ class Inference:
             elif i < len(convolutions) - 1:
                 rows = network.neighbours(a.reshape(gh, gw, -1), ZERO)
         return out(a)
+
+    def null_context(self, height: int, width: int) -> np.ndarray:
+        """Context features (height, width, F) int8 of the no-latent mode, from the top of a tile."""
+        cells = (-(-height // self.stride), -(-width // self.stride), 1)
+        return np.tile(self.model.null, cells)[:height, :width]
 
     def context(self, z: np.ndarray, width: int) -> np.ndarray:
         """Context features (H, width, F) int8 of the pixels under latents z (gh, gw, C) uint8."""

@@ -28,7 +28,6 @@ Messages = list[ans.Message]
 Arrays = list[np.ndarray]
 Tick = Callable[[int], None]  # told the number of pixels just popped
 
-PIXEL_LEVELS = 256
 BLOCK = 1 << 16  # pixels whose parameters are held at once when encoding
 
 
@@ -59,6 +58,7 @@ class TileCodec:
     def __init__(self, model: Model, backend: str) -> None:
         self.model, self.config, self.nets = model, model.config, Inference(model, backend)
         self.stride, self.channels = self.nets.stride, self.nets.channels
+        self.levels, self.stretch = model.config.get("levels", 256), self.nets.stretch
 
     def latent_args(self, prior: bool) -> tuple[int, bool, int, int, tables.Tables]:
         """mixtures, coupled, levels, coded, tables for the kernels."""
@@ -176,7 +176,7 @@ class TileCodec:
         known: (rows, W, C) uint8; contexts: (height, W, F) int8, or None for the no-latent mode.
         """
         c = self.config["channels"]
-        args = (self.config["mixtures"], True, PIXEL_LEVELS, coded, self.model.tables)
+        args = (self.config["mixtures"], True, self.levels, coded, self.model.tables)
         inputs = (len(self.nets.window) + 1) * c + self.config["context"]
 
         def push(messages: Messages, xs: Arrays) -> Messages:
@@ -198,9 +198,9 @@ class TileCodec:
             height, width = int(grid.last.max(initial=0)), int(grid.width.max(initial=0))
             x = np.zeros((len(known), height, width, c), np.uint8)
             context = np.empty((len(known), height, width, self.config["context"]), np.int8)
-            context[:] = self.model.null
+            context[:] = self.nets.null_context(height, width)
             for t, k in enumerate(known):
-                x[t, : len(k), : k.shape[1]] = k
+                x[t, : len(k), : k.shape[1]] = k << self.stretch
                 if contexts is not None and heights[t]:
                     context[t, len(k) : len(k) + heights[t], : k.shape[1]] = contexts[t]
             rows = np.empty((max(grid.widest(), 1), inputs), np.int8)
@@ -212,12 +212,14 @@ class TileCodec:
                 where = (grid.first, grid.last, grid.width, wave, self.nets.slope)
                 n = waves.pixel_wave(x, context, *where, self.nets.window, rows, offsets, bounds)
                 params = self.nets.local(rows[:n])
+                if self.stretch:
+                    offsets >>= self.stretch
                 _pop(params, offsets, outers, bounds, args, stacks, symbols)
                 symbols[:n, coded:] = symbols[:n, :1]
-                waves.scatter_wave(symbols, x, *where)
+                waves.scatter_wave(symbols << self.stretch if self.stretch else symbols, x, *where)
                 if tick is not None:
                     tick(n)
-            return stacks.messages(), [x[t, a:b, :w].copy() for t, (a, b, w) in enumerate(regions)]
+            return stacks.messages(), [x[t, a:b, :w] >> self.stretch for t, (a, b, w) in enumerate(regions)]
 
         return Codec(push, pop)
 
@@ -225,15 +227,13 @@ class TileCodec:
         self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (height, W, C) uint32, of a band given the rows above it; in blocks, all in parallel."""
-        x = np.ascontiguousarray(
-            np.concatenate([above[len(above) - min(len(above), int(-self.nets.window[0, 0])) :], band])
-        )
+        first = max(0, len(above) + int(self.nets.window[0, 0]))  # the first row that a window sees
+        x = np.concatenate([above[first:], band]) << self.stretch
         skip = (len(x) - len(band)) * x.shape[1]
-        features = np.empty((*x.shape[:2], self.config["context"]), np.int8)
-        features[:] = self.model.null
+        features = self.nets.null_context(first + len(x), x.shape[1])[first:]
         if context is not None:
             features[len(x) - len(band) :] = context
-        args = (self.config["mixtures"], True, PIXEL_LEVELS, coded, self.model.tables)
+        args = (self.config["mixtures"], True, self.levels, coded, self.model.tables)
         starts, freqs = np.zeros((2, band.shape[0] * band.shape[1], x.shape[2]), np.uint32)
         flat = band.reshape(-1, x.shape[2])
         for begin in range(0, len(flat), BLOCK):
@@ -241,6 +241,8 @@ class TileCodec:
             rows = np.empty((count, (len(self.nets.window) + 1) * x.shape[2] + features.shape[2]), np.int8)
             offsets = np.empty((count, x.shape[2]), np.int32)
             waves.pixel_rows(x, features, skip + begin, count, self.nets.window, rows, offsets)
+            if self.stretch:
+                offsets >>= self.stretch
             part = slice(begin, begin + count)
             outers = waves.identity_outer(offsets.shape)
             tables.intervals(self.nets.local(rows), offsets, outers, flat[part], *args, starts[part], freqs[part])
