@@ -14,6 +14,7 @@ _COMMANDS = {
     "compress": ("vlae_codec.cli.coding", "compress", "Compress a picture into a .vlae file."),
     "decompress": ("vlae_codec.cli.coding", "decompress", "Bring back the picture of a .vlae file."),
     "info": ("vlae_codec.cli.info", "info", "Say what a .vlae file holds."),
+    "models": ("vlae_codec.cli.models", "models", "List the models at hand."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
 }
 
