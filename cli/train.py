@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,30 +13,49 @@ import click
 from vlae_codec import files
 from vlae_codec.errors import InputError
 
+from .app import Failure
+
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="Weight file to write (.safetensors).")
 @click.option("--recipe", default="photo", show_default=True, help="Architecture and settings to start from.")
+@click.option(
+    "--init",
+    metavar="PATH_OR_NAME",
+    help="Begin with the weights, and so the architecture, of a checkpoint, a weight file or a model by name.",
+)
 @click.option("--valid", multiple=True, type=click.Path(), help="Held-out pictures or folders, reported as it goes.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long [default: recipe's].")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps, if that is sooner.")
 @click.option("--checkpoint", type=click.Path(), help="State of the run [default: OUTPUT with .ckpt].")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint if there is one.")
+@click.option("--log", type=click.Path(), help="Log of the run, JSON lines [default: OUTPUT with .jsonl].")
+@click.option(
+    "--log-every",
+    type=click.FloatRange(min=0),
+    default=180,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to log, with a look at the held-out pictures.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all].")
 @click.option("--seed", type=int, help="Seed of weights and crops [default: recipe's].")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite output, checkpoint, log and curve if they exist.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def train(
     images: tuple[str, ...],
     output: str,
     recipe: str,
+    init: str | None,
     valid: tuple[str, ...],
     minutes: float | None,
     steps: int | None,
     checkpoint: str | None,
     resume: bool,
+    log: str | None,
+    log_every: float,
     device: str,
     threads: int | None,
     seed: int | None,
@@ -44,13 +64,22 @@ def train(
 ) -> None:
     """Train a model on IMAGES (pictures or folders) and export its integer weights.
 
-    Prints bits per subpixel, KL and speed as it goes, saves a checkpoint every two minutes, and ends by writing OUTPUT,
-    to be used with --model in both directions.
+    IMAGES may also be FILE.npz or FILE.npz:KEY, many pictures in one array. Prints bits per subpixel, KL and speed as
+    it goes, saves a checkpoint every two minutes and on Ctrl-C, and ends by writing OUTPUT, to be used with --model in
+    both directions, and a curve beside the log (OUTPUT with .png, needs matplotlib).
+
+    On several GPUs or processes: torchrun --nproc-per-node N -m vlae_codec.cli train ...
     """
+    state = Path(checkpoint or Path(output).with_suffix(".ckpt"))
+    journal = Path(log or Path(output).with_suffix(".jsonl"))
+    curve = journal.with_suffix(".png")
     files.check_output(output, force)
+    for path in (state, journal, curve):
+        if path.exists() and not (force or resume):
+            raise InputError(f"{path} exists: give --resume to go on with its run, --force to begin anew or another -o")
     import torch
 
-    from vlae_codec.models import export, recipes
+    from vlae_codec.models import export, parallel, recipes, restore
     from vlae_codec.models import train as training
 
     names = sorted(m.name for m in pkgutil.iter_modules(recipes.__path__))
@@ -59,19 +88,50 @@ def train(
     chosen = importlib.import_module(f"vlae_codec.models.recipes.{recipe}")
     given = {"minutes": minutes, "steps": steps, "seed": seed}
     settings = replace(chosen.SETTINGS, **{key: value for key, value in given.items() if value is not None})
+    start = restore.starting_point(init) if init else None
+    config = start.config if start else chosen.CONFIG
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise InputError("torch finds no CUDA device here; use --device cpu")
     if threads:
         torch.set_num_threads(threads)
-    state = Path(checkpoint) if checkpoint else Path(output).with_suffix(".ckpt")
-    model = training.train(
-        list(images), state, chosen.CONFIG, settings, valid=list(valid), device=device, resume=resume, quiet=quiet
-    )
+    with parallel.processes(device):
+        try:
+            model = training.train(
+                list(images),
+                state,
+                config,
+                settings,
+                init=start,
+                valid=list(valid),
+                device=device,
+                resume=resume,
+                quiet=quiet,
+                log=journal,
+                log_every=log_every,
+                command=sys.argv,
+            )
+        except KeyboardInterrupt as stop:
+            if not str(stop):
+                raise
+            raise Failure(str(stop)) from stop
+        if parallel.rank():
+            return
     temporary = Path(f"{output}.tmp")
     identity = export.export(model, temporary)
     files.write_file(output, temporary.read_bytes(), force)
     temporary.unlink()
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)
+    _draw(journal, curve, quiet)
+
+
+def _draw(log: Path, curve: Path, quiet: bool) -> None:
+    from vlae_codec.models.journal import plot
+
+    try:
+        plot(log, curve)
+    except ImportError:
+        if not quiet:
+            click.echo(f"no curve {curve}: matplotlib is not installed (pip install 'vlae-codec[train]')", err=True)

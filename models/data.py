@@ -1,4 +1,4 @@
-"""Training pictures in memory, and random crops of them."""
+"""Training pictures in memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlae_codec.errors import UnsupportedImage
 
@@ -102,37 +100,6 @@ def pieces(pixels: np.ndarray, size: int) -> list[np.ndarray]:
         return [pixels]
     h, w = (n - n % size for n in pixels.shape[:2])
     return [pixels[r : r + size, c : c + size] for r in range(0, h, size) for c in range(0, w, size)]
-
-
-class Crops:
-    """Random square crops, flipped and transposed at random, drawn by picture area.
-
-    `grey` is the share of crops replaced by their luma in all channels, of which only the first channel is coded.
-    """
-
-    def __init__(self, images: list[np.ndarray], size: int, grey: float, seed: int) -> None:
-        self.images, self.size, self.grey = images, size, grey
-        area = np.array([i.shape[0] * i.shape[1] for i in images], float)
-        self.weights = area / area.sum()
-        self.rng = np.random.default_rng(seed)
-
-    def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """(count, size, size, 3) uint8 and the (count, 3) bool mask of coded channels."""
-        x = np.empty((count, self.size, self.size, 3), np.uint8)
-        coded = np.ones((count, 3), bool)
-        for i in range(count):
-            image = self.images[self.rng.choice(len(self.images), p=self.weights)]
-            r, c = (int(self.rng.integers(n - self.size + 1)) for n in image.shape[:2])
-            crop = image[r : r + self.size, c : c + self.size]
-            if self.rng.random() < 0.5:
-                crop = crop[:, ::-1]
-            if self.rng.random() < 0.3:
-                crop = crop.transpose(1, 0, 2)
-            if self.rng.random() < self.grey:
-                crop = np.repeat(luma(crop)[..., None], 3, axis=-1)
-                coded[i, 1:] = False
-            x[i] = crop
-        return torch.from_numpy(x), torch.from_numpy(coded)
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

@@ -9,17 +9,33 @@ and gives the same integers; only the last bits of an addend, far below one step
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from vlae_codec.errors import WeightsError
-from vlae_codec.model import load_weights, read_weights
+from vlae_codec.model import find_weights, load_weights, read_weights
 from vlae_codec.network import DIGIT_BITS
 
 from .export import LOC_UNIT, SCALE_UNIT, Form, forms
+from .train import read_checkpoint
 from .vlae import HIDDEN_UNIT, SCALE_LOG2_MIN, Config, Vlae
+
+
+def starting_point(wanted: str | Path) -> Vlae:
+    """The float model, on the CPU, of a checkpoint (its averaged weights), a weight file or a known model's name.
+
+    Raises InputError, WeightsError.
+    """
+    path = Path(wanted)
+    if not zipfile.is_zipfile(path):  # as torch writes them
+        return restore(find_weights(wanted))
+    state = read_checkpoint(path)
+    model = Vlae(Config.from_dict(state["config"]))
+    model.load_state_dict(state["ema"])
+    return model
 
 
 def dequantise(form: Form, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

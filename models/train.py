@@ -12,17 +12,33 @@ import ctypes
 import json
 import math
 import os
+import platform
+import signal
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from .data import Crops, load_images
+from vlae_codec import __version__
+from vlae_codec.errors import InputError
+
+from . import parallel
+from .crops import Crops
+from .data import load_images
+from .evaluation import evaluate, validate
+from .journal import Journal
+from .optim import Muon
 from .vlae import Config, Vlae
+
+__all__ = ["LIMITS", "Settings", "Trainer", "evaluate", "keep_memory", "read_checkpoint", "schedule", "train"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Settings:
     batch: int = 12  # crops per step
     crop: int = 96  # pixels, a multiple of the latent stride
     pixels: int = 16384  # pixels per step of which the likelihood is evaluated, drawn at random from the crops
-    rate: float = 2e-3  # peak learning rate (Adam)
+    rate: float = 2e-3  # peak learning rate
     clip: float = 0.5  # gradient norm
     ema: float = 0.999
     no_latent: float = 0.2  # share of tiles coded without latents
@@ -41,7 +57,10 @@ class Settings:
     kl_warmup: float = 0.4  # part of the run in which the KL weight rises from kl_start to 1
     kl_start: float = 0.02
     free_bits: float = 1.0  # bits per latent cell below which the KL costs nothing
-    grey: float = 0.08  # share of crops made grey
+    flips: bool = True  # mirror and transpose crops
+    grey: float = 0.08  # share of RGB crops made grey
+    altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
+    mosaic: int = 0  # pictures are mosaics of squares of so many pixels (0: they are not)
     seed: int = 1
 
 
@@ -74,9 +93,31 @@ class Trainer:
         self.model = Vlae(config).to(device)
         self.ema = Vlae(config).to(device)
         self.ema.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=settings.rate, betas=(0.9, 0.98))
-        self.crops = Crops(images, settings.crop, settings.grey, settings.seed)
+        self.parallel = parallel.wrap(self.model)
+        self.optimiser = Muon(self.model.parameters(), lr=settings.rate)
+        self.crops = Crops(
+            images,
+            settings.crop,
+            flips=settings.flips,
+            grey=settings.grey,
+            altered=settings.altered,
+            seed=settings.seed,
+            device=device,
+        )
         self.step_count, self.seconds = 0, 0.0
+        if parallel.rank():
+            self.reseed()
+
+    def reseed(self) -> None:
+        """Random numbers of this process's own, that were not drawn before this step."""
+        seed = self.settings.seed + 1_000_003 * parallel.rank() + self.step_count
+        torch.manual_seed(seed)
+        self.crops.rng.manual_seed(seed)
+
+    def start_from(self, model: Vlae) -> None:
+        """Begins with the weights of a model of the same configuration."""
+        for own in (self.model, self.ema):
+            own.load_state_dict(model.state_dict())
 
     def progress(self) -> float:
         return max(self.step_count / self.settings.steps, self.seconds / (60 * self.settings.minutes))
@@ -87,12 +128,12 @@ class Trainer:
         rate, kl_weight, blank_share = schedule(s, self.progress(), self.step_count)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        x, coded = (t.to(device) for t in self.crops.batch(s.batch))
+        x, coded = self.crops.batch(s.batch)
         at = torch.randint(x.shape[0] * s.crop * s.crop, (s.pixels,), device=device)
         use = torch.rand(s.batch, device=device) >= s.no_latent
         blank = use & (torch.rand(s.batch, device=device) < blank_share)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            terms = self.model(x, at, use, blank, coded)
+            terms = self.parallel(x, at, use, blank, coded)
         subpixels = coded.float().sum(1)[at // (s.crop * s.crop)].sum()
         local = terms.local.float().sum() / subpixels
         kl = ((terms.prior - terms.posterior).mean((1, 2)) * use).sum() / use.sum().clamp(min=1)
@@ -109,64 +150,84 @@ class Trainer:
         return local.item(), kl.item()
 
     def save(self, path: Path) -> None:
+        """Writes all that `load` needs to go on as if nothing had been."""
         state = {
             "config": self.config.to_dict(),
+            "settings": asdict(self.settings),
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
+            "device": self.device,
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all(),
-            "crops_rng": self.crops.rng.bit_generator.state,
+            "cuda_rng": torch.cuda.get_rng_state() if self.device == "cuda" else None,
+            "crops_rng": self.crops.rng.get_state(),
         }
-        temporary = path.with_suffix(".tmp")
+        temporary = Path(f"{path}.tmp")
         torch.save(state, temporary)
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=False)
+        """Goes on where the checkpoint was saved. On another device the random numbers are others.
+
+        Raises InputError when it is none, or one of another configuration or other settings than limits and seed.
+        """
+        state = read_checkpoint(path)
+        own = self.config.to_dict() | asdict(self.settings)
+        begun = {k: v for k, v in (state["config"] | state["settings"]).items() if k not in LIMITS}
+        other = ", ".join(key for key, value in begun.items() if own.get(key) != value)
+        if other:
+            raise InputError(
+                f"{path} was begun with another configuration or other settings ({other}); give the same recipe, or "
+                "begin another run from its weights with --init"
+            )
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_count, self.seconds = state["step"], state["seconds"]
+        if parallel.rank() or state["device"] != self.device:
+            self.reseed()
+            return
         torch.set_rng_state(state["torch_rng"].cpu())
-        torch.cuda.set_rng_state_all([s.cpu() for s in state.get("cuda_rng", [])])
-        self.crops.rng.bit_generator.state = state["crops_rng"]
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+        self.crops.rng.set_state(state["crops_rng"].cpu())
 
 
-@torch.no_grad()
-def evaluate(
-    model: Vlae, images: list[np.ndarray], crop: int | None = None, grey: bool = False, half: bool = False
-) -> dict[str, float]:
-    """Bits per subpixel of the float model, one sample with latents (local and KL) and without.
+LIMITS = ("minutes", "steps", "seed")  # settings that may be others when a run is resumed
 
-    images: (H, W, 3) uint8; of each the centre crop of `crop` pixels, or all of it cut to whole latent cells; of grey
-    ones the first channel counts. half: in bfloat16, faster and a little worse.
-    """
-    model.eval()
-    device, stride = next(model.parameters()).device, model.config.stride
-    totals = np.zeros(4)
-    for image in images:
-        h, w = (min(crop or n, n) // stride * stride for n in image.shape[:2])
-        r, c = ((n - m) // 2 if crop else 0 for n, m in zip(image.shape[:2], (h, w)))
-        x = torch.from_numpy(np.ascontiguousarray(image[r : r + h, c : c + w]))[None].to(device)
-        coded, off = torch.ones(1, 3, dtype=torch.bool, device=device), torch.zeros(1, dtype=torch.bool, device=device)
-        coded[:, 1:] = not grey
-        bits = np.zeros(4)
-        for begin in range(0, h * w, 1 << 15):
-            at = torch.arange(begin, min(begin + (1 << 15), h * w), device=device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-                on = model(x, at, ~off, off, coded)
-                null = model(x, at, off, off, coded)
-            bits[0] += on.local.sum().item()
-            bits[2] += null.local.sum().item()
-        bits[1] = (on.prior - on.posterior).sum().item()
-        bits[3] = h * w * coded.sum().item()
-        totals += bits
-    model.train()
-    local, kl, null_bits, n = totals
-    return {"local": local / n, "kl": kl / n, "total": (local + kl) / n, "no_latent": null_bits / n}
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `Trainer.save` wrote, on the CPU. Raises InputError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or "settings" not in state or "ema" not in state:
+            raise ValueError("its state of a run is missing or of an older version")
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        raise InputError(f"cannot read {path} as a checkpoint: {error}; train anew") from error
+    return state
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Ctrl-C (and SIGTERM) put their number into the list, so that a step is never left half done; the second kills."""
+    caught: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def train(
@@ -175,54 +236,106 @@ def train(
     config: Config,
     settings: Settings,
     *,
+    init: Vlae | None = None,
     valid: list[str] | None = None,
     device: str = "cpu",
     resume: bool = False,
     quiet: bool = False,
+    log: Path | None = None,
+    log_every: float = 180.0,
+    command: Sequence[str] = (),
 ) -> Vlae:
     """Trains until the limits of `settings`; returns the averaged (EMA) model. Checkpoints every two minutes.
 
-    Raises UnsupportedImage when there is nothing to train on.
+    init: weights to begin with, of the same configuration. log: file of `journal.Journal`, a record every `log_every`
+    seconds; `command` is for its first line. Ctrl-C saves a checkpoint and raises KeyboardInterrupt with a message.
+    Under `parallel.processes` only process 0 writes.
+
+    Raises UnsupportedImage when there is nothing to train on, InputError as `Trainer.load` does.
     """
     keep_memory()
-    images = load_images(inputs, settings.crop)
-    held_out = load_images(valid, settings.crop) if valid else []
+    kind = (settings.crop, config.channels, settings.mosaic, config.levels)
+    images = load_images(inputs, *kind)
+    held_out = load_images(valid, *kind) if valid else []
     trainer = Trainer(config, settings, images, device)
-    if resume and checkpoint.exists():
+    resume = resume and checkpoint.exists()
+    if resume:
         trainer.load(checkpoint)
-    interactive = sys.stderr.isatty() and not quiet
-    bar = tqdm(total=100, unit="%", disable=not interactive, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
-    local_mean, kl_mean, saved, logged = 0.0, 0.0, time.monotonic(), time.monotonic()
-    began, first = time.monotonic(), trainer.step_count
-    last = began
-    while trainer.progress() < 1:
-        local, kl = trainer.step()
-        now = time.monotonic()
-        trainer.seconds += now - last
-        last = now
-        weight = max(0.01, 1 / (trainer.step_count - first))
-        local_mean += weight * (local - local_mean)
-        kl_mean += weight * (kl - kl_mean)
-        speed = (trainer.step_count - first) * settings.batch / (now - began)
-        bar.n = round(100 * min(trainer.progress(), 1), 1)
-        bar.set_postfix_str(f"{local_mean:.3f} bpsp, KL {kl_mean:.2f} bits/cell, {speed:.0f} images/s")
-        if now - saved > 120:
-            trainer.save(checkpoint)
-            saved = now
-        if not interactive and not quiet and now - logged > float(__import__("os").environ.get("LOGSEC", 180)):
-            logged = now
-            record = {
-                "step": trainer.step_count,
-                "minutes": round(trainer.seconds / 60, 2),
-                "bpsp": round(local_mean, 4),
+    elif init is not None:
+        trainer.start_from(init)
+    first, seconds = trainer.step_count, trainer.seconds
+    leads = parallel.rank() == 0
+    interactive, quiet = sys.stderr.isatty() and leads and not quiet, quiet or not leads
+    journal = Journal(log, first if resume else None) if log and leads else None
+    if journal:
+        journal.write(
+            {
+                "step": first,
+                "command": list(command),
+                "config": config.to_dict(),
+                "settings": asdict(settings),
+                "device": device,
+                "processes": parallel.count(),
+                "versions": {
+                    "vlae-codec": __version__,
+                    "torch": torch.__version__,
+                    "python": platform.python_version(),
+                },
             }
-            record |= {"kl_per_cell": round(kl_mean, 3), "images_per_s": round(speed, 1)}
-            if held_out:
-                record |= {
-                    f"valid_{k}": round(v, 4) for k, v in evaluate(trainer.ema, held_out[:24], 192, half=True).items()
-                }
+        )
+    bar = tqdm(total=100, unit="%", disable=not interactive, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+    local_mean, kl_mean, speed, reported = 0.0, 0.0, 0.0, first
+
+    def report() -> None:
+        nonlocal reported
+        reported = trainer.step_count
+        record = {
+            "step": trainer.step_count,
+            "minutes": round(trainer.seconds / 60, 2),
+            "bpsp": round(local_mean, 4),
+            "kl_per_cell": round(kl_mean, 3),
+            "images_per_s": round(speed, 1),
+            "lr": float(f"{trainer.optimiser.param_groups[0]['lr']:.4g}"),
+        }
+        if held_out:
+            record |= validate(trainer.ema, held_out)
+        if journal:
+            journal.write(record)
+        if not interactive and not quiet:
             print(json.dumps(record), file=sys.stderr, flush=True)
-            last = time.monotonic()  # evaluation is not training time
-    bar.close()
-    trainer.save(checkpoint)
+
+    stopped = False
+    last = saved = logged = time.monotonic()
+    with interrupts() as caught:
+        while trainer.progress() < 1 and not stopped:
+            local, kl = trainer.step()
+            now = time.monotonic()
+            trainer.seconds, signals = parallel.from_first(
+                trainer.seconds + now - last, float(len(caught)), device=device
+            )
+            last, stopped = now, signals > 0
+            weight = max(0.01, 1 / (trainer.step_count - first))
+            local_mean += weight * (local - local_mean)
+            kl_mean += weight * (kl - kl_mean)
+            images_seen = (trainer.step_count - first) * settings.batch * parallel.count()
+            speed = images_seen / max(trainer.seconds - seconds, 1e-9)
+            bar.n = round(100 * min(trainer.progress(), 1), 1)
+            bar.set_postfix_str(f"{local_mean:.3f} bpsp, KL {kl_mean:.2f} bits/cell, {speed:.0f} images/s")
+            if leads and now - saved > 120:
+                trainer.save(checkpoint)
+                saved = now
+            if leads and now - logged > log_every:
+                logged = now
+                report()
+                last = time.monotonic()  # evaluation is not training time
+        bar.close()
+        if leads:
+            trainer.save(checkpoint)
+            if trainer.step_count > reported and not stopped:
+                report()
+    if stopped and trainer.progress() < 1:
+        raise KeyboardInterrupt(
+            f"stopped after step {trainer.step_count}: the state of the run is in {checkpoint}, go on with the same "
+            "command and --resume"
+        )
     return trainer.ema

@@ -19,9 +19,7 @@ SHIPPED = sorted(weights_folder().glob("*.safetensors"))
 def folder(tiny, tmp_path, monkeypatch):
     """Two models, one broken file, and no built-in weights."""
     (tmp_path / "mine.safetensors").write_bytes(tiny.read_bytes())
-    (tmp_path / "mine.md").write_text(
-        "---\ndomain: noise, synthetic: of cells\nrate: 5 bpsp\n---\nrate: no\n"
-    )
+    (tmp_path / "mine.md").write_text("---\ndomain: noise, synthetic: of cells\nrate: 5 bpsp\n---\nrate: no\n")
     (tmp_path / "plain.safetensors").write_bytes(tiny.read_bytes())
     (tmp_path / "broken.safetensors").write_bytes(b"?")
     monkeypatch.setenv("VLAE_CODEC_MODELS", str(tmp_path))
