@@ -2,6 +2,7 @@
 
     python tests/make_golden.py            # after a change of the format
     python tests/make_golden.py shipped    # mountains.vlae only: after a change of the shipped weights
+    python tests/make_golden.py many       # many.vlae only: after a change of how pictures are chained
 
 The first is only for a change of the format. Training is not reproducible to the bit, so the model, and with it every
 golden file, will be another one; the tests then hold the codec to the new bytes.
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import api, compress
+from vlae_codec import api, compress, compress_many
 from vlae_codec.models.export import export
 from vlae_codec.models.train import Settings, train
 from vlae_codec.models.vlae import Config
@@ -74,6 +75,19 @@ def compress_golden(name: str, pixels: np.ndarray, **options: Any) -> bytes:
         return compress(pixels, model=DATA / "tiny.safetensors", **options)
 
 
+def many_pictures() -> list[np.ndarray]:
+    """Of several sizes, in two groups."""
+    return [synthetic(*shape, 10 + i) for i, shape in enumerate([(24, 20), (24, 20), (5, 7), (24, 20), (17, 30)])]
+
+
+def compress_many_golden(**options: Any) -> bytes:
+    return compress_many(many_pictures(), model=DATA / "tiny.safetensors", groups=2, **options)
+
+
+def many() -> None:
+    (DATA / "many.vlae").write_bytes(compress_many_golden())
+
+
 def shipped() -> None:
     """The example of the README under the shipped weights."""
     (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE))
@@ -93,6 +107,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["shipped"]:
+    if not sys.argv[1:]:
         main()
-    shipped()
+    if sys.argv[1:] != ["shipped"]:
+        many()
+    if sys.argv[1:] != ["many"]:
+        shipped()

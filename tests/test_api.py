@@ -197,6 +197,9 @@ def test_default_models(tiny, monkeypatch):
     with pytest.raises(InputError, match=r"RGB and grey .*not pictures of mode 1"):
         compress(MODES["1"])
     assert asked == ["RGB", "L", "1"]
+    monkeypatch.setattr(model, "default_model_name", lambda mode: "no-such-model")
+    with pytest.raises(InputError, match=r"for pictures of mode 1 is not at hand.*give"):
+        compress(MODES["1"])
 
 
 def test_mode_of_another_model(tiny, synthetic):

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 
+import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -207,6 +208,8 @@ def test_default_groups(tiny, pictures, monkeypatch):
     groups = len(container.read(compress_many(pictures, model=tiny)).tiles)
     assert groups == pytest.approx(bits / 20000, abs=1.5)
     assert groups > 1
+    monkeypatch.setattr(many, "GROUP_PIXELS", 2 * 24 * 32)
+    assert len(container.read(compress_many(np.zeros((12, 24, 32), np.uint8), model=tiny)).tiles) == 6
 
 
 def test_same_bytes(tiny, pictures, backend, monkeypatch):
@@ -218,6 +221,15 @@ def test_same_bytes(tiny, pictures, backend, monkeypatch):
         for batch in (1, 1 << 22):
             monkeypatch.setattr(api, "BATCH_PIXELS", batch)
             same(pictures, vlae_codec.decompress_many(expected, **options))
+
+
+def test_golden(tiny, backend):
+    """What was once written is read for ever, and written again byte for byte."""
+    data = (make_golden.DATA / "many.vlae").read_bytes()
+    contents = container.read(data)
+    assert [record.method for record in contents.tiles] == [Method.CHAIN] * 2
+    same(make_golden.many_pictures(), decompress_many(data, model=tiny, device=backend))
+    assert make_golden.compress_many_golden(device=backend, threads=1, verify=False) == data
 
 
 def test_progress(tiny, pictures):

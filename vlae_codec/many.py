@@ -23,6 +23,7 @@ from vlae_codec.workers import Progress, Run, counter, workers
 
 LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
 GROUP_BITS = 1 << 18  # a group has a head and checksums of some 130 bits, and a first picture without latents
+GROUP_PIXELS = 1 << 22  # at most: a group is decoded one picture after another, however few bits they have
 SAMPLE = 16  # pictures from which the bits of all are estimated
 
 
@@ -103,7 +104,8 @@ def _compress(
     sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in pictures]
     header = Header(*sizes[0], mode, codec.model.id, api.TILE_SIZE, LANE_SYMBOLS)
     if groups is None:
-        groups = int(_expected_bits(codec, pictures, header)) // GROUP_BITS
+        bits = _expected_bits(codec, pictures, header)
+        groups = max(int(bits) // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
     table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
     tick = counter(progress, table.pixels)
 

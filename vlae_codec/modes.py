@@ -28,7 +28,12 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
 
     if model is None and model_id is None:
         model = default_model_name(mode)
-    found = find_model(model, model_id)
+        try:
+            found = find_model(model)
+        except InputError as error:
+            raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
+    else:
+        found = find_model(model, model_id)
     if not codes(found.config, mode):
         if model_id is not None:
             raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
