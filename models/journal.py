@@ -52,7 +52,8 @@ def plot(log: str | Path, output: str | Path) -> None:
         if points:
             above.plot(*zip(*points), label=label)
     above.set_ylabel("bits per subpixel")
-    above.legend()
+    if records:
+        above.legend()
     below.plot([record["step"] for record in records], [record["kl_per_cell"] for record in records])
     below.set_ylabel("KL, bits per latent cell")
     below.set_xlabel("step")

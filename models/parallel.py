@@ -41,7 +41,7 @@ def count() -> int:
 
 def wrap(model: nn.Module) -> Any:
     """What to call in place of the model, so that its gradients are means over all processes."""
-    return DistributedDataParallel(model, broadcast_buffers=False) if count() > 1 else model
+    return DistributedDataParallel(model) if count() > 1 else model
 
 
 def from_first(*values: float, device: str) -> list[float]:

@@ -90,8 +90,7 @@ def test_imports_no_torch():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped(path):
-    """At most 4 MB, and with a card that says what it is for and what was measured."""
-    assert path.stat().st_size <= 4_000_000
+    """The card says what the model is for and what was measured."""
     card = cards.read_card(path)
     assert card["domain"]
     assert "bp" in card["rate"]

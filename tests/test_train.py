@@ -76,6 +76,7 @@ def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
     log = journal.Journal(tmp_path / "run.jsonl")
     log.write({"step": 0, "config": {}})
+    journal.plot(log.path, tmp_path / "empty.png")
     for step in (10, 20):
         log.write({"step": step, "bpsp": 4 - step / 100, "kl_per_cell": 1.0, "valid_total": 4.1})
     journal.plot(log.path, tmp_path / "run.png")
