@@ -12,7 +12,7 @@ zlib and PNG (polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
        9     8   model id       of the model that methods 0, 1 and 4 need; any value if nothing uses them
       17     4   width      u32 1 .. 2**32-1, pixels; with a chunk P: of the first picture
       21     4   height     u32 1 .. 2**32-1, likewise; a reader MUST limit the pixels before it allocates (here: 2**30)
-      25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved R G B), 2 bilevel (1 channel, 1: white)
+      25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved), 2 bilevel (1 channel, 1 white)
       26     1   bit depth   u8 8; 1 for bilevel
       27     2   tile size  u16 8 .. 2048, a multiple of 8: edge of a square tile in pixels
       29     4   lane symbols u32 1 .. 2**32-1: a stream of n symbols has max(1, n // lane symbols) ANS lanes

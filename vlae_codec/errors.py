@@ -71,8 +71,8 @@ class UnknownModel(VlaeError):
         places = ", ".join(self.looked) or "nowhere"
         return (
             f"no model with id {self.model_id.hex()} (looked in: {places}): "
-            "give its weight file with --model PATH (model=... in Python), or set VLAE_CODEC_MODELS to the folder it is "
-            "in, or update vlae-codec"
+            "give its weight file with --model PATH (model=... in Python), or set VLAE_CODEC_MODELS to the folder it is"
+            " in, or update vlae-codec"
         )
 
 
