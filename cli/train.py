@@ -82,10 +82,10 @@ def train(
     from vlae_codec.models import export, parallel, recipes, restore
     from vlae_codec.models import train as training
 
-    names = sorted(m.name for m in pkgutil.iter_modules(recipes.__path__))
+    names = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(recipes.__path__))
     if recipe not in names:
         raise InputError(f"there is no recipe {recipe!r}; choose one of: {', '.join(names)}")
-    chosen = importlib.import_module(f"vlae_codec.models.recipes.{recipe}")
+    chosen = importlib.import_module(f"vlae_codec.models.recipes.{recipe.replace('-', '_')}")
     given = {"minutes": minutes, "steps": steps, "seed": seed}
     settings = replace(chosen.SETTINGS, **{key: value for key, value in given.items() if value is not None})
     start = restore.starting_point(init) if init else None

@@ -50,11 +50,11 @@ def plot(log: str | Path, output: str | Path) -> None:
     ):
         points = [(record["step"], record[key]) for record in records if key in record]
         if points:
-            above.plot(*zip(*points), label=label)
+            above.plot(*zip(*points), marker=".", label=label)
     above.set_ylabel("bits per subpixel")
     if records:
         above.legend()
-    below.plot([record["step"] for record in records], [record["kl_per_cell"] for record in records])
+    below.plot([record["step"] for record in records], [record["kl_per_cell"] for record in records], marker=".")
     below.set_ylabel("KL, bits per latent cell")
     below.set_xlabel("step")
     for axes in (above, below):
