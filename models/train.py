@@ -211,11 +211,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Ctrl-C (and SIGTERM) put their number into the list, so that a step is never left half done; the second kills."""
+    """Ctrl-C (and SIGTERM) put their number into the list, so that a step is never left half done.
+
+    The second kills, except under torchrun, which passes on what the terminal has sent to each process already.
+    """
     caught: list[int] = []
 
     def note(number: int, _: Any) -> None:
-        if caught:
+        if caught and parallel.count() == 1:
             raise KeyboardInterrupt
         caught.append(number)
 
