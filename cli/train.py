@@ -25,6 +25,7 @@ from .app import Failure
     metavar="PATH_OR_NAME",
     help="Begin with the weights, and so the architecture, of a checkpoint, a weight file or a model by name.",
 )
+@click.option("--grow", is_flag=True, help="With --init: the recipe's architecture, wider than that of the weights.")
 @click.option("--valid", multiple=True, type=click.Path(), help="Held-out pictures or folders, reported as it goes.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long [default: recipe's].")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps, if that is sooner.")
@@ -49,6 +50,7 @@ def train(
     output: str,
     recipe: str,
     init: str | None,
+    grow: bool,
     valid: tuple[str, ...],
     minutes: float | None,
     steps: int | None,
@@ -80,6 +82,7 @@ def train(
     import torch
 
     from vlae_codec.models import export, parallel, recipes, restore
+    from vlae_codec.models import grow as growth
     from vlae_codec.models import train as training
 
     names = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(recipes.__path__))
@@ -89,7 +92,11 @@ def train(
     given = {"minutes": minutes, "steps": steps, "seed": seed}
     settings = replace(chosen.SETTINGS, **{key: value for key, value in given.items() if value is not None})
     start = restore.starting_point(init) if init else None
+    if start and grow:
+        start = growth.grow(start, chosen.CONFIG)
     config = start.config if start else chosen.CONFIG
+    if start:  # its latents need no head start, and a high rate would undo what it has learnt
+        settings = replace(settings, blank=0.0, kl_start=1.0, rate=settings.rate / 2)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():

@@ -36,6 +36,7 @@ from .data import load_images
 from .evaluation import evaluate, validate
 from .journal import Journal
 from .optim import Muon
+from .rounding import quantise_aware
 from .vlae import Config, Vlae
 
 __all__ = ["LIMITS", "Settings", "Trainer", "evaluate", "keep_memory", "read_checkpoint", "schedule", "train"]
@@ -60,6 +61,7 @@ class Settings:
     flips: bool = True  # mirror and transpose crops
     grey: float = 0.08  # share of RGB crops made grey
     altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
+    rounding: float = 0.15  # last part of the run, which computes with the integers' rounding (`models.rounding`)
     mosaic: int = 0  # pictures are mosaics of squares of so many pixels (0: they are not)
     seed: int = 1
 
@@ -104,7 +106,7 @@ class Trainer:
             seed=settings.seed,
             device=device,
         )
-        self.step_count, self.seconds = 0, 0.0
+        self.step_count, self.seconds, self.rounded = 0, 0.0, False
         if parallel.rank():
             self.reseed()
 
@@ -125,6 +127,9 @@ class Trainer:
     def step(self) -> tuple[float, float]:
         """One optimiser step. Returns local bits per subpixel and KL in bits per latent cell."""
         s, device = self.settings, self.device
+        if not self.rounded and self.progress() >= 1 - s.rounding:
+            self.rounded = True
+            quantise_aware(self.model)
         rate, kl_weight, blank_share = schedule(s, self.progress(), self.step_count)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

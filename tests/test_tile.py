@@ -151,7 +151,7 @@ def test_pixels_batch(random_codec, synthetic, coded):
 
 def test_pixels_without_latents_is_null_context(random_codec, synthetic):
     codec, x, message = random_codec(), synthetic(5, 9, 6), random_message(np.random.default_rng(7), 2)
-    null = np.broadcast_to(codec.model.null, (5, 9, 4))
+    null = codec.nets.null_context(5, 9)
     assert np.any(null != 0)
     one = codec.pixels([x[:0]], [5], None, 3).push([message], [x])
     assert one == codec.pixels([x[:0]], [5], [null], 3).push([message], [x])

@@ -10,10 +10,14 @@ import torch
 from PIL import Image
 
 from vlae_codec import ans, model
-from vlae_codec.errors import UnsupportedImage
+from vlae_codec.errors import InputError, UnsupportedImage
 from vlae_codec.models import vlae
-from vlae_codec.models.data import Crops, load_images
-from vlae_codec.models.export import export
+from vlae_codec.models.crops import Crops, demosaic, half_chroma
+from vlae_codec.models.data import load_images
+from vlae_codec.models.export import as_array, export, forms, quantise
+from vlae_codec.models.grow import grow
+from vlae_codec.models.optim import orthogonal
+from vlae_codec.models.rounding import quantise_aware
 from vlae_codec.models.train import Settings, Trainer, evaluate, schedule, train
 from vlae_codec.models.vlae import Config, Mixture, Vlae, mixture_nll, split_mixture
 from vlae_codec.tile import Ledger
@@ -130,7 +134,7 @@ def test_causality(random_vlae, synthetic, position):
     """A pixel's parameters look at no pixel that is coded with or after it."""
     net = random_vlae()
     x = torch.from_numpy(synthetic(6, 9, 1))[None]
-    context, at = torch.zeros(1, 6, 9, 4), torch.arange(54)
+    context, at = torch.zeros(54, 4), torch.arange(54)
     changed = x.clone()
     changed[0, position[0], position[1]] ^= 64
     before, after = (net.local(net.local_rows(v, context, at)[0]) for v in (x, changed))
@@ -163,13 +167,13 @@ def test_terms(random_vlae, synthetic):
     assert terms.local.shape == (4,)
     assert terms.prior.shape == terms.posterior.shape == (3, 2, 3)
     assert all(bool(torch.all(term > 0)) for term in terms)
-    context = net.topdown(latents((2, 2, 3, 2)))
-    assert context.shape == (2, 16, 24, 4)
+    context = net.context(latents((3, 2, 3, 2)), at, use)
+    assert context.shape == (4, 4)
     assert context.abs().max().item() <= 2
 
 
 @pytest.mark.parametrize("flow_steps", [0, 1, 2, 3])
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("stride", [4, 8, 16])
 def test_integer_twin(random_vlae, random_codec, synthetic, flow_steps, stride):
     """Float and integer model agree on the bits of each term, for the same picture and latents."""
     changes = {"flow_steps": flow_steps, "stride": stride}
@@ -190,7 +194,8 @@ def test_integer_twin(random_vlae, random_codec, synthetic, flow_steps, stride):
         prior = net.prior.bits(zs).sum().item()
         at, coded = torch.arange(32 * 48), torch.ones(1, 3, dtype=torch.bool)
         local = []
-        for context in (net.topdown(zs), net.topdown.null.expand(1, 32, 48, 4)):
+        for use in (True, False):
+            context = net.context(zs, at, torch.tensor([use]))
             local.append(net.local_bits(*net.local_rows(images, context, at), coded).sum().item())
     assert ledger.bits["band B"] == pytest.approx(local[0], rel=0.01)
     assert ledger.bits["band A"] == pytest.approx(local[1], rel=0.01)
@@ -276,7 +281,7 @@ def test_free_bits(pictures):
 
 def test_train(pictures, tmp_path):
     """A short run lowers the loss, goes on from its checkpoint, and its export loads and codes."""
-    checkpoint, settings = tmp_path / "run.ckpt", replace(SETTINGS, steps=40, blank=0.0)
+    checkpoint, settings = tmp_path / "run.ckpt", replace(SETTINGS, steps=40, blank=0.0, rate=5e-2)
     images = load_images([pictures], 32)
     torch.manual_seed(settings.seed)
     before = evaluate(Vlae(TINY), images)
@@ -307,6 +312,72 @@ def test_crops(synthetic):
     assert bool((x[grey] == x[grey][..., :1]).all())
     again, _ = Crops(images, 32, grey=0.5, seed=1).batch(40)
     assert torch.equal(x, again)
+    plain = [image.tobytes() for image in Crops(images[1:], 32, flips=False, seed=1).batch(9)[0].numpy()]
+    assert set(plain) <= {np.ascontiguousarray(images[1][r : r + 32, :32]).tobytes() for r in range(2)}
+
+
+def test_altered_crops(synthetic):
+    """Interpolated samples are what their neighbours say; the kept ones of a demosaiced crop are as they were."""
+    image = torch.from_numpy(synthetic(40, 50, 1)).float()[None]
+    half = half_chroma(image, rows=torch.zeros(1, 1, 1, 1, dtype=torch.bool))
+    chroma = half[..., 0] - half[..., 1]
+    assert torch.allclose(chroma[:, :, 1:-1:2], (chroma[:, :, :-2:2] + chroma[:, :, 2::2]) / 2, atol=1e-3)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    assert torch.allclose((half * weights).sum(-1), (image * weights).sum(-1), atol=1e-3)
+    seen = demosaic(image)
+    assert torch.equal(seen[:, ::2, ::2, 0], image[:, ::2, ::2, 0])
+    assert torch.equal(seen[:, 1::2, 1::2, 2], image[:, 1::2, 1::2, 2])
+    assert torch.allclose(seen[:, 2::2, 1:-1:2, 0], (image[:, 2::2, :-2:2, 0] + image[:, 2::2, 2::2, 0]) / 2)
+    x, coded = Crops([synthetic(40, 50, 1)], 32, altered=1.0).batch(20)
+    assert x.dtype == torch.uint8
+    assert bool(coded.all())
+    assert len({tuple(map(tuple, crop[0].tolist())) for crop in x}) == 20
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (5, 20), (20, 5)])
+def test_orthogonal(shape):
+    torch.manual_seed(1)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+
+
+def test_rounding(random_vlae):
+    """A layer that trains with rounding computes with the very weights that its export has."""
+    net = Vlae(random_vlae().config)
+    for form in forms(quantise_aware(net)):
+        layer = form.layer
+        rounded = layer.rounding.weight(layer.weight)
+        (gradient,) = torch.autograd.grad(rounded.sum(), layer.weight)
+        assert bool((gradient == 1).all())
+        ours, exported = (
+            quantise(as_array(weight), as_array(layer.bias), form.unit, form.zero, 1.0, 0.0, form.digits)
+            for weight in (rounded, layer.weight)
+        )
+        assert np.array_equal(ours["weight"], exported["weight"])
+        x = torch.linspace(-1, 3, layer.in_features)
+        steps = layer.rounding.inputs(x) / layer.rounding.unit
+        assert torch.allclose(steps, steps.round(), atol=1e-4)
+        assert (layer.rounding.inputs(x) - x).abs().max() <= layer.rounding.unit.max() / 2
+    assert quantise_aware(net, on=False).local.out.rounding is None
+
+
+@pytest.mark.parametrize("changes", [{"hidden": 72}, {"hidden": 72, "mixtures": 4}, {"context": 6, "stride": 16}])
+def test_grow(random_vlae, synthetic, changes):
+    """A wider model begins as the one it grows from; where the latent path differs, without its context."""
+    start = random_vlae()
+    grown = grow(start, replace(start.config, **changes))
+    x = torch.from_numpy(synthetic(32, 48, 2))[None]
+    at, on = torch.arange(32 * 48), torch.ones(1, 3, dtype=torch.bool)
+    context = [torch.zeros(len(at), net.config.context) for net in (start, grown)]
+    with torch.no_grad():
+        bits = [net.local_bits(*net.local_rows(x, c, at), on).sum() for net, c in zip((start, grown), context)]
+        assert bits[1].item() == pytest.approx(bits[0].item(), rel=0.05 if "mixtures" in changes else 1e-5)
+        if "stride" not in changes:
+            total = [net(x, at, ~on[:, 0], ~on[:, 0], on).local.sum().item() for net in (start, grown)]
+            assert total[1] == pytest.approx(total[0], rel=0.05 if "mixtures" in changes else 1e-5)
+    with pytest.raises(InputError, match="grow"):
+        grow(grown, replace(start.config, window=(5, 3)))
 
 
 def test_invalid_pictures(tmp_path, synthetic):

@@ -6,7 +6,8 @@ A weight file is safetensors: integer tensors only, the configuration as JSON in
     tables.*      integer tables (`vlae_codec.tables`)
     encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
     topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
-    null          (context,) int8: the context of the no-latent mode
+    null          (stride, stride, context) int8: the context of the no-latent mode, by a pixel's place in its cell;
+                  or (context,), the same for all places
     affine.t.*    flow step t of the prior: locations (1/64) | outer scale indices
     mixture.*     last step of the prior; `base`, a constant row of parameters, in a model with no flow step
     local.*       p(x | window, context)
@@ -45,7 +46,7 @@ class Model:
     tables: Tables
     encoder: tuple[Network, ...]  # stem, halvings, grid, grid, out: one layer each, with gathers between them
     topdown: tuple[Network, ...]  # grid, grid, spread, fine, out
-    null: np.ndarray  # (context,) int8
+    null: np.ndarray  # (stride, stride, context) int8
     affine: tuple[Network, ...]
     mixture: Network | None
     base: np.ndarray | None  # (1, P) int32
@@ -224,6 +225,8 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
 
     try:
         c, z = config["channels"], config["latents"]
+        if c not in (1, 3) or config.get("levels", 256) not in (2, 256):
+            raise WeightsError("the model is not of 1 or 3 channels of 2 or 256 levels; update to use it")
         for key in ("window", "prior_window"):
             wide, up = config[key]
             if wide < 3 or wide % 2 == 0 or up < 1:
@@ -232,7 +235,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
                 )
         tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
         check_tables(tables)
-        halvings = {8: 1, 16: 2}[config["stride"]]
+        halvings = {4: 0, 8: 1, 16: 2}[config["stride"]]
         steps = [("stem", 16), *((f"down.{i}", 4) for i in range(halvings)), ("grid.0", 9), ("grid.1", 9)]
         encoder = convolutions("encoder", c, steps)
         width = encoder[-1].layers[0].multiplier.size
@@ -260,7 +263,9 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
         inputs = (len(window_offsets(config["window"])) + 1) * c + config["context"]
         local = mlp("local", inputs, config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
         null = tensors["null"]
-        if null.shape != (config["context"],) or null.dtype != np.int8:
+        if null.ndim == 1:  # the same everywhere
+            null = np.broadcast_to(null, (config["stride"], config["stride"], *null.shape))
+        if null.shape != (config["stride"], config["stride"], config["context"]) or null.dtype != np.int8:
             raise WeightsError("the context of the no-latent mode is malformed; export the model again")
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"the weight file lacks or garbles {error}; export the model again") from error

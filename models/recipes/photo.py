@@ -10,7 +10,7 @@ from ..vlae import Config
 
 CONFIG = Config(
     window=(7, 4),
-    hidden=192,
+    hidden=256,
     layers=2,
     mixtures=5,
     context=16,
@@ -24,11 +24,11 @@ CONFIG = Config(
     flow_steps=2,
 )
 SETTINGS = Settings(
-    minutes=76,
+    minutes=90,
     batch=12,
     crop=96,
     pixels=16384,
-    rate=2e-3,
+    rate=3e-3,
     clip=0.5,
     ema=0.999,
     no_latent=0.2,
@@ -36,7 +36,9 @@ SETTINGS = Settings(
     blank_until=0.35,
     kl_warmup=0.4,
     kl_start=0.02,
-    free_bits=1.0,
+    free_bits=0.0,
     grey=0.08,
+    altered=0.15,
+    rounding=0.15,
     seed=1,
 )

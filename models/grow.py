@@ -1,0 +1,75 @@
+"""Another architecture that begins with the weights of a trained model: wider, with more logistics, other latents.
+
+What has the same shape in both models is taken over. The local network is widened so that it computes the same as
+before: new hidden units have no outgoing weights yet, a new logistic is a broad, unlikely copy of an old one. Parts of
+the latent path that differ (another stride, say) start afresh, and with them the weights of the context.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from vlae_codec.errors import InputError
+
+from .vlae import Config, Linear, Mlp, Vlae
+
+KEPT = ("channels", "levels", "window", "layers")  # of the configuration
+NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's, the latter in octaves
+
+
+@torch.no_grad()
+def grow(start: Vlae, config: Config) -> Vlae:
+    """A float model of this configuration. Raises InputError where the local networks have not enough in common."""
+    old = start.config
+    other = [key for key in KEPT if getattr(old, key) != getattr(config, key)]
+    if other or old.hidden > config.hidden or old.mixtures > config.mixtures or old.context > config.context:
+        raise InputError(
+            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and be no narrower; leave out --grow"
+        )
+    model = Vlae(config)
+    mine, theirs = model.state_dict(), start.state_dict()
+    fits = {key: key in theirs and theirs[key].shape == tensor.shape for key, tensor in mine.items()}
+    model.load_state_dict({key: theirs[key] if fits[key] else tensor for key, tensor in mine.items()})
+    hidden = cast(Linear, start.local.hidden[0])
+    steps = hidden.in_features - old.context  # inputs that are no context features
+    same_context = all(fits[key] for key in fits if key.startswith(("encoder.", "topdown.")))
+    inputs = steps + old.context if same_context else steps
+    _widen(model.local, start.local, inputs, _outputs(old, config))
+    k, c = old.mixtures, config.channels
+    fresh = torch.arange(config.mixtures) >= k
+    model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
+    scales = slice(config.mixtures * (1 + c), config.mixtures * (1 + 2 * c))
+    model.local.out.bias[scales] += NEW_SCALE * fresh.repeat_interleave(c)
+    return model
+
+
+def _outputs(old: Config, new: Config) -> Tensor:
+    """For each output of the new local network the old one's that it begins as."""
+    component = torch.arange(new.mixtures) % old.mixtures
+    pairs = new.channels * (new.channels - 1) // 2
+    rows, begin = [], 0
+    for width in (1, new.channels, new.channels, pairs):
+        rows.append((begin + component[:, None] * width + torch.arange(width)).flatten())
+        begin += old.mixtures * width
+    return torch.cat(rows)
+
+
+def _widen(new: Mlp, old: Mlp, inputs: int, outputs: Tensor) -> None:
+    """Copies the old network into the new: `inputs` of its inputs, and its outputs as named."""
+    known = inputs
+    layers, begun = (cast(list[Linear], list(net.hidden)) for net in (new, old))
+    for i, (mine, theirs) in enumerate(zip(layers, begun)):
+        units = theirs.out_features
+        if i:  # new units of the layer before say nothing yet
+            mine.weight[:units] = 0
+        mine.weight[:units, :known] = theirs.weight[:, :known]
+        mine.bias[:units] = theirs.bias
+        known = units
+    hidden = layers[-1].out_features
+    new.out.weight.zero_()
+    new.out.weight[:, :known] = old.out.weight[outputs, :known]
+    new.out.weight[:, hidden : hidden + inputs] = old.out.weight[outputs, known : known + inputs]
+    new.out.bias.copy_(old.out.bias[outputs])
