@@ -1,12 +1,14 @@
-"""Another architecture that begins with the weights of a trained model: wider, with more logistics, other latents.
+"""Another architecture that begins with the weights of a trained model: wider, more logistics, other latents, grey.
 
 What has the same shape in both models is taken over. The local network is widened so that it computes the same as
 before: new hidden units have no outgoing weights yet, a new logistic is a broad, unlikely copy of an old one. Parts of
-the latent path that differ (another stride, say) start afresh, and with them the weights of the context.
+the latent path that differ (another stride, say) start afresh, and with them the weights of the context. A grey model
+begins as what a colour model makes of three equal channels.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -23,12 +25,16 @@ NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's
 @torch.no_grad()
 def grow(start: Vlae, config: Config) -> Vlae:
     """A float model of this configuration. Raises InputError where the local networks have not enough in common."""
+    if start.config.channels == 3 and config.channels == 1:
+        start = grey(start)
     old = start.config
     other = [key for key in KEPT if getattr(old, key) != getattr(config, key)]
     if other or old.hidden > config.hidden or old.mixtures > config.mixtures or old.context > config.context:
         raise InputError(
             f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and be no narrower; leave out --grow"
         )
+    if old == config:
+        return start
     model = Vlae(config)
     mine, theirs = model.state_dict(), start.state_dict()
     fits = {key: key in theirs and theirs[key].shape == tensor.shape for key, tensor in mine.items()}
@@ -43,6 +49,30 @@ def grow(start: Vlae, config: Config) -> Vlae:
     model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
     scales = slice(config.mixtures * (1 + c), config.mixtures * (1 + 2 * c))
     model.local.out.bias[scales] += NEW_SCALE * fresh.repeat_interleave(c)
+    return model
+
+
+@torch.no_grad()
+def grey(start: Vlae) -> Vlae:
+    """The model of one channel that gives a grey picture the bits that a colour model gives its first channel."""
+    old = start.config
+    config = replace(old, channels=1)
+    model = Vlae(config)
+    pixels = cast(Linear, start.local.hidden[0]).in_features - old.context  # inputs of the local network but context
+    k = old.mixtures
+    rows = torch.cat([torch.arange(k), k + 3 * torch.arange(k), 4 * k + 3 * torch.arange(k)])  # of the first channel
+
+    def summed(weight: Tensor, begin: int, end: int) -> Tensor:
+        """Columns begin .. end, three channels each, as one."""
+        return torch.cat([weight[:, :begin], weight[:, begin:end].unflatten(1, (-1, 3)).sum(-1), weight[:, end:]], 1)
+
+    state = start.state_dict()
+    state["encoder.stem.weight"] = summed(state["encoder.stem.weight"], 0, 48)
+    state["local.hidden.0.weight"] = summed(state["local.hidden.0.weight"], 0, pixels)
+    out = state["local.out.weight"][rows]
+    state["local.out.weight"] = summed(out, old.hidden, old.hidden + pixels)
+    state["local.out.bias"] = state["local.out.bias"][rows]
+    model.load_state_dict(state)
     return model
 
 

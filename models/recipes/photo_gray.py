@@ -1,0 +1,13 @@
+"""Grey pictures. Begins as what the colour model makes of three equal channels.
+
+    vlae-codec train photos/train --valid photos/valid --recipe photo-gray --init photo --grow -o photo-gray.safetensors
+
+photos/train: 229 lossless crops of photographs, 480 to 512 pixels, 59 megapixels in all; their luma is taken.
+"""
+
+from dataclasses import replace
+
+from . import photo
+
+CONFIG = replace(photo.CONFIG, channels=1)
+SETTINGS = replace(photo.SETTINGS, minutes=30, pixels=24576, grey=0.0, altered=0.0)
