@@ -83,7 +83,9 @@ def train(
 
     from vlae_codec.models import export, parallel, recipes, restore
     from vlae_codec.models import grow as growth
+    from vlae_codec.models import report as rates
     from vlae_codec.models import train as training
+    from vlae_codec.models.data import load_images
 
     names = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(recipes.__path__))
     if recipe not in names:
@@ -131,6 +133,10 @@ def train(
     temporary.unlink()
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)
+        if valid:
+            kind = (settings.crop, config.channels, settings.mosaic, config.levels)
+            held_out = load_images(valid, *kind)[:24]
+            click.echo(rates.lines(rates.report(model, output, held_out, crop=256)), err=True)
     _draw(journal, curve, quiet)
 
 
