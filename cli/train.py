@@ -41,6 +41,7 @@ from .app import Failure
     help="How often to log, with a look at the held-out pictures.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--compile/--no-compile", "compiled", default=None, help="torch.compile [default: on CUDA].")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all].")
 @click.option("--seed", type=int, help="Seed of weights and crops [default: recipe's].")
 @click.option("-f", "--force", is_flag=True, help="Overwrite output, checkpoint, log and curve if they exist.")
@@ -59,6 +60,7 @@ def train(
     log: str | None,
     log_every: float,
     device: str,
+    compiled: bool | None,
     threads: int | None,
     seed: int | None,
     force: bool,
@@ -120,6 +122,7 @@ def train(
                 log=journal,
                 log_every=log_every,
                 command=sys.argv,
+                compiled=device == "cuda" if compiled is None else compiled,
             )
         except KeyboardInterrupt as stop:
             if not str(stop):

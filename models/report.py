@@ -17,7 +17,9 @@ from .vlae import Vlae
 MODES = ("with latents", "without latents")
 
 
-def report(model: Vlae, weights: str | Path, images: list[np.ndarray], crop: int | None = None) -> dict[str, list[float]]:
+def report(
+    model: Vlae, weights: str | Path, images: list[np.ndarray], crop: int | None = None
+) -> dict[str, list[float]]:
     """Bits per subpixel (-ELBO, one sample; and without latents) of a float model and its weight file.
 
     images: (H, W, C) uint8, of each the centre crop of `crop` pixels, or all of it, cut to whole latent cells.

@@ -34,6 +34,7 @@ from . import parallel
 from .crops import Crops
 from .data import load_images
 from .evaluation import evaluate, validate
+from .initial import initialise
 from .journal import Journal
 from .optim import Muon
 from .rounding import quantise_aware
@@ -58,6 +59,7 @@ class Settings:
     kl_warmup: float = 0.4  # part of the run in which the KL weight rises from kl_start to 1
     kl_start: float = 0.02
     free_bits: float = 1.0  # bits per latent cell below which the KL costs nothing
+    data_init: bool = True  # scale the layers by the first batch (`models.initial`)
     flips: bool = True  # mirror and transpose crops
     grey: float = 0.08  # share of RGB crops made grey
     altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
@@ -89,13 +91,17 @@ def schedule(settings: Settings, progress: float, step: int) -> tuple[float, flo
 class Trainer:
     """A run and everything needed to go on with it."""
 
-    def __init__(self, config: Config, settings: Settings, images: list[np.ndarray], device: str) -> None:
+    def __init__(
+        self, config: Config, settings: Settings, images: list[np.ndarray], device: str, compiled: bool = False
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.config, self.settings, self.device = config, settings, device
         self.model = Vlae(config).to(device)
         self.ema = Vlae(config).to(device)
         self.ema.load_state_dict(self.model.state_dict())
-        self.parallel = parallel.wrap(self.model)
+        self.forward = parallel.wrap(self.model)
+        if compiled:
+            self.forward = torch.compile(self.forward)
         self.optimiser = Muon(self.model.parameters(), lr=settings.rate)
         self.crops = Crops(
             images,
@@ -107,8 +113,18 @@ class Trainer:
             device=device,
         )
         self.step_count, self.seconds, self.rounded = 0, 0.0, False
+        if settings.data_init:
+            self.initialise()
         if parallel.rank():
             self.reseed()
+
+    def initialise(self) -> None:
+        """Data-dependent initialisation by a batch of its own; the same on every process."""
+        x, coded = self.crops.batch(self.settings.batch)
+        at = torch.randint(x[..., 0].numel(), (self.settings.pixels,), device=self.device)
+        on = torch.ones(len(x), dtype=torch.bool, device=self.device)
+        initialise(self.model, lambda: self.model(x, at, on, ~on, coded))
+        self.ema.load_state_dict(self.model.state_dict())
 
     def reseed(self) -> None:
         """Random numbers of this process's own, that were not drawn before this step."""
@@ -138,7 +154,7 @@ class Trainer:
         use = torch.rand(s.batch, device=device) >= s.no_latent
         blank = use & (torch.rand(s.batch, device=device) < blank_share)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
-            terms = self.parallel(x, at, use, blank, coded)
+            terms = self.forward(x, at, use, blank, coded)
         subpixels = coded.float().sum(1)[at // (s.crop * s.crop)].sum()
         local = terms.local.float().sum() / subpixels
         kl = ((terms.prior - terms.posterior).mean((1, 2)) * use).sum() / use.sum().clamp(min=1)
@@ -252,11 +268,13 @@ def train(
     log: Path | None = None,
     log_every: float = 180.0,
     command: Sequence[str] = (),
+    compiled: bool = False,
 ) -> Vlae:
     """Trains until the limits of `settings`; returns the averaged (EMA) model. Checkpoints every two minutes.
 
     init: weights to begin with, of the same configuration. log: file of `journal.Journal`, a record every `log_every`
-    seconds; `command` is for its first line. Ctrl-C saves a checkpoint and raises KeyboardInterrupt with a message.
+    seconds; `command` is for its first line. compiled: by torch.compile.
+    Ctrl-C saves a checkpoint and raises KeyboardInterrupt with a message.
     Under `parallel.processes` only process 0 writes.
 
     Raises UnsupportedImage when there is nothing to train on, InputError as `Trainer.load` does.
@@ -265,7 +283,7 @@ def train(
     kind = (settings.crop, config.channels, settings.mosaic, config.levels)
     images = load_images(inputs, *kind)
     held_out = load_images(valid, *kind) if valid else []
-    trainer = Trainer(config, settings, images, device)
+    trainer = Trainer(config, settings, images, device, compiled)
     resume = resume and checkpoint.exists()
     if resume:
         trainer.load(checkpoint)
