@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -92,12 +92,18 @@ class Trainer:
     """A run and everything needed to go on with it."""
 
     def __init__(
-        self, config: Config, settings: Settings, images: list[np.ndarray], device: str, compiled: bool = False
+        self,
+        config: Config,
+        settings: Settings,
+        images: list[np.ndarray],
+        device: str,
+        compiled: bool = False,
+        build: Callable[[Config], Vlae] = Vlae,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.config, self.settings, self.device = config, settings, device
-        self.model = Vlae(config).to(device)
-        self.ema = Vlae(config).to(device)
+        self.model = build(config).to(device)
+        self.ema = build(config).to(device)
         self.ema.load_state_dict(self.model.state_dict())
         self.forward = parallel.wrap(self.model)
         if compiled:
