@@ -25,7 +25,8 @@ from vlae_codec.models import vlae
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.recipes import photo
-from vlae_codec.models.train import Trainer, keep_memory
+from vlae_codec.models.train import keep_memory
+from vlae_codec.models.trainer import Trainer
 from vlae_codec.models.vlae import Config, Linear, Mixture, Vlae, linear, mixture_nll, rectify
 
 BASE = replace(photo.CONFIG, hidden=160)

@@ -103,7 +103,7 @@ def float_rate(checkpoint: Path, paths: list[Path], grey: bool) -> dict[str, flo
     import torch
 
     from vlae_codec.models.data import luma
-    from vlae_codec.models.train import evaluate
+    from vlae_codec.models.evaluation import evaluate
     from vlae_codec.models.vlae import Config, Vlae
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)

@@ -96,11 +96,14 @@ def train(
     given = {"minutes": minutes, "steps": steps, "seed": seed}
     settings = replace(chosen.SETTINGS, **{key: value for key, value in given.items() if value is not None})
     start = restore.starting_point(init) if init else None
-    if start and grow:
-        start = growth.grow(start, chosen.CONFIG)
-    config = start.config if start else chosen.CONFIG
-    if start:  # its latents need no head start, and a high rate would undo what it has learnt
-        settings = replace(settings, blank=0.0, kl_start=1.0, rate=settings.rate / 2)
+    config = chosen.CONFIG
+    if start:
+        if grow:
+            start = growth.grow(begun := start, config)
+        config = start.config
+        settings = replace(settings, rate=settings.rate / 2)  # a high rate would undo what it has learnt
+        if not grow or (begun.config.stride, begun.config.latents) == (config.stride, config.latents):
+            settings = replace(settings, blank=0.0, kl_start=1.0)  # its latents need no head start
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():

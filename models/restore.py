@@ -20,7 +20,7 @@ from vlae_codec.model import find_weights, load_weights, read_weights
 from vlae_codec.network import DIGIT_BITS
 
 from .export import LOC_UNIT, SCALE_UNIT, Form, forms
-from .train import read_checkpoint
+from .trainer import read_checkpoint
 from .vlae import HIDDEN_UNIT, SCALE_LOG2_MIN, Config, Vlae
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from vlae_codec import api, compress, compress_many
 from vlae_codec.models.export import export
-from vlae_codec.models.train import Settings, train
+from vlae_codec.models.train import train
+from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
 
 DATA = Path(__file__).parent / "data"

@@ -9,7 +9,7 @@ import torch
 from vlae_codec.models.export import export, forms
 from vlae_codec.models.report import lines, report
 from vlae_codec.models.restore import restore
-from vlae_codec.models.train import Settings, Trainer
+from vlae_codec.models.trainer import Settings, Trainer
 from vlae_codec.models.vlae import Vlae
 
 SETTINGS = Settings(minutes=1e6, steps=100, batch=2, crop=32, pixels=512, seed=3)

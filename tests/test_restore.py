@@ -7,9 +7,9 @@ import torch
 
 from vlae_codec.errors import WeightsError
 from vlae_codec.model import load_weights, read_weights, weights_folder
+from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.export import export, integer_tensors
 from vlae_codec.models.restore import restore
-from vlae_codec.models.train import evaluate
 
 
 def differences(before, after):

@@ -23,7 +23,8 @@ from vlae_codec.models import journal, parallel
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate, validate
 from vlae_codec.models.recipes import photo
-from vlae_codec.models.train import Settings, Trainer, read_checkpoint, train
+from vlae_codec.models.train import train
+from vlae_codec.models.trainer import Settings, Trainer, read_checkpoint
 from vlae_codec.models.vlae import Config
 
 CONFIG = replace(make_golden.CONFIG, hidden=16)

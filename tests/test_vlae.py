@@ -14,11 +14,13 @@ from vlae_codec.errors import InputError, UnsupportedImage
 from vlae_codec.models import vlae
 from vlae_codec.models.crops import Crops, demosaic, half_chroma
 from vlae_codec.models.data import load_images
+from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.export import as_array, export, forms, quantise
 from vlae_codec.models.grow import grow
 from vlae_codec.models.optim import orthogonal
 from vlae_codec.models.rounding import quantise_aware
-from vlae_codec.models.train import Settings, Trainer, evaluate, schedule, train
+from vlae_codec.models.train import train
+from vlae_codec.models.trainer import Settings, Trainer, schedule
 from vlae_codec.models.vlae import Config, Mixture, Vlae, mixture_nll, split_mixture
 from vlae_codec.tile import Ledger
 

@@ -1,11 +1,11 @@
 """CIFAR-10: colour pictures of 32x32 pixels.
 
-    vlae-codec train cifar10/train-*.webp --recipe cifar10 -o cifar10.safetensors
+    vlae-codec train cifar10/train-*.webp --recipe cifar10 --init photo --grow -o cifar10.safetensors
 
 cifar10/train-*.webp: mosaics of the first 40,000 training pictures, 50 in a row.
 """
 
-from ..train import Settings
+from ..trainer import Settings
 from ..vlae import Config
 
 CONFIG = Config(
@@ -13,27 +13,27 @@ CONFIG = Config(
     hidden=256,
     layers=2,
     mixtures=8,
-    context=32,
+    context=16,
     stride=4,
     latents=4,
-    encoder=128,
-    topdown=128,
-    prior_window=(5, 3),
-    prior_hidden=96,
-    prior_mixtures=4,
+    encoder=96,
+    topdown=96,
+    prior_window=(5, 2),
+    prior_hidden=64,
+    prior_mixtures=3,
     flow_steps=2,
 )
 SETTINGS = Settings(
-    minutes=60,
+    minutes=45,
     batch=64,
     crop=32,
     pixels=16384,
-    rate=2e-3,
+    rate=3e-3,
     clip=0.5,
     ema=0.999,
     no_latent=0.03,
-    blank=0.5,
-    blank_until=0.25,
+    blank=0.25,
+    blank_until=0.15,
     kl_warmup=0.3,
     kl_start=0.02,
     free_bits=0.0,

@@ -6,7 +6,7 @@
 binarized_mnist_static.npz: `train`, `valid` and `test`, (N, 98) uint8, 784 pixels in packed bits.
 """
 
-from ..train import Settings
+from ..trainer import Settings
 from ..vlae import Config
 
 CONFIG = Config(

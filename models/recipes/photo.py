@@ -5,7 +5,7 @@
 photos/train: 229 lossless crops of photographs, 480 to 512 pixels, 59 megapixels in all.
 """
 
-from ..train import Settings
+from ..trainer import Settings
 from ..vlae import Config
 
 CONFIG = Config(
