@@ -1,4 +1,4 @@
-"""Another architecture that begins with the weights of a trained model: wider, more logistics, other latents, grey.
+"""Another architecture that begins with the weights of a trained model: wider, a larger window, other latents, grey.
 
 What has the same shape in both models is taken over. The local network is widened so that it computes the same as
 before: new hidden units have no outgoing weights yet, a new logistic is a broad, unlikely copy of an old one. Parts of
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vlae_codec.errors import InputError
 
-from .vlae import Config, Linear, Mlp, Vlae
+from .vlae import Config, Linear, Mlp, Vlae, window_offsets
 
-KEPT = ("channels", "levels", "window", "layers")  # of the configuration
+KEPT = ("channels", "levels", "layers")  # of the configuration
 NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's, the latter in octaves
 
 
@@ -28,10 +28,13 @@ def grow(start: Vlae, config: Config) -> Vlae:
     if start.config.channels == 3 and config.channels == 1:
         start = grey(start)
     old = start.config
+    places = window_offsets(config.window)
     other = [key for key in KEPT if getattr(old, key) != getattr(config, key)]
+    other += ["window"] if set(window_offsets(old.window)) - set(places) else []
     if other or old.hidden > config.hidden or old.mixtures > config.mixtures or old.context > config.context:
         raise InputError(
-            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and be no narrower; leave out --grow"
+            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and be no narrower (hidden layers, "
+            "logistics, context, window); leave out --grow"
         )
     if old == config:
         return start
@@ -39,13 +42,14 @@ def grow(start: Vlae, config: Config) -> Vlae:
     mine, theirs = model.state_dict(), start.state_dict()
     fits = {key: key in theirs and theirs[key].shape == tensor.shape for key, tensor in mine.items()}
     model.load_state_dict({key: theirs[key] if fits[key] else tensor for key, tensor in mine.items()})
-    hidden = cast(Linear, start.local.hidden[0])
-    steps = hidden.in_features - old.context  # inputs that are no context features
-    same_context = all(fits[key] for key in fits if key.startswith(("encoder.", "topdown.")))
-    inputs = steps + old.context if same_context else steps
-    _widen(model.local, start.local, inputs, _outputs(old, config))
-    k, c = old.mixtures, config.channels
-    fresh = torch.arange(config.mixtures) >= k
+    # where each input of the old local network is in the new: window, reference, context
+    c = config.channels
+    cells = [places.index(place) for place in window_offsets(old.window)] + [len(places)]
+    inputs = [cell * c + channel for cell in cells for channel in range(c)]
+    if all(fits[key] for key in fits if key.startswith(("encoder.", "topdown."))):
+        inputs += [(len(places) + 1) * c + feature for feature in range(old.context)]
+    _widen(model.local, start.local, torch.tensor(inputs), _outputs(old, config))
+    fresh = torch.arange(config.mixtures) >= old.mixtures
     model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
     scales = slice(config.mixtures * (1 + c), config.mixtures * (1 + 2 * c))
     model.local.out.bias[scales] += NEW_SCALE * fresh.repeat_interleave(c)
@@ -87,19 +91,19 @@ def _outputs(old: Config, new: Config) -> Tensor:
     return torch.cat(rows)
 
 
-def _widen(new: Mlp, old: Mlp, inputs: int, outputs: Tensor) -> None:
-    """Copies the old network into the new: `inputs` of its inputs, and its outputs as named."""
-    known = inputs
+def _widen(new: Mlp, old: Mlp, inputs: Tensor, outputs: Tensor) -> None:
+    """Copies the old network into the new: its first inputs to where `inputs` says, its outputs as often as named."""
+    columns = inputs
     layers, begun = (cast(list[Linear], list(net.hidden)) for net in (new, old))
     for i, (mine, theirs) in enumerate(zip(layers, begun)):
         units = theirs.out_features
-        if i:  # new units of the layer before say nothing yet
-            mine.weight[:units] = 0
-        mine.weight[:units, :known] = theirs.weight[:, :known]
+        # new places of the window and new units of the layer before say nothing yet
+        mine.weight[:units, : None if i else int(inputs.max()) + 1] = 0
+        mine.weight[:units, columns] = theirs.weight[:, : len(columns)]
         mine.bias[:units] = theirs.bias
-        known = units
+        columns = torch.arange(units)
     hidden = layers[-1].out_features
     new.out.weight.zero_()
-    new.out.weight[:, :known] = old.out.weight[outputs, :known]
-    new.out.weight[:, hidden : hidden + inputs] = old.out.weight[outputs, known : known + inputs]
+    new.out.weight[:, columns] = old.out.weight[outputs][:, : len(columns)]
+    new.out.weight[:, hidden + inputs] = old.out.weight[outputs][:, len(columns) : len(columns) + len(inputs)]
     new.out.bias.copy_(old.out.bias[outputs])

@@ -366,7 +366,16 @@ def test_rounding(random_vlae):
     assert quantise_aware(net, on=False).local.out.rounding is None
 
 
-@pytest.mark.parametrize("changes", [{"hidden": 72}, {"hidden": 72, "mixtures": 4}, {"context": 6, "stride": 16}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden": 72},
+        {"hidden": 72, "mixtures": 4},
+        {"window": (7, 3)},
+        {"window": (7, 3), "hidden": 72},
+        {"context": 6, "stride": 16},
+    ],
+)
 def test_grow(random_vlae, synthetic, changes):
     """A wider model begins as the one it grows from; where the latent path differs, without its context."""
     start = random_vlae()
@@ -381,7 +390,7 @@ def test_grow(random_vlae, synthetic, changes):
             total = [net(x, at, ~on[:, 0], ~on[:, 0], on).local.sum().item() for net in (start, grown)]
             assert total[1] == pytest.approx(total[0], rel=0.05 if "mixtures" in changes else 1e-5)
     with pytest.raises(InputError, match="grow"):
-        grow(grown, replace(start.config, window=(5, 3)))
+        grow(grown, replace(start.config, window=(3, 2)))
 
 
 def test_grey(random_vlae, synthetic):
