@@ -12,8 +12,8 @@ from ..vlae import Config
 CONFIG = Config(
     channels=1,
     levels=2,
-    window=(11, 6),
-    hidden=192,
+    window=(15, 8),
+    hidden=256,
     layers=2,
     mixtures=1,
     context=24,
@@ -27,7 +27,7 @@ CONFIG = Config(
     flow_steps=2,
 )
 SETTINGS = Settings(
-    minutes=20,
+    minutes=40,
     batch=64,
     crop=28,
     pixels=16384,
