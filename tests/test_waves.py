@@ -185,7 +185,7 @@ def test_float_local_rows(window, height, width):
     context = np.stack([random_context(rng, height, width) for _ in range(2)])
     features = torch.from_numpy(context).float() * float_vlae.HIDDEN_UNIT
     at = torch.randperm(2 * height * width)
-    rows, ref, pixels = model.local_rows(torch.from_numpy(x), features, at)
+    rows, ref, pixels = model.local_rows(torch.from_numpy(x), features.flatten(0, 2)[at], at)
     gathered = [gather_all(*pair, window_offsets(window)) for pair in zip(x, context)]
     integer, offsets = (np.concatenate(parts)[at] for parts in zip(*gathered))
     steps = integer.shape[1] - 4
