@@ -74,7 +74,6 @@ def test_log(pictures, tmp_path, capfd):
 
 
 def test_plot(tmp_path):
-    pytest.importorskip("matplotlib")
     log = journal.Journal(tmp_path / "run.jsonl")
     log.write({"step": 0, "config": {}})
     journal.plot(log.path, tmp_path / "empty.png")
