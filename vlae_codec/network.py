@@ -5,7 +5,7 @@
 
 A layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each: with 8-bit weights
 the local network's last layer would cost 0.3 % of the rate and its first 0.2 % (rounded in the float model, on 40,000
-pixels of kodim05); with two digits float and integer rate differ by 0.03 % (`bench.rate --checkpoint`).
+pixels of kodim05); with two digits float and integer rate differ by 0.03 to 0.06 % (`bench.quantisation`).
 
 Because every partial sum stays below 2^24 a dot product is exact in int32, float32, TF32 and float64 alike, so how it
 is computed is a choice of speed, never of format. Bias, rounding and the zero point of an unsigned activation (stored
