@@ -81,6 +81,8 @@ def train(
     for path in (state, journal, curve):
         if path.exists() and not (force or resume):
             raise InputError(f"{path} exists: give --resume to go on with its run, --force to begin anew or another -o")
+    if grow and not init:
+        raise InputError("--grow widens the weights that --init names; give both")
     import torch
 
     from vlae_codec.models import export, parallel, recipes, restore
@@ -95,14 +97,12 @@ def train(
     chosen = importlib.import_module(f"vlae_codec.models.recipes.{recipe.replace('-', '_')}")
     given = {"minutes": minutes, "steps": steps, "seed": seed}
     settings = replace(chosen.SETTINGS, **{key: value for key, value in given.items() if value is not None})
-    start = restore.starting_point(init) if init else None
-    config = chosen.CONFIG
-    if start:
-        if grow:
-            start = growth.grow(begun := start, config)
-        config = start.config
+    begun = restore.starting_point(init) if init else None
+    start = growth.grow(begun, chosen.CONFIG) if begun and grow else begun
+    config = start.config if start else chosen.CONFIG
+    if begun:
         settings = replace(settings, rate=settings.rate / 2)  # a high rate would undo what it has learnt
-        if not grow or (begun.config.stride, begun.config.latents) == (config.stride, config.latents):
+        if (begun.config.stride, begun.config.latents) == (config.stride, config.latents):
             settings = replace(settings, blank=0.0, kl_start=1.0)  # its latents need no head start
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

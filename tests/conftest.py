@@ -11,6 +11,7 @@ import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vlae_codec import model
 from vlae_codec.models.export import integer_tensors
@@ -69,6 +70,16 @@ def random_vlae() -> Callable[..., Vlae]:
 def random_codec() -> Callable[..., TileCodec]:
     """The integer twin of `random_vlae`."""
     return lambda backend="int8", **changes: _codec(tuple(sorted(changes.items())), backend)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, synthetic: Callable[[int, int, int], np.ndarray]) -> str:
+    """A folder of two pictures of 48x64 pixels."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(2):
+        Image.fromarray(synthetic(48, 64, i)).save(folder / f"{i}.png")
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -31,15 +31,6 @@ CONFIG = replace(make_golden.CONFIG, hidden=16)
 SETTINGS = Settings(minutes=1e6, steps=6, batch=2, crop=32, pixels=512, rate=1e-2, seed=3)
 
 
-@pytest.fixture
-def pictures(tmp_path, synthetic):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for i in range(2):
-        Image.fromarray(synthetic(48, 64, i)).save(folder / f"{i}.png")
-    return str(folder)
-
-
 def same_tensors(one, other):
     assert one.keys() == other.keys()
     return all(torch.equal(a, b) for a, b in zip(one.values(), other.values()))
@@ -272,9 +263,21 @@ def test_init(run, pictures, tmp_path, monkeypatch, kind):
         assert np.mean(before["local.out.weight"] != after["local.out.weight"]) < 0.01
 
 
+def test_grow(run, tmp_path, monkeypatch):
+    """With --grow the recipe's wider architecture begins with the weights given."""
+    wider = replace(make_golden.CONFIG, hidden=make_golden.CONFIG.hidden + 8)
+    monkeypatch.setattr(photo, "CONFIG", wider)
+    result = run("--init", make_golden.DATA / "tiny.safetensors", "--grow", "--valid", "pictures")
+    assert result.exit_code == 0, result.output
+    assert Config.from_dict(dict(model.load_weights(tmp_path / "mine.safetensors").config)) == wider
+    assert all(name in result.stderr for name in ("float", "rounded", "integer"))  # the report
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--grow"], "--init"),
+        (["--init", make_golden.DATA / "tiny.safetensors", "--grow"], "cannot grow"),
         (["--init", "nothing"], "no model 'nothing'"),
         (["--init", "pictures/0.png"], "0.png as a weight file"),
         (["--recipe", "nothing"], "no recipe 'nothing'"),

@@ -231,15 +231,6 @@ SETTINGS = Settings(minutes=1e6, steps=6, batch=2, crop=32, pixels=512, rate=1e-
 TINY = replace(make_golden.CONFIG, hidden=16)
 
 
-@pytest.fixture
-def pictures(tmp_path, synthetic):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for i in range(2):
-        Image.fromarray(synthetic(48, 64, i)).save(folder / f"{i}.png")
-    return folder
-
-
 def test_schedule():
     settings = Settings()
     rate, kl, blank = schedule(settings, 0.0, 10_000)

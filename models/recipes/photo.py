@@ -1,4 +1,4 @@
-"""The default model: RGB photographs; grey ones by its first channel.
+"""The default model: RGB photographs. Grey ones have `photo_gray`.
 
     vlae-codec train photos/train --valid photos/valid --recipe photo -o photo.safetensors
 
