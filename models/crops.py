@@ -10,6 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+LUMA_STEPS = torch.tensor(  # of JPEG's quantisation at quality 50, by vertical and horizontal frequency
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+CHROMA_STEPS = torch.full((8, 8), 99)
+CHROMA_STEPS[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]])
 
 
 class Crops:
@@ -74,10 +88,10 @@ class Crops:
         return torch.rand(count, generator=self.rng, device=self.device, dtype=torch.float64)
 
     def alter(self, x: Tensor) -> Tensor:
-        """(n, size, size, 3) uint8 with other tone and colour, then demosaiced or with chroma at half resolution.
+        """(n, size, size, 3) uint8 of other tone and colour, then demosaiced, with chroma at half resolution, or JPEG.
 
-        Both are aligned to the crop's top left, as they would be to a whole picture's, so that a model that knows a
-        pixel's place in its cell can learn what is interpolated.
+        All are aligned to the crop's top left, as they would be to a whole picture's, so that a model that knows a
+        pixel's place in its cell can learn what is interpolated and where blocks meet.
         """
         n = len(x)
 
@@ -88,9 +102,10 @@ class Crops:
         y = (luma(y) + (y - luma(y)) * uniform(0.6, 1.6)).clamp(0, 255)
         # values between the grey levels, or stretched tones would leave gaps in the histogram
         y = y + torch.rand(y.shape, generator=self.rng, device=self.device) - 0.5
-        kind = torch.randint(4, (n,), generator=self.rng, device=self.device)[:, None, None, None]
+        kind = torch.randint(7, (n,), generator=self.rng, device=self.device)[:, None, None, None]
         y = torch.where(kind == 1, demosaic(y), y)
-        y = torch.where(kind >= 2, half_chroma(y, rows=kind == 3), y)
+        y = torch.where((kind == 2) | (kind == 3), half_chroma(y, rows=kind == 3), y)
+        y = torch.where(kind >= 4, jpeg(y, uniform(70, 99), half=kind >= 5), y)
         return y.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -130,3 +145,36 @@ def half_chroma(x: Tensor, rows: Tensor) -> Tensor:
     red, blue = (y + chroma).unbind(-1)
     green = (y[..., 0] - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return torch.stack([red, green, blue], dim=-1)
+
+
+def jpeg(x: Tensor, quality: Tensor, half: Tensor) -> Tensor:
+    """(n, H, W, 3) float as a JPEG file of a quality 50 .. 100 brings it back; `half`: chroma at half resolution.
+
+    quality, half: (n, 1, 1, 1). Tables and colours are those of ITU-T T.81, Annex K, and JFIF; the table's scale is
+    libjpeg's.
+    """
+    height, width = x.shape[1:3]
+    y = luma(x)
+    chroma = (x[..., ::2] - y) / torch.tensor([1.402, 1.772], device=x.device)  # Cr, Cb
+    planes = torch.cat([y - 128, chroma], dim=-1).permute(0, 3, 1, 2)
+    planes = F.pad(planes, (0, -width % 16, 0, -height % 16), mode="replicate")
+    step = (2 - quality / 50).clamp(min=0.01)
+    low = _quantise_blocks(F.avg_pool2d(planes[:, 1:], 2), CHROMA_STEPS, step)
+    low = F.interpolate(low, scale_factor=2, mode="bilinear")
+    full = _quantise_blocks(planes[:, 1:], CHROMA_STEPS, step)
+    planes = torch.cat([_quantise_blocks(planes[:, :1], LUMA_STEPS, step), torch.where(half, low, full)], dim=1)
+    y, red, blue = planes[:, :, :height, :width].unbind(1)
+    y, red, blue = y + 128, 1.402 * red, 1.772 * blue
+    return torch.stack([y + red, y - (LUMA[0] * red + LUMA[2] * blue) / LUMA[1], y + blue], dim=-1)
+
+
+def _quantise_blocks(planes: Tensor, steps: Tensor, scale: Tensor) -> Tensor:
+    """(n, C, H, W) whose 8x8 blocks' cosine transforms are rounded to `steps` (8, 8) times `scale` (n, 1, 1, 1)."""
+    n, c, height, width = planes.shape
+    k = torch.arange(8, device=planes.device)
+    basis = torch.cos(torch.pi / 8 * k[:, None] * (k + 0.5)) / 2  # frequency, place
+    basis[0] /= 2**0.5
+    blocks = planes.reshape(n, c, height // 8, 8, width // 8, 8).transpose(3, 4)
+    size = (steps.to(planes) * scale[..., None, None]).round().clamp(min=1)
+    blocks = basis.T @ (((basis @ blocks @ basis.T) / size).round() * size) @ basis
+    return blocks.transpose(3, 4).reshape(n, c, height, width)

@@ -88,7 +88,7 @@ def gather_all(x, context, offsets):
     height, width, channels = x.shape
     rows = np.full((height * width, (len(offsets) + 1) * channels + context.shape[2]), 99, np.int8)
     pixel_offsets = np.full((height * width, channels), 99, np.int32)
-    waves.pixel_rows(x, context, 0, height * width, offsets, rows, pixel_offsets)
+    waves.pixel_rows(x, context, np.arange(height * width), offsets, rows, pixel_offsets)
     return rows, pixel_offsets
 
 
@@ -103,7 +103,7 @@ def test_pixel_rows(window, height, width):
         assert rows[i].tolist() == row
         assert pixel_offsets[i].tolist() == offset
     part, part_offsets = np.empty_like(rows)[1:], np.empty_like(pixel_offsets)[1:]
-    waves.pixel_rows(x, context, 1, len(part), offsets, part, part_offsets)
+    waves.pixel_rows(x, context, np.arange(1, 1 + len(part)), offsets, part, part_offsets)
     assert np.array_equal(part, rows[1:])
     assert np.array_equal(part_offsets, pixel_offsets[1:])
 

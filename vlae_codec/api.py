@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from vlae_codec import container, image, stored
+from vlae_codec.adapting import Job, smallest
 from vlae_codec.container import STORED, Header, TileRecord
+from vlae_codec.effort import DEFAULT, Watch
 from vlae_codec.errors import CorruptFile, InputError, VlaeError
 from vlae_codec.image import Picture
-from vlae_codec.modes import find_codec, pixels_of, tile_of
+from vlae_codec.modes import find_codec, for_file, pixels_of, tile_of, tiles_of
 from vlae_codec.workers import Progress, Run, counter, workers
 
 TILE_SIZE = 512
@@ -24,18 +26,24 @@ def compress(
     source: np.ndarray | str | Path,
     *,
     model: str | Path | None = None,
+    effort: int = DEFAULT,
+    seed: int = 1,
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     ledger: Any = None,
 ) -> bytes:
     """The .vlae file of a picture: a path, or pixels: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
 
     A path's ICC profile and EXIF block are kept. model: a weight file or a built-in name; by default the built-in one
-    for such pictures. device: auto, cpu or cuda
-    (or a backend's name: int8, float32, torch:DEVICE); the bytes are the same on each. verify: decode the result and
-    compare before returning it. ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO.
+    for such pictures. effort: 1 .. 9, how long the model is adapted to the picture (`vlae_codec.effort`); 1 is not at
+    all. The fit is in floats and begins with the random numbers of `seed`: on another machine it may find another
+    adapter, and so another file, which decodes to the same pixels everywhere; the file of effort 1 is the same on all.
+    device: auto, cpu or cuda (or a backend's name: int8, float32, torch:DEVICE). verify: decode the result and compare
+    before returning it. progress: told (pixels done, pixels in all) of each stage; watch: told how far the fit is.
+    ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO.
 
     Raises UnsupportedImage, InputError, WeightsError, UnknownModel.
     """
@@ -45,7 +53,8 @@ def compress(
     pixels = image.check_pixels(picture.pixels)
     with workers(threads) as run:
         codec = find_codec(model, None, device, picture.mode)
-        return _compress(codec, Picture(pixels, picture.metadata), verify, progress, ledger, run)
+        job = Job(effort, seed, verify, progress, watch, ledger)
+        return _compress(codec, Picture(pixels, picture.metadata), job, run)
 
 
 def decompress(
@@ -83,30 +92,32 @@ def decompress_picture(
         return Picture(_decompress(codec, contents, progress, run), contents.metadata)
 
 
-def _compress(codec: Any, picture: Picture, verify: bool, progress: Progress | None, ledger: Any, run: Run) -> bytes:
+def _compress(codec: Any, picture: Picture, job: Job, run: Run) -> bytes:
     from vlae_codec.streams import encode_tile
     from vlae_codec.tile import Ledger
 
     pixels = picture.pixels
     height, width = pixels.shape[:2]
     header = Header(width, height, picture.mode, codec.model.id, TILE_SIZE, LANE_SYMBOLS)
-    tick = counter(progress, width * height)
 
-    def encode(place: tuple[int, int, int, int]) -> tuple[TileRecord, Ledger]:
-        y, x, h, w = place
-        part = pixels[y : y + h, x : x + w]
-        spent = Ledger()
-        record = encode_tile(codec, tile_of(part, codec.config["channels"]), header.channels, LANE_SYMBOLS, spent)
-        record = stored.smaller(record, stored.samples(part))
-        tick(h * w)
-        return record, spent
+    def encode(codec: Any, adapter: bytes | None) -> tuple[bytes, Sequence[Ledger]]:
+        tick = counter(job.progress, width * height)
 
-    results = list(run(encode, container.tile_grid(width, height, TILE_SIZE)))
-    if ledger is not None:
-        for _, spent in results:
-            ledger.merge(spent)
-    data = container.write(header, [record for record, _ in results], picture.metadata)
-    if verify and not np.array_equal(_decompress(codec, container.read(data), progress, run), pixels):
+        def encode_place(place: tuple[int, int, int, int]) -> tuple[TileRecord, Ledger]:
+            y, x, h, w = place
+            part = pixels[y : y + h, x : x + w]
+            spent = Ledger()
+            record = encode_tile(codec, tile_of(part, codec.config["channels"]), header.channels, LANE_SYMBOLS, spent)
+            record = stored.smaller(record, stored.samples(part))
+            tick(h * w)
+            return record, spent
+
+        records, ledgers = zip(*run(encode_place, container.tile_grid(width, height, TILE_SIZE)))
+        return container.write(header, records, picture.metadata, adapter=adapter), ledgers
+
+    tiles = tiles_of(pixels, TILE_SIZE, codec.config["channels"])
+    data = smallest(codec, tiles, header.channels, encode, job, run)
+    if job.verify and not np.array_equal(_decompress(codec, container.read(data), job.progress, run), pixels):
         raise VlaeError("the compressed picture did not come back exactly; please report this picture")
     return data
 
@@ -114,6 +125,7 @@ def _compress(codec: Any, picture: Picture, verify: bool, progress: Progress | N
 def _decompress(codec: Any, contents: container.Contents, progress: Progress | None, run: Run) -> np.ndarray:
     from vlae_codec.streams import decode_tiles
 
+    codec = for_file(codec, contents)
     header, mode = contents.header, contents.header.mode
     grid = container.tile_grid(header.width, header.height, header.tile_size)
     shape = (header.height, header.width, 3)[: 3 if mode == "RGB" else 2]

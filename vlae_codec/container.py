@@ -47,8 +47,9 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                  The sizes of the first run MUST be those of the header. A reader MUST limit the number of pictures and
                  of their pixels before it allocates (here: 2**22 and 2**30). Of N pictures in G groups, group g holds
                  the pictures g, g + G, g + 2 G, ... below N, in this order.
-    A     0      reserved for "adapter": integers that change the model's weights for this picture; would stand
-                 between T and D. A version 1 writer MUST NOT write it.
+    A     0, 1   adapter: integers that change the model's weights for all tiles or groups, see adapter.py; MUST come
+                 after T and before D. A reader MUST refuse one that does not fit the model or breaks its bounds, if
+                 anything uses the model.
     D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
     i     0, 1   ICC profile, raw bytes, not empty
     x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
@@ -174,6 +175,7 @@ class Contents:
     tiles: tuple[TileRecord, ...]  # in the order of tile_grid; with pictures: one a group
     metadata: dict[str, bytes]  # "icc", "exif"
     pictures: Pictures | None = None  # None: one picture, the header's
+    adapter: bytes | None = None  # payload of chunk A (`vlae_codec.adapter`)
 
     @property
     def subpixels(self) -> int:
@@ -203,8 +205,10 @@ def write(
     tiles: Sequence[TileRecord],
     metadata: dict[str, bytes] | None = None,
     pictures: Pictures | None = None,
+    adapter: bytes | None = None,
 ) -> bytes:
-    """The file's bytes. ``tiles`` stand in the order of `tile_grid`, or are the groups of ``pictures``.
+    """The file's bytes. ``tiles`` stand in the order of `tile_grid`, or are the groups of ``pictures``; ``adapter`` is
+    what `adapter.pack` gave.
 
     Empty metadata values are left out. Raises ImageTooLarge above 2**30 pixels or 2**22 pictures, and ValueError for
     arguments that no file can hold.
@@ -228,6 +232,8 @@ def write(
     if pictures is not None:
         numbers = [pictures.groups, *(number for run in pictures.runs for number in run)]
         parts.append(pack(b"P", b"".join(map(pack_varint, numbers))))
+    if adapter is not None:
+        parts.append(pack(b"A", adapter))
     parts += [pack(METADATA[key], value) for key, value in sorted(metadata.items()) if value]
     parts += [pack(b"D", b"".join(tile.data for tile in tiles))]
     return pack(b"E", b"", before=b"".join(parts))
@@ -262,7 +268,7 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Contents:
     pictures = _find_pictures(data, chunks, header, max_pixels)
     tiles = _split(header, pictures, payloads[b"T"], payloads[b"D"])
     metadata = {key: payloads[kind] for key, kind in METADATA.items() if kind in payloads}
-    return Contents(header, tuple(tiles), metadata, pictures)
+    return Contents(header, tuple(tiles), metadata, pictures, payloads.get(b"A"))
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -282,11 +288,11 @@ def itemise(data: bytes) -> dict[str, int]:
     header = read_header(data)
     pictures = _find_pictures(data, chunks, header, MAX_PIXELS)
     tile_checksums = 4 * (header.tile_count if pictures is None else pictures.groups)
-    sizes = {"header": _FIELDS.size, "framing": 0, "table": -tile_checksums, "data": 0, "metadata": 0}
+    sizes = {"header": _FIELDS.size, "framing": 0, "table": -tile_checksums, "adapter": 0, "data": 0, "metadata": 0}
     for chunk in chunks:
         sizes["framing"] += chunk.payload - chunk.start
-        kind = {b"T": "table", b"P": "table", b"D": "data", b"E": "framing"}.get(chunk.kind, "metadata")
-        sizes[kind] += chunk.end - chunk.payload
+        kinds = {b"T": "table", b"P": "table", b"A": "adapter", b"D": "data", b"E": "framing"}
+        sizes[kinds.get(chunk.kind, "metadata")] += chunk.end - chunk.payload
     return sizes | {"checksums": 4 * len(chunks) + tile_checksums}
 
 
@@ -377,7 +383,7 @@ def _chunks(data: bytes) -> list[Chunk]:
 
 def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
     """Type -> payload of the chunks that this version knows, in a legal order."""
-    known = {b"T", b"P", b"D", b"E", *METADATA.values()}
+    known = {b"T", b"P", b"A", b"D", b"E", *METADATA.values()}
     payloads: dict[bytes, bytes] = {}
     for chunk in chunks:
         if chunk.kind not in known:
@@ -387,8 +393,8 @@ def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
         if chunk.kind in payloads:
             raise CorruptFile(f"a second chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
         payloads[chunk.kind] = data[chunk.payload : chunk.end]
-        if chunk.kind == b"P" and b"D" in payloads:
-            raise CorruptFile(f"a chunk 'P' after the data, at byte {chunk.start}: {DAMAGED}")
+        if chunk.kind in (b"P", b"A") and b"D" in payloads:
+            raise CorruptFile(f"a chunk '{chunk.kind.decode()}' after the data, at byte {chunk.start}: {DAMAGED}")
         if chunk.kind.islower() and not payloads[chunk.kind]:
             raise CorruptFile(f"an empty chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
     if chunks[0].kind != b"T" or b"D" not in payloads or payloads[b"E"]:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from vlae_codec import api, container, image, stored
+from vlae_codec.adapting import Job, smallest
 from vlae_codec.container import STORED, Header, Pictures, TileRecord
+from vlae_codec.effort import DEFAULT, Watch
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, VlaeError
 from vlae_codec.image import Picture
-from vlae_codec.modes import find_codec, pixels_of, tile_of
+from vlae_codec.modes import find_codec, for_file, pixels_of, tiles_of
 from vlae_codec.workers import Progress, Run, counter, workers
 
 LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
@@ -31,10 +33,13 @@ def compress_many(
     arrays: Sequence[np.ndarray],
     *,
     model: str | Path | None = None,
+    effort: int = DEFAULT,
+    seed: int = 1,
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     ledger: Any = None,
     groups: int | None = None,
 ) -> bytes:
@@ -62,7 +67,8 @@ def compress_many(
         )
     with workers(threads) as run:
         codec = find_codec(model, None, device, modes[0])
-        return _compress(codec, pictures, modes[0], groups, verify, progress, ledger, run)
+        job = Job(effort, seed, verify, progress, watch, ledger)
+        return _compress(codec, pictures, modes[0], groups, job, run)
 
 
 def decompress_many(
@@ -88,16 +94,7 @@ def decompress_many(
         return _decompress(codec, contents, contents.pictures, progress, run)
 
 
-def _compress(
-    codec: Any,
-    pictures: list[np.ndarray],
-    mode: str,
-    groups: int | None,
-    verify: bool,
-    progress: Progress | None,
-    ledger: Any,
-    run: Run,
-) -> bytes:
+def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | None, job: Job, run: Run) -> bytes:
     from vlae_codec.streams import encode_chain
     from vlae_codec.tile import Ledger
 
@@ -107,21 +104,23 @@ def _compress(
         bits = _expected_bits(codec, pictures, header)
         groups = max(int(bits) // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
     table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
-    tick = counter(progress, table.pixels)
+    channels = codec.config["channels"]
+    tiles = [tiles_of(pixels, header.tile_size, channels) for pixels in pictures]
 
-    def encode(members: range) -> tuple[TileRecord, Ledger]:
-        group, spent = [pictures[i] for i in members], Ledger()
-        tiles = [tile for pixels in group for tile in _tiles(codec, pixels, header.tile_size)]
-        record = encode_chain(codec, tiles, header.channels, header.lane_symbols, spent, tick)
-        return stored.smaller(record, stored.joined(group)), spent
+    def encode(codec: Any, adapter: bytes | None) -> tuple[bytes, Sequence[Ledger]]:
+        tick = counter(job.progress, table.pixels)
 
-    results = list(run(encode, table.members()))
-    if ledger is not None:
-        for _, spent in results:
-            ledger.merge(spent)
-    data = container.write(header, [record for record, _ in results], pictures=table)
-    if verify:
-        back = _decompress(codec, container.read(data), table, progress, run)
+        def encode_group(members: range) -> tuple[TileRecord, Ledger]:
+            spent, group = Ledger(), [tile for i in members for tile in tiles[i]]
+            record = encode_chain(codec, group, header.channels, header.lane_symbols, spent, tick)
+            return stored.smaller(record, stored.joined([pictures[i] for i in members])), spent
+
+        records, ledgers = zip(*run(encode_group, table.members()))
+        return container.write(header, records, pictures=table, adapter=adapter), ledgers
+
+    data = smallest(codec, [tile for parts in tiles for tile in parts], header.channels, encode, job, run)
+    if job.verify:
+        back = _decompress(codec, container.read(data), table, job.progress, run)
         if not all(map(np.array_equal, back, pictures)):
             raise VlaeError("the compressed pictures did not come back exactly; please report them")
     return data
@@ -134,7 +133,8 @@ def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header) -> fl
 
     sample, spent = pictures[:: -(-len(pictures) // SAMPLE)], Ledger()
     for pixels in sample:
-        encode_chain(codec, _tiles(codec, pixels, header.tile_size), header.channels, header.lane_symbols, spent)
+        tiles = tiles_of(pixels, header.tile_size, codec.config["channels"])
+        encode_chain(codec, tiles, header.channels, header.lane_symbols, spent)
     return sum(spent.bits.values()) * _area(pictures) / _area(sample)
 
 
@@ -143,6 +143,7 @@ def _decompress(
 ) -> list[np.ndarray]:
     from vlae_codec.streams import decode_chains
 
+    codec = for_file(codec, contents)
     header, mode = contents.header, contents.header.mode
     shapes = [(height, width) for width, height in table.sizes()]
     members = table.members()
@@ -188,11 +189,6 @@ def _naming(groups: Sequence[int]) -> Iterator[None]:
         yield
     except CorruptFile as error:
         raise type(error)(f"groups {groups[0]} to {groups[-1]}: {error}") from error
-
-
-def _tiles(codec: Any, pixels: np.ndarray, tile_size: int) -> list[np.ndarray]:
-    grid = container.tile_grid(pixels.shape[1], pixels.shape[0], tile_size)
-    return [tile_of(pixels[y : y + h, x : x + w], codec.config["channels"]) for y, x, h, w in grid]
 
 
 def _area(pictures: Sequence[np.ndarray]) -> int:

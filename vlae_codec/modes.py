@@ -9,12 +9,14 @@ L      (H, W) uint8        C equal channels                         1       of 1
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlae_codec.errors import CorruptFile, InputError
+from vlae_codec.container import Contents, tile_grid
+from vlae_codec.errors import CorruptFile, InputError, WeightsError
 
 
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> Any:
@@ -45,6 +47,26 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
     return TileCodec(found, backend)
 
 
+def for_file(codec: Any, contents: Contents) -> Any:
+    """The `TileCodec` as a file wants it; None stays None. Raises CorruptFile."""
+    return codec if codec is None or contents.adapter is None else with_adapter(codec, contents.adapter)
+
+
+def with_adapter(codec: Any, payload: bytes) -> Any:
+    """The `TileCodec` whose local network a file's adapter has changed. Raises CorruptFile when it does not fit."""
+    from vlae_codec.adapter import adapt, unpack
+    from vlae_codec.tile import TileCodec
+
+    model = codec.model
+    try:
+        local = adapt(model.local, unpack(payload, model.local, model.tables))
+    except WeightsError as error:
+        raise CorruptFile(
+            f"the adapter does not fit the model: {str(error).split(';')[0]}; the file is damaged"
+        ) from error
+    return TileCodec(replace(model, local=local), codec.backend)
+
+
 def codes(config: Mapping[str, Any], mode: str) -> bool:
     """Whether a model of this configuration codes pictures of a mode."""
     return config.get("levels", 256) == (2 if mode == "1" else 256) and (mode != "RGB" or config["channels"] == 3)
@@ -54,6 +76,12 @@ def tile_of(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Pixels of any mode as a tile (H, W, channels) uint8 of its own."""
     planes = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], channels, axis=-1)
     return np.array(planes, np.uint8, order="C")
+
+
+def tiles_of(pixels: np.ndarray, tile_size: int, channels: int) -> list[np.ndarray]:
+    """All tiles of a picture, row by row."""
+    grid = tile_grid(pixels.shape[1], pixels.shape[0], tile_size)
+    return [tile_of(pixels[y : y + h, x : x + w], channels) for y, x, h, w in grid]
 
 
 def pixels_of(tile: np.ndarray, mode: str) -> np.ndarray:

@@ -87,7 +87,7 @@ def _requantise32(accumulator, digits, multiplier, addend, shift, low, high, out
             out[i, o] = min(max(value, np.int64(low[o])), np.int64(high[o]))
 
 
-def _requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
+def requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
     """(n, outputs) integers, in int32 or exact in float32 -> int8, or int32 for an output layer."""
     shape = (accumulator.shape[0], layer.multiplier.size)
     digits = layer.weight.shape[1] // shape[1]
@@ -109,7 +109,7 @@ def _forward(network: Network, products: list[Forward]) -> Forward:
         for i, (layer, product) in enumerate(zip(network.layers, products)):
             if network.skip and i == len(products) - 1:
                 hidden = np.concatenate([hidden, rows], axis=1)
-            hidden = _requantise(product(hidden), layer)
+            hidden = requantise(product(hidden), layer)
         return hidden
 
     def forward(rows: np.ndarray) -> np.ndarray:

@@ -57,6 +57,8 @@ class TileCodec:
 
     def __init__(self, model: Model, backend: str) -> None:
         self.model, self.config, self.nets = model, model.config, Inference(model, backend)
+        self.backend = backend
+        self.device = backend.partition(":")[2] or None  # of torch; None: the CPU
         self.stride, self.channels = self.nets.stride, self.nets.channels
         self.levels, self.stretch = model.config.get("levels", 256), self.nets.stretch
 
@@ -240,7 +242,8 @@ class TileCodec:
             count = min(BLOCK, len(flat) - begin)
             rows = np.empty((count, (len(self.nets.window) + 1) * x.shape[2] + features.shape[2]), np.int8)
             offsets = np.empty((count, x.shape[2]), np.int32)
-            waves.pixel_rows(x, features, skip + begin, count, self.nets.window, rows, offsets)
+            positions = np.arange(skip + begin, skip + begin + count)
+            waves.pixel_rows(x, features, positions, self.nets.window, rows, offsets)
             if self.stretch:
                 offsets >>= self.stretch
             part = slice(begin, begin + count)

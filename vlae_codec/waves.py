@@ -126,11 +126,11 @@ def latent_row(plane, width, r, c, offsets, row):
 
 
 @njit(cache=True, nogil=True)
-def pixel_rows(x, context, first, count, offsets, rows, pixel_offsets):
-    """`pixel_row` for `count` pixels of one tile in raster order from flat index `first`."""
+def pixel_rows(x, context, positions, offsets, rows, pixel_offsets):
+    """`pixel_row` for the pixels of one tile at flat indices `positions` in raster order."""
     width = x.shape[1]
-    for i in range(count):
-        r, c = (first + i) // width, (first + i) % width
+    for i in range(len(positions)):
+        r, c = positions[i] // width, positions[i] % width
         pixel_row(x, context, width, r, c, offsets, rows[i], pixel_offsets[i])
 
 

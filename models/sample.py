@@ -1,0 +1,100 @@
+"""The pixels that an adapter is fitted to: rows of network inputs, gathered as the codec gathers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlae_codec import ans, tables, waves
+from vlae_codec.tables import LEVEL_BITS
+from vlae_codec.tile import Ledger, TileCodec
+
+PROBE = 4096  # pixels of a tile by which the use of its latents is judged
+
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # maps a function over parts, perhaps in threads
+
+
+class Sample(NamedTuple):
+    rows: np.ndarray  # (n, inputs) int8
+    offsets: np.ndarray  # (n, C) int32, the pixels' reference values, 1/64 level
+    symbols: np.ndarray  # (n, C) uint8
+    total: int  # pixels that the n stand for
+    other: float  # bits that the adapter does not change: the latents'
+
+    def values(self) -> np.ndarray:
+        """(n, C) float32: the pixels less their reference values, in levels."""
+        return (self.symbols - self.offsets / np.float64(1 << LEVEL_BITS)).astype(np.float32)
+
+    def edges(self, levels: int) -> np.ndarray:
+        """(n, C) int8: 1 where a symbol is the first of its alphabet, 2 where it is the last."""
+        return ((self.symbols == 0) + 2 * (self.symbols == levels - 1)).astype(np.int8)
+
+
+def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, seed: int, run: Run = map) -> Sample:
+    """Pixels of tiles (H, W, C) uint8: all of them, or `most` drawn at random, with each tile's better context.
+
+    Tiles are looked at in random order until there are enough pixels, a quarter of each if there are many.
+    """
+    total = sum(tile[..., 0].size for tile in tiles)
+    share = min(1.0, max(0.25, most / total))
+    chosen, count = [], 0
+    for index in np.random.default_rng(seed).permutation(len(tiles)):
+        if count < most:
+            n = min(most - count, max(1, round(share * tiles[index][..., 0].size)))
+            chosen.append((tiles[index], n, np.random.default_rng((seed, index))))
+            count += n
+
+    def gather(choice: tuple[np.ndarray, int, np.random.Generator]) -> tuple[Any, float]:
+        tile, n, rng = choice
+        context, kl = _context(codec, tile, coded, rng)
+        positions = np.sort(rng.permutation(tile[..., 0].size)[:n]) if share < 1 else np.arange(n)
+        return _rows(codec, tile, context, positions), kl
+
+    found, kls = zip(*run(gather, chosen))
+    rows, offsets, symbols = (np.concatenate(parts) for parts in zip(*found))
+    area = sum(tile[..., 0].size for tile, _, _ in chosen)
+    return Sample(rows, offsets, symbols, total, sum(kls) * total / area)
+
+
+def bits(codec: TileCodec, rows: np.ndarray, offsets: np.ndarray, symbols: np.ndarray, coded: int) -> np.ndarray:
+    """(n,) bits of pixels under the codec's local network, exactly as it codes them."""
+    starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
+    args = (codec.config["mixtures"], True, codec.levels, coded, codec.model.tables)
+    outers = waves.identity_outer(offsets.shape)
+    tables.intervals(codec.nets.local(rows), offsets, outers, symbols, *args, starts, freqs)
+    spent: np.ndarray = (tables.PRECISION - np.log2(freqs[:, :coded].astype(np.float64))).sum(1)
+    return spent
+
+
+def _rows(
+    codec: TileCodec, tile: np.ndarray, context: np.ndarray, positions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    channels = tile.shape[2]
+    rows = np.empty((len(positions), (len(codec.nets.window) + 1) * channels + context.shape[2]), np.int8)
+    offsets = np.empty((len(positions), channels), np.int32)
+    waves.pixel_rows(tile << codec.stretch, context, positions, codec.nets.window, rows, offsets)
+    return rows, offsets >> codec.stretch, tile.reshape(-1, channels)[positions]
+
+
+def _context(codec: TileCodec, tile: np.ndarray, coded: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Context features of a tile and the KL in bits: those of its latents if they pay, else of the no-latent mode."""
+    height, width, channels = tile.shape
+    null = np.ascontiguousarray(codec.nets.null_context(height, width))
+    split = height // codec.stride * codec.stride
+    if not split:
+        return null, 0.0
+    upper, spent = tile[:split], Ledger()
+    words = rng.integers(0, 1 << 32, 64 + 2 * upper.size, np.uint32)  # more than any posterior takes
+    message = ans.Message(rng.integers(1 << 32, 1 << 64, 1, np.uint64), words)
+    _, (z,) = codec.posterior([upper], spent).pop([message])
+    codec.prior([z.shape[:2]], spent).push([message], [z])
+    kl = sum(spent.bits.values())
+    context = null.copy()
+    context[:split] = codec.nets.context(z, width)
+    positions = np.sort(rng.permutation(upper[..., 0].size)[:PROBE])
+    with_, without = (bits(codec, *_rows(codec, tile, c, positions), coded).sum() for c in (context, null))
+    if kl + (with_ - without) * upper[..., 0].size / len(positions) < 0:
+        return context, kl
+    return null, 0.0

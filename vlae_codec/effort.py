@@ -1,0 +1,46 @@
+"""Effort levels: how much work goes into fitting an adapter to the pictures of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from vlae_codec.errors import InputError
+
+
+class Effort(NamedTuple):
+    passes: float  # over the pixels, at most
+    richness: float  # the share of the pictures' bits that the adapter may take, at most
+    stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
+
+
+LEVELS = {
+    1: Effort(0.0, 0.0, 0.0),
+    2: Effort(0.5, 0.004, 0.0),
+    3: Effort(1.0, 0.006, 0.0),
+    4: Effort(2.0, 0.007, 0.0),
+    5: Effort(5.0, 0.008, 1e-3),
+    6: Effort(10.0, 0.009, 5e-4),
+    7: Effort(20.0, 0.010, 2e-4),
+    8: Effort(40.0, 0.012, 1e-4),
+    9: Effort(70.0, 0.014, 5e-5),
+}
+DEFAULT = 3
+
+
+def level(effort: int) -> Effort:
+    """Raises InputError for a level that there is not."""
+    if effort not in LEVELS:
+        raise InputError(f"the effort must be {min(LEVELS)} to {max(LEVELS)}, not {effort}")
+    return LEVELS[effort]
+
+
+class Fitting(NamedTuple):
+    """How far a fit has come."""
+
+    done: float  # 0 .. 1
+    before: float  # bits per subpixel without an adapter, as estimated from the pixels looked at
+    now: float  # with it, its own bits included, likewise
+
+
+Watch = Callable[[Fitting], None]
