@@ -1,6 +1,6 @@
 """Many small pictures in one file: its size against the model's own promise.
 
-    python -m bench.many PICTURES... --model NAME_OR_PATH [--binary] [--groups N] [--json OUT]
+    python -m bench.many PICTURES... --model NAME_OR_PATH [--binary] [--effort N] [--groups N] [--json OUT]
 
 PICTURES: files, folders, FILE.npz or FILE.npz:KEY (`vlae_codec.models.data.load_images`), of one mode. Prints bits per
 dimension (subpixel) and nats per picture of the real file, all overhead included, of -ELBO, of its terms, and of the
@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from vlae_codec import compress_many, decompress_many
+from vlae_codec.effort import LEVELS
 from vlae_codec.models.data import load_images
 from vlae_codec.tile import Ledger
 
@@ -28,6 +29,7 @@ NATS = 0.6931471805599453  # of a bit
 @click.option("--model", required=True, help="Weight file or name.")
 @click.option("--binary", is_flag=True, help="Bilevel pictures.")
 @click.option("--grey", is_flag=True, help="Grey pictures.")
+@click.option("--effort", type=click.IntRange(min(LEVELS), max(LEVELS)), default=1, show_default=True)
 @click.option("--groups", type=click.IntRange(min=1), help="Chains [default: by size].")
 @click.option("--first", type=click.IntRange(min=1), help="Only so many pictures.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures here.")
@@ -36,6 +38,7 @@ def main(
     model: str,
     binary: bool,
     grey: bool,
+    effort: int,
     groups: int | None,
     first: int | None,
     out: Path | None,
@@ -44,7 +47,7 @@ def main(
     arrays = [x[..., 0].astype(bool) if binary else x[..., 0] if grey else x for x in loaded]
     ledger = Ledger()
     start = time.perf_counter()
-    data = compress_many(arrays, model=model, groups=groups, verify=False, ledger=ledger)
+    data = compress_many(arrays, model=model, effort=effort, groups=groups, verify=False, ledger=ledger)
     encoded = time.perf_counter()
     back = decompress_many(data, model=model)
     decoded = time.perf_counter()

@@ -1,6 +1,6 @@
 """Rate of real files, against the model's own promise and against other codecs.
 
-    python -m bench.rate PICTURES... [--model NAME_OR_PATH] [--grey] [--json OUT] [--checkpoint CKPT]
+    python -m bench.rate PICTURES... [--model NAME_OR_PATH] [--effort N] [--grey] [--json OUT] [--checkpoint CKPT]
 
 For every picture: file bits per subpixel, the negative ELBO of the coded sample and the gap between the two in percent,
 the terms of the ELBO, what the same weights need with latents in every tile that can pay for them, what of that is KL,
@@ -12,54 +12,46 @@ bits over total subpixels. --checkpoint adds the rate of the float model that th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from bench import peers
 from vlae_codec import api, container
 from vlae_codec.image import load
 from vlae_codec.tile import Ledger
 
 
-def peers(pixels: np.ndarray) -> dict[str, int]:
-    """Bytes of other codecs, 0 for one that did not give the picture back. Empty without imagecodecs."""
-    try:
-        import imagecodecs
-    except ImportError:
-        return {}
-    contiguous = np.ascontiguousarray(pixels)
-    codecs = {
-        "png": (lambda x: imagecodecs.png_encode(x, level=9), imagecodecs.png_decode),
-        "webp": (lambda x: imagecodecs.webp_encode(x, level=100, lossless=True, method=6), imagecodecs.webp_decode),
-        "jxl e7": (lambda x: imagecodecs.jpegxl_encode(x, lossless=True, effort=7), imagecodecs.jpegxl_decode),
-    }
-    sizes = {}
-    for name, (encode, decode) in codecs.items():
-        data = encode(np.stack([contiguous] * 3, -1) if name == "webp" and contiguous.ndim == 2 else contiguous)
-        back = decode(data)
-        if back.ndim == 3 and contiguous.ndim == 2:
-            back = back[..., 0]
-        sizes[name] = len(data) if np.array_equal(back[..., :3] if back.ndim == 3 else back, contiguous) else 0
-    return sizes
+def listed(given: Iterable[Path]) -> list[Path]:
+    """Pictures, and those of folders."""
+    return [p for path in given for p in (sorted(path.iterdir()) if path.is_dir() else [path])]
 
 
-def measure(path: Path, model: str | None, grey: bool) -> dict[str, Any]:
-    """One picture's row; sizes in bytes, terms of the ELBO in bits."""
+def read(path: Path, grey: bool) -> np.ndarray:
+    """The pixels of a picture; grey: of a colour picture its luma."""
     pixels = load(path).pixels
     if grey and pixels.ndim == 3:
         from vlae_codec.models.data import luma
 
         pixels = luma(pixels)
+    return pixels
+
+
+def measure(path: Path, model: str | None, grey: bool, effort: int = 1) -> dict[str, Any]:
+    """One picture's row; sizes in bytes, terms of the ELBO in bits."""
+    pixels = read(path, grey)
     ledger = Ledger()
-    data = api.compress(pixels, model=model, verify=False, ledger=ledger)
+    data = api.compress(pixels, model=model, effort=effort, verify=False, ledger=ledger)
     contents = container.read(data)
     methods = [t.method for t in contents.tiles]
     elbo = sum(ledger.bits.values())
     # Of the streams, what is beyond -ELBO is lanes and 2 bytes a tile with latents; bits-back starts from nothing.
     items = {**container.itemise(data), "initial bits": 0}
-    items["lanes"] = round(items["data"] - elbo / 8 - 2 * methods.count(container.Method.LATENTS))
+    streams = elbo - ledger.bits.get("adapter", 0.0)  # an adapter has a chunk of its own
+    items["lanes"] = round(items["data"] - streams / 8 - 2 * methods.count(container.Method.LATENTS))
     return {
         "picture": path.name,
         "subpixels": pixels.size,
@@ -72,7 +64,7 @@ def measure(path: Path, model: str | None, grey: bool) -> dict[str, Any]:
         "stored_tiles": sum(m in (container.Method.RAW, container.Method.LZMA) for m in methods),
         "tiles": len(methods),
         "exact": bool(np.array_equal(api.decompress(data, model=model), pixels)),
-        "peers": peers(pixels),
+        "peers": {name: peers.measure(peer, pixels)[0] for name, peer in peers.peers().items()},
     }
 
 
@@ -91,6 +83,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "terms_bpsp": {t: sum(r["terms"].get(t, 0) for r in rows) / n for t in terms},
         "modes_bpsp": {m: sum(r["modes"][m] for r in rows) / n for m in rows[0]["modes"]},
         "items": {k: sum(r["items"][k] for r in rows) for k in rows[0]["items"]},
+        "adapters": sum(r["items"]["adapter"] > 0 for r in rows),
         "latent_tiles": sum(r["latent_tiles"] for r in rows),
         "stored_tiles": sum(r["stored_tiles"] for r in rows),
         "tiles": sum(r["tiles"] for r in rows),
@@ -119,14 +112,17 @@ def float_rate(checkpoint: Path, paths: list[Path], grey: bool) -> dict[str, flo
 @click.command(help=__doc__)
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--model", help="Weight file or built-in name.")
+@click.option("--effort", default=1, show_default=True, help="1 to 9: above 1 an adapter is fitted to each picture.")
 @click.option("--grey", is_flag=True, help="Code the luma of colour pictures.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Also report the float model of this checkpoint.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all rows and the summary here.")
-def main(pictures: tuple[Path, ...], model: str | None, grey: bool, checkpoint: Path | None, out: Path | None) -> None:
-    paths = [p for given in pictures for p in (sorted(given.iterdir()) if given.is_dir() else [given])]
+def main(
+    pictures: tuple[Path, ...], model: str | None, effort: int, grey: bool, checkpoint: Path | None, out: Path | None
+) -> None:
+    paths = listed(pictures)
     rows = []
     for path in paths:
-        row = measure(path, model, grey)
+        row = measure(path, model, grey, effort)
         rows.append(row)
         n = row["subpixels"]
         others = " ".join(f"{name} {8 * size / n:.3f}" for name, size in row["peers"].items())
@@ -134,6 +130,7 @@ def main(pictures: tuple[Path, ...], model: str | None, grey: bool, checkpoint: 
         click.echo(
             f"{row['picture']:24} {8 * row['bytes'] / n:.4f} bpsp, -ELBO {row['elbo_bits'] / n:.4f} (gap {gap:.3f} %), "
             f"latents {row['modes']['latents'] / n:.4f} / without {row['modes']['no latents'] / n:.4f}, "
+            f"adapter {row['items']['adapter']} bytes, "
             f"{'exact' if row['exact'] else 'FAILED'}  {others}"
         )
     total = summary(rows)

@@ -47,7 +47,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="How long to adapt the model to the picture: smaller files for more time; reading them takes no longer.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the random numbers that adapting begins with.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the random numbers that adapting begins with.",
+)
 @click.option(
     "--verify/--no-verify", default=True, show_default=True, help="Decode and compare before the file is written."
 )

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from vlae_codec.adapter import MAX_RANK, Adapter, from_groups, size
+from vlae_codec.adapter import MAX_RANK, Adapter, adapt, from_groups, size
 from vlae_codec.effort import Effort, Fitting, Watch
 from vlae_codec.network import Network
 from vlae_codec.tile import TileCodec
@@ -33,7 +33,7 @@ SAMPLE = 1 << 21  # pixels at most
 BLOCK = 1024  # pixels whose activations stay in a core's cache
 BATCH = 2 * BLOCK
 PROBE = 1 << 15  # pixels by which the cost of all is judged for a short fit
-RATE = 0.8  # steps of the numbers by one step of the descent
+RATE, TRAVEL = 0.9, 6.0  # steps of the numbers by one step of the descent: at most, and times the passes
 BETAS = (0.9, 0.95)
 WARM = 20  # steps in which the rate rises
 HOLD = 0.3  # share of the steps after which it falls
@@ -57,7 +57,7 @@ def fit(
     """An adapter for tiles (H, W, C) uint8, or None where none can pay.
 
     coded: channels that are coded; run: maps a function over blocks of pixels, in threads if it likes; watch: told how
-    far it is.
+    far it is. Raises WeightsError if the adapter would break the accumulator bound.
     """
     if not effort.passes:
         return None
@@ -80,7 +80,7 @@ def fit(
     block = BLOCK if codec.device is None else batch
     a_pass = len(everything) // batch
     steps = end = max(1, round(effort.passes * a_pass))
-    hold = HOLD * steps
+    hold, rate = HOLD * steps, min(RATE, TRAVEL / effort.passes)
     order, weights = rng.permutation(everything), np.full(len(everything), sample.total / batch, np.float32)
     recent: list[float] = []  # bits, by the pixels of each step of this pass and the last
     for step in range(steps):
@@ -90,7 +90,7 @@ def fit(
         spent, found = zip(*run(partial(_apply, slopes), parts))
         recent.append(float(np.concatenate(spent) @ weights[at]))
         fall = (end - step) / max(end - hold, 1.0)
-        numbers.descend([sum(groups) for groups in zip(*found)], RATE * min(1.0, (step + 1) / WARM, fall))
+        numbers.descend([sum(groups) for groups in zip(*found)], rate * min(1.0, (step + 1) / WARM, fall))
         if watch is not None and (step + 1) % max(1, a_pass // REPORTS) == 0:
             now = sample.other + float(np.mean(recent[-a_pass // 4 :])) + size(numbers.adapter(), codec.model.tables)
             watch(Fitting((step + 1) / end, *(n / (sample.total * coded) for n in (before, now))))
@@ -106,7 +106,9 @@ def fit(
             likely /= likely.sum()
             order = rng.choice(everything, len(everything), p=likely)
             weights = (sample.total / (len(everything) * likely * batch)).astype(np.float32)
-    return numbers.adapter()
+    adapter = numbers.adapter()
+    adapt(network, adapter)
+    return adapter
 
 
 def _rank(network: Network, numbers: float) -> int | None:

@@ -3,9 +3,11 @@
     python tests/make_golden.py            # after a change of the format
     python tests/make_golden.py shipped    # mountains.vlae only: after a change of the shipped weights
     python tests/make_golden.py many       # many.vlae only: after a change of how pictures are chained
+    python tests/make_golden.py adapted    # adapted.vlae only: after a change of what an adapter is
 
 The first is only for a change of the format. Training is not reproducible to the bit, so the model, and with it every
-golden file, will be another one; the tests then hold the codec to the new bytes.
+golden file, will be another one; the tests then hold the codec to the new bytes. All are of effort 1: a fit is in
+floats, so the adapter of adapted.vlae is made of integers by a formula.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import api, compress, compress_many
+from vlae_codec import adapter, api, compress, compress_many, container
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
+from vlae_codec.modes import find_codec, tiles_of, with_adapter
+from vlae_codec.network import Network
+from vlae_codec.streams import encode_tile
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA.parent.parent / "examples" / "mountains.png"
@@ -73,7 +78,7 @@ def compress_golden(name: str, pixels: np.ndarray, **options: Any) -> bytes:
         if name == "tiles":
             patch.setattr(api, "TILE_SIZE", 32)
             patch.setattr(api, "LANE_SYMBOLS", 300)
-        return compress(pixels, model=DATA / "tiny.safetensors", **options)
+        return compress(pixels, model=DATA / "tiny.safetensors", effort=1, **options)
 
 
 def many_pictures() -> list[np.ndarray]:
@@ -82,7 +87,53 @@ def many_pictures() -> list[np.ndarray]:
 
 
 def compress_many_golden(**options: Any) -> bytes:
-    return compress_many(many_pictures(), model=DATA / "tiny.safetensors", groups=2, **options)
+    return compress_many(many_pictures(), model=DATA / "tiny.safetensors", groups=2, effort=1, **options)
+
+
+def some_adapter(network: Network, ranks: list[int], most: int = 6, salt: int = 1) -> adapter.Adapter:
+    """Numbers -most .. most that look random, by a linear congruential generator."""
+    state = salt
+
+    def numbers(*shape: int) -> np.ndarray:
+        nonlocal state
+        found = []
+        for _ in range(int(np.prod(shape))):
+            state = (1103515245 * state + 12345) % 2**31
+            found.append((state >> 16) % (2 * most + 1) - most)
+        return np.array(found, np.int8).reshape(shape)
+
+    groups, units = [], []
+    for layer, rank in zip(network.layers, ranks, strict=True):
+        inputs, outputs = len(layer.weight), layer.multiplier.size
+        groups += [numbers(inputs, rank), numbers(rank, outputs), numbers(outputs)]
+        units.append((-4, -1) if layer.weight.shape[1] == outputs else (3, 0))
+    return adapter.from_groups(groups, units)
+
+
+def write_adapted(
+    pixels: np.ndarray,
+    payload: bytes,
+    model: Path = DATA / "tiny.safetensors",
+    backend: str = "int8",
+    tile_size: int = 512,
+    lane_symbols: int = 32768,
+) -> bytes:
+    """The file of RGB pixels under an adapter, whether or not it pays."""
+    codec = with_adapter(find_codec(model, None, backend, "RGB"), payload)
+    header = container.Header(pixels.shape[1], pixels.shape[0], "RGB", codec.model.id, tile_size, lane_symbols)
+    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in tiles_of(pixels, tile_size, 3)]
+    return container.write(header, tiles, adapter=payload)
+
+
+def adapted_payload() -> bytes:
+    model = find_codec(DATA / "tiny.safetensors", None, "int8", "RGB").model
+    return adapter.pack(some_adapter(model.local, [2, 3]), model.tables)
+
+
+def adapted() -> None:
+    """colour.png under an adapter."""
+    pixels = np.array(Image.open(DATA / "colour.png"))
+    (DATA / "adapted.vlae").write_bytes(write_adapted(pixels, adapted_payload()))
 
 
 def many() -> None:
@@ -91,7 +142,7 @@ def many() -> None:
 
 def shipped() -> None:
     """The example of the README under the shipped weights."""
-    (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE))
+    (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE, effort=1))
 
 
 def main() -> None:
@@ -108,9 +159,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parts = {"many": many, "adapted": adapted, "shipped": shipped}
     if not sys.argv[1:]:
         main()
-    if sys.argv[1:] != ["shipped"]:
-        many()
-    if sys.argv[1:] != ["many"]:
-        shipped()
+    for part in sys.argv[1:] or parts:
+        parts[part]()

@@ -13,7 +13,7 @@ from vlae_codec.errors import CorruptFile, InputError, UnknownModel, Unsupported
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.tile import Ledger
 
-compress = partial(vlae_codec.compress, threads=1)
+compress = partial(vlae_codec.compress, effort=1, threads=1)  # other efforts: test_fit
 decompress = partial(vlae_codec.decompress, threads=1)
 
 NOISE = np.random.default_rng(4).integers(0, 256, (64, 70, 3), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import vlae_codec
-from vlae_codec import container, errors, image, stored
+from vlae_codec import container, effort, errors, image, stored
 from vlae_codec.cli import main
 
 RGB = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
@@ -22,6 +22,8 @@ def fake_api(calls):
         calls.append(options)
         if options["progress"]:
             options["progress"](300, 600)
+            options["watch"](effort.Fitting(0.5, 4.0, 3.0))
+            options["progress"](0, 600)
         picture = image.load(source)
         pixels = picture.pixels.reshape(*picture.pixels.shape[:2], -1)
         height, width, _ = pixels.shape
@@ -82,7 +84,8 @@ def test_sanity(run, calls):
     assert result.exit_code == 0
     assert np.array_equal(image.load("out.png").pixels, RGB)
     assert calls == [
-        {"model": "m", "device": "cpu", "threads": 2, "verify": False, "progress": None},
+        {"model": "m", "device": "cpu", "threads": 2, "verify": False, "progress": None, "watch": None}
+        | {"effort": effort.DEFAULT, "seed": 1},
         {"model": None, "device": "auto", "threads": None, "progress": None},
     ]
 
@@ -92,6 +95,33 @@ def test_quiet(run, calls):
         result = run(*arguments, "-q")
         assert (result.exit_code, result.output) == (0, "")
     assert calls[0]["verify"]
+
+
+def test_effort(run, calls):
+    for level, seed in ((1, 1), (9, 7)):
+        result = run("compress", "in.png", "-o", "out.vlae", "-f", "--effort", level, "--seed", seed)
+        assert result.exit_code == 0
+        assert (calls[-1]["effort"], calls[-1]["seed"]) == (level, seed)
+    shown = run("compress", "--help").stdout
+    assert all(text in shown for text in ("--effort", "1<=x<=9", f"default: {effort.DEFAULT}", "--seed"))
+    assert "--effort" not in run("decompress", "--help").stdout
+
+
+def test_real_effort(tiny, synthetic, tmp_path, monkeypatch):
+    """The codec itself, from the command line to the file and back."""
+    monkeypatch.chdir(tmp_path)
+    pixels = synthetic(20, 30, 1)
+    image.save("in.png", pixels)
+    runner, sizes = CliRunner(), []
+    for level in (1, 2):
+        arguments = ["-q", "-f", "--model", str(tiny), "--threads", "1"]
+        options = [*arguments, "--effort", str(level), "--seed", "3"]
+        assert runner.invoke(main, ["compress", "in.png", "-o", "out.vlae", *options]).exit_code == 0
+        with open("out.vlae", "rb") as file:
+            sizes.append(len(file.read()))
+        assert runner.invoke(main, ["decompress", "out.vlae", "-o", "out.png", *arguments]).exit_code == 0
+        assert np.array_equal(image.load("out.png").pixels, pixels)
+    assert sizes[1] <= sizes[0]
 
 
 def test_grey(run):
@@ -195,6 +225,11 @@ def test_errors_of_the_codec(run, monkeypatch, tmp_path):
         ["compress", "-o", "out.vlae"],
         ["compress", "in.png", "-o", "out.vlae", "--threads", "0"],
         ["compress", "in.png", "-o", "out.vlae", "--device", "abacus"],
+        ["compress", "in.png", "-o", "out.vlae", "--effort", "0"],
+        ["compress", "in.png", "-o", "out.vlae", "--effort", "10"],
+        ["compress", "in.png", "-o", "out.vlae", "--effort", "most"],
+        ["compress", "in.png", "-o", "out.vlae", "--seed", "x"],
+        ["decompress", "in.vlae", "-o", "out.png", "--effort", "2"],
         ["decompress", "in.vlae", "-o", "out.png", "--verify"],
     ],
 )
@@ -220,7 +255,10 @@ def test_progress(run, calls, monkeypatch):
             return True
 
     monkeypatch.setattr(coding, "sys", types.SimpleNamespace(stderr=Terminal()))
-    assert run("compress", "in.png", "-o", "out.vlae").exit_code == 0
+    result = run("compress", "in.png", "-o", "out.vlae")
+    assert result.exit_code == 0
     assert calls[0]["progress"] is not None
+    assert calls[0]["watch"] is not None
+    assert all(text in result.stderr for text in ("adapt 50%", "3.000 bpsp, -25.0%", "compress"))
     assert run("compress", "in.png", "-o", "out.vlae", "-f", "-q").exit_code == 0
     assert calls[1]["progress"] is None

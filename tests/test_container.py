@@ -18,7 +18,7 @@ TILES = [TileRecord(Method.LATENTS, b"first" * 30), TileRecord(Method.RAW, b"sec
 
 
 def sample() -> bytes:
-    return container.write(HEADER, TILES, {"icc": b"profile", "exif": b"II*\0"})
+    return container.write(HEADER, TILES, {"icc": b"profile", "exif": b"II*\0"}, adapter=b"weights")
 
 
 def rebuild(header: bytes, chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -44,6 +44,7 @@ def test_sanity():
     assert contents.header == HEADER
     assert contents.tiles == tuple(TILES)
     assert contents.metadata == {"icc": b"profile", "exif": b"II*\0"}
+    assert contents.adapter == b"weights"
 
 
 def test_layout():
@@ -78,13 +79,15 @@ def test_round_trip(data):
     tile = st.builds(TileRecord, st.sampled_from(container._methods(pictures)), st.binary(max_size=200))
     tiles = data.draw(st.lists(tile, min_size=count, max_size=count))
     metadata = data.draw(st.dictionaries(st.sampled_from(["icc", "exif"]), st.binary(min_size=1)))
-    coded = container.write(header, tiles, metadata, pictures)
-    assert container.read(coded) == container.Contents(header, tuple(tiles), metadata, pictures)
+    adapter = data.draw(st.none() | st.binary(max_size=200))
+    coded = container.write(header, tiles, metadata, pictures, adapter)
+    assert container.read(coded) == container.Contents(header, tuple(tiles), metadata, pictures, adapter)
     assert container.read_header(coded[:33]) == header
     items = container.itemise(coded)
     assert sum(items.values()) == len(coded)
     assert items["data"] == sum(len(tile.data) for tile in tiles)
-    assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles) + (pictures is not None))
+    assert items["adapter"] == len(adapter or b"")
+    assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles) + (pictures is not None) + (adapter is not None))
 
 
 def test_every_bit_flip():
@@ -141,9 +144,30 @@ def test_unknown_chunks():
     known = container.read(rebuild(header_bytes(), GOOD))
     ancillary = [GOOD[0], (b"q", b"anything"), (b"q", b""), GOOD[1]]
     assert container.read(rebuild(header_bytes(), ancillary)) == known
-    for kind in (b"A", b"Q"):
+    for kind in (b"B", b"Q"):
         with pytest.raises(errors.UnsupportedVersion, match="update"):
             container.read(rebuild(header_bytes(), [GOOD[0], (kind, b"?"), GOOD[1]]))
+
+
+def test_adapter():
+    """Its bytes are in the chunk and nowhere else, on either side of the pictures; readers of the header see none."""
+    for adapter in (b"", b"weights"):
+        data = rebuild(header_bytes(), [GOOD[0], (b"A", adapter), GOOD[1]])
+        header, tiles = Header(2, 1, "L", MODEL), [TileRecord(2, STREAM)]
+        assert container.write(header, tiles, adapter=adapter) == data
+        assert container.read(data).adapter == adapter
+        assert container.read_header(data) == header
+        plain = container.write(header, tiles)
+        assert container.read(plain).adapter is None
+        assert data[:45] == plain[:45]
+        added = {key: n - container.itemise(plain)[key] for key, n in container.itemise(data).items() if n}
+        assert {key: n for key, n in added.items() if n} == {"framing": 2, "checksums": 4} | (
+            {"adapter": len(adapter)} if adapter else {}
+        )
+    for order in ([chunk_p(1, 1, 2, 1), (b"A", b"w")], [(b"A", b"w"), chunk_p(1, 1, 2, 1)]):
+        contents = container.read(rebuild(header_bytes(), [CHAIN, *order, GOOD[1]]))
+        assert contents.adapter == b"w"
+        assert contents.pictures == Pictures(1, ((1, 2, 1),))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +204,9 @@ def test_unknown_kind_of_picture(changes):
         [*GOOD, GOOD[1]],
         [(b"i", b"x"), *GOOD],
         [*GOOD, (b"i", b"")],
+        [*GOOD, (b"A", b"after the data")],
+        [(b"A", b"before the table"), *GOOD],
+        [GOOD[0], (b"A", b"once"), (b"A", b"twice"), GOOD[1]],
         [*GOOD, (b"?", b"")],
         [(b"T", TABLE + TABLE), GOOD[1]],
         [(b"T", TABLE[:-1]), GOOD[1]],

@@ -12,6 +12,7 @@ from vlae_codec import container, decompress
 from vlae_codec.container import Method
 
 NAMES = ["colour", "grey", "strip", "tiles", "pixel"]
+ADAPTED = make_golden.DATA / "adapted.vlae"
 
 
 def golden(name):
@@ -42,6 +43,18 @@ def test_read(name, backend, threads, tiny):
     assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_adapted(backend, threads, tiny):
+    """A file with an adapter, both ways."""
+    pixels, _ = golden("colour")
+    data = ADAPTED.read_bytes()
+    contents = container.read(data)
+    assert contents.adapter == make_golden.adapted_payload()
+    assert contents.tiles[0].method == Method.LATENTS
+    assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
+    assert make_golden.write_adapted(pixels, contents.adapter, backend=backend) == data
+
+
 @pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in NAMES), ("colour", 2)])
 def test_write(name, backend, threads):
     pixels, data = golden(name)
@@ -59,9 +72,9 @@ for file in files:
 
 
 def test_fresh_process(tiny):
-    files = [str(make_golden.DATA / f"{name}.vlae") for name in NAMES]
+    files = [*(str(make_golden.DATA / f"{name}.vlae") for name in NAMES), str(ADAPTED)]
     done = subprocess.run([sys.executable, "-c", FRESH, str(tiny), *files], capture_output=True, check=True)
-    assert done.stdout == b"".join(golden(name)[0].tobytes() for name in NAMES)
+    assert done.stdout == b"".join(golden(name)[0].tobytes() for name in [*NAMES, "colour"])
 
 
 @pytest.mark.gpu

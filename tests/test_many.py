@@ -18,7 +18,7 @@ from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, UnknownMod
 from vlae_codec.modes import find_codec, tile_of
 from vlae_codec.tile import Ledger
 
-compress_many = partial(vlae_codec.compress_many, threads=1)
+compress_many = partial(vlae_codec.compress_many, effort=1, threads=1)  # other efforts: test_fit
 decompress_many = partial(vlae_codec.decompress_many, threads=1)
 
 MIXED = [(1, 1), (24, 16), (5, 7), (24, 16), (1, 30), (40, 9), (24, 16), (8, 8), (3, 3)]
@@ -78,7 +78,7 @@ def test_one(tiny, pictures):
     same(pictures[:1], decompress_many(data, model=tiny))
     with pytest.raises(InputError, match="decompress_many"):
         vlae_codec.decompress(data, model=tiny)
-    single = vlae_codec.compress(pictures[0], model=tiny, threads=1)
+    single = vlae_codec.compress(pictures[0], model=tiny, effort=1, threads=1)
     same(pictures[:1], decompress_many(single, model=tiny))
 
 
@@ -159,7 +159,7 @@ def test_latents(tiny, pictures, groups):
 
 def test_smaller_than_single_files(tiny, pictures):
     together = compress_many(pictures, model=tiny, groups=1)
-    alone = [vlae_codec.compress(pixels, model=tiny, threads=1) for pixels in pictures]
+    alone = [vlae_codec.compress(pixels, model=tiny, effort=1, threads=1) for pixels in pictures]
     assert len(together) < sum(map(len, alone)) - 11 * 60
 
 
@@ -217,7 +217,7 @@ def test_same_bytes(tiny, pictures, backend, monkeypatch):
     expected = compress_many(pictures, model=tiny, device="int8", groups=3, verify=False)
     for threads in (1, 2):
         options = {"model": tiny, "device": backend, "threads": threads}
-        assert vlae_codec.compress_many(pictures, **options, groups=3, verify=False) == expected
+        assert compress_many(pictures, **options, groups=3, verify=False) == expected
         for batch in (1, 1 << 22):
             monkeypatch.setattr(api, "BATCH_PIXELS", batch)
             same(pictures, vlae_codec.decompress_many(expected, **options))

@@ -18,7 +18,7 @@ def test_golden(backend):
     pixels = load(make_golden.EXAMPLE).pixels
     data = GOLDEN.read_bytes()
     assert np.array_equal(decompress(data, device=backend), pixels)
-    assert compress(pixels, device=backend, verify=False) == data
+    assert compress(pixels, effort=1, device=backend, verify=False) == data
 
 
 def test_latents():
@@ -55,9 +55,9 @@ def test_codes(path, backend):
     if config.get("levels", 256) == 2:
         pixels = pixels > 128
     raw = np.packbits(pixels, axis=-1).size if pixels.dtype == bool else pixels.size
-    data = compress(pixels, model=path, device=backend, verify=False)
+    data = compress(pixels, model=path, effort=1, device=backend, verify=False)
     assert np.array_equal(decompress(data, model=path, device=backend), pixels)
     assert len(data) < 0.8 * raw
     parts = [pixels[:28, :28], pixels[28:56, 28:56], pixels[:32, 40:72]]
-    data = compress_many(parts, model=path, device=backend, verify=False)
+    data = compress_many(parts, model=path, effort=1, device=backend, verify=False)
     assert all(map(np.array_equal, decompress_many(data, model=path, device=backend), parts))

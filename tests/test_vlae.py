@@ -1,5 +1,6 @@
 """The float model: that it is a likelihood, that it is the integer codec's, and that it learns."""
 
+import io
 import math
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from PIL import Image
 from vlae_codec import ans, model
 from vlae_codec.errors import InputError, UnsupportedImage
 from vlae_codec.models import vlae
-from vlae_codec.models.crops import Crops, demosaic, half_chroma
+from vlae_codec.models.crops import Crops, demosaic, half_chroma, jpeg
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.export import as_array, export, forms, quantise
@@ -325,6 +326,23 @@ def test_altered_crops(synthetic):
     assert x.dtype == torch.uint8
     assert bool(coded.all())
     assert len({tuple(map(tuple, crop[0].tolist())) for crop in x}) == 20
+
+
+@pytest.mark.parametrize("size", [(64, 96), (50, 37), (17, 100)])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("quality", [70, 85])
+def test_jpeg(synthetic, size, subsampling, quality):
+    """As libjpeg brings it back, but for its rounding of the planes and its way of enlarging chroma."""
+    pixels = synthetic(*size, 1)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    expected = np.asarray(Image.open(file)).astype(float)
+    levels, half = torch.full((2, 1, 1, 1), float(quality)), torch.tensor([subsampling > 0, True])[:, None, None, None]
+    x = torch.from_numpy(pixels).float().expand(2, -1, -1, -1)
+    found = jpeg(x, levels, half)[0].round().clamp(0, 255).numpy()
+    assert found.shape == pixels.shape
+    away = np.abs(expected - pixels).mean()
+    assert np.abs(found - expected).mean() < min(1.3, 0.5 * away)
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (5, 20), (20, 5)])

@@ -47,7 +47,7 @@ _RECORD = 6  # bytes of a layer's record
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The change of one layer; all numbers int8, -127 .. 127."""
+    """The change of one layer; all numbers int8."""
 
     left: np.ndarray  # (inputs, rank)
     right: np.ndarray  # (rank, outputs)

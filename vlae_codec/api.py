@@ -109,6 +109,8 @@ def _compress(codec: Any, picture: Picture, job: Job, run: Run) -> bytes:
             spent = Ledger()
             record = encode_tile(codec, tile_of(part, codec.config["channels"]), header.channels, LANE_SYMBOLS, spent)
             record = stored.smaller(record, stored.samples(part))
+            if record.method in STORED:
+                spent.bits = {"stored": 8.0 * len(record.data)}
             tick(h * w)
             return record, spent
 

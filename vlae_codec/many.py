@@ -113,7 +113,10 @@ def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | N
         def encode_group(members: range) -> tuple[TileRecord, Ledger]:
             spent, group = Ledger(), [tile for i in members for tile in tiles[i]]
             record = encode_chain(codec, group, header.channels, header.lane_symbols, spent, tick)
-            return stored.smaller(record, stored.joined([pictures[i] for i in members])), spent
+            record = stored.smaller(record, stored.joined([pictures[i] for i in members]))
+            if record.method in STORED:
+                spent.bits = {"stored": 8.0 * len(record.data)}
+            return record, spent
 
         records, ledgers = zip(*run(encode_group, table.members()))
         return container.write(header, records, pictures=table, adapter=adapter), ledgers

@@ -38,7 +38,7 @@ SETTINGS = Settings(
     kl_start=0.02,
     free_bits=0.0,
     grey=0.08,
-    altered=0.15,
+    altered=0.25,
     rounding=0.15,
     seed=1,
 )
