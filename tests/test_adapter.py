@@ -416,7 +416,7 @@ def test_bound_of_a_file(random_vlae, synthetic, tmp_path):
     pixels = synthetic(9, 12, 1)
     data = write_adapted(pixels, good, path)
     assert np.array_equal(decompress(data, model=path, threads=1), pixels)
-    with pytest.raises(CorruptFile, match=r"does not fit the model: layer 1 .* bound of 2\^24; the file is damaged$"):
+    with pytest.raises(CorruptFile, match=r"adapter: layer 1 .* bound of 2\^24; the file is damaged$"):
         decompress(with_payload(data, bad), model=path, threads=1)
 
 

@@ -61,7 +61,7 @@ def test_summary_of_two_pictures() -> None:
 @pytest.mark.parametrize("level", [1, 9])
 def test_rate_accounts_for_the_adapter(tmp_path: Path, level: int, tiny: Path, synthetic: Synthetic) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(synthetic(96, 96, 0)).save(path)
+    Image.fromarray(synthetic(96, 96, 0)[..., ::-1] // 2).save(path)  # unlike the training's, so that a change pays
     row = rate.measure(path, str(tiny), False, level)
     assert row["exact"]
     assert (row["items"]["adapter"] > 0) == ("adapter" in row["terms"]) == (level > 1)

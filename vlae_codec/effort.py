@@ -10,7 +10,7 @@ from vlae_codec.errors import InputError
 
 class Effort(NamedTuple):
     passes: float  # over the pixels, at most
-    richness: float  # the share of the pictures' bits that the adapter may take, at most
+    richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
 
 

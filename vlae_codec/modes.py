@@ -61,9 +61,9 @@ def with_adapter(codec: Any, payload: bytes) -> Any:
     try:
         local = adapt(model.local, unpack(payload, model.local, model.tables))
     except WeightsError as error:
-        raise CorruptFile(
-            f"the adapter does not fit the model: {str(error).split(';')[0]}; the file is damaged"
-        ) from error
+        raise CorruptFile(f"adapter: {str(error).split(';')[0]}; the file is damaged") from error
+    except CorruptFile as error:
+        raise type(error)(f"adapter: {error}") from error
     return TileCodec(replace(model, local=local), codec.backend)
 
 
