@@ -42,6 +42,7 @@ SPREAD = 4.0  # standard deviation of the left factors at the start; right ones 
 PRODUCT = {1: -4, 2: 3}  # exponent of the product by the digits of a layer
 NUMBER_BITS = 4.0  # that a number costs, roughly
 FEWEST = 100  # numbers for which an adapter is worth a try
+WORSE = 0.005  # by so much worse than its best pass a fit may end
 REPORTS = 8  # per pass
 
 
@@ -83,6 +84,7 @@ def fit(
     hold, rate = HOLD * steps, min(RATE, TRAVEL / effort.passes)
     order, weights = rng.permutation(everything), np.full(len(everything), sample.total / batch, np.float32)
     recent: list[float] = []  # bits, by the pixels of each step of this pass and the last
+    best, kept = math.inf, None  # of the ends of passes
     for step in range(steps):
         at = order[step % a_pass * batch :][:batch]
         slopes = gradients.at(numbers.adapter())
@@ -97,6 +99,8 @@ def fit(
         if step + 1 == end:
             break
         if (step + 1) % a_pass == 0:
+            if (bits_now := float(np.mean(recent[-a_pass:]))) < best:
+                best, kept = bits_now, numbers.adapter()
             if 2 * a_pass <= step + 1 < hold:
                 gained = np.mean(recent[-2 * a_pass : -a_pass]) - np.mean(recent[-a_pass:])
                 if gained < effort.stop * before:
@@ -107,6 +111,8 @@ def fit(
             order = rng.choice(everything, len(everything), p=likely)
             weights = (sample.total / (len(everything) * likely * batch)).astype(np.float32)
     adapter = numbers.adapter()
+    if kept is not None and np.mean(recent[-a_pass:]) > (1 + WORSE) * best:
+        adapter = kept  # long fits of pictures with few bits have been seen to leave a good place
     adapt(network, adapter)
     return adapter
 

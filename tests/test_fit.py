@@ -153,6 +153,24 @@ def test_early_stop(tiny_codec, picture):
     assert steps[1] < 0.5 * steps[0]
 
 
+def test_best_pass(tiny_codec, picture, monkeypatch):
+    """A fit that is led astray in its second pass gives what it had at the end of the first."""
+    descend = fitting._Numbers.descend
+
+    def astray(numbers, slopes, rate):
+        descend(numbers, slopes, rate)
+        if numbers.steps > 25:  # of 2 times 20
+            numbers.groups[-1][:] = 100
+
+    monkeypatch.setattr(fitting._Numbers, "descend", astray)
+    found = [fit(tiny_codec, [picture], 3, QUICK)]
+    monkeypatch.setattr(fitting, "WORSE", math.inf)
+    found += [fit(tiny_codec, [picture], 3, QUICK)]
+    payloads = [adapter.pack(made, tiny_codec.model.tables) for made in found]
+    kept, last = (bits_of(modes.with_adapter(tiny_codec, payload), [picture]) for payload in payloads)
+    assert kept < bits_of(tiny_codec, [picture]) < last
+
+
 # ---------------------------------------------------------------------------------------------------- the sample
 
 
