@@ -72,7 +72,8 @@ def compress(
     """Compress the picture INPUT (8-bit grey or RGB, or 1 bit) into a .vlae file.
 
     Above effort 1 the local network is fitted to the picture and its change stored with it, if that makes the file
-    smaller.
+    smaller. For two Kodak pictures level 3 took 2 times as long as level 1 and saved 4.6 %, level 5 took 5.5 times
+    (7.3 %), level 9 took 31 times (8.8 %): the README has the table and its command.
     """
     from vlae_codec import api
 

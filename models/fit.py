@@ -73,8 +73,9 @@ def fit(
     if rank is None:
         return None
 
-    arguments = (network, config["mixtures"], config["channels"], codec.levels)
-    gradients = Compiled(*arguments) if codec.device is None else Autograd(*arguments, codec.device)
+    gradients: Autograd | Compiled = Compiled(network, config["mixtures"])
+    if codec.device is not None:
+        gradients = Autograd(network, config["mixtures"], config["channels"], codec.device)
     numbers = _Numbers(network, rank, rng)
     values, edges = sample.values(), sample.edges(codec.levels)
     batch = min(BATCH, len(everything))

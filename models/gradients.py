@@ -69,9 +69,8 @@ class _Prepared(NamedTuple):
 class Autograd:
     """Gradients by torch on a device."""
 
-    def __init__(self, network: Network, mixtures: int, channels: int, levels: int, device: str) -> None:
-        self.network, self.mixtures, self.channels, self.levels = network, mixtures, channels, levels
-        self.device = device
+    def __init__(self, network: Network, mixtures: int, channels: int, device: str) -> None:
+        self.network, self.mixtures, self.channels, self.device = network, mixtures, channels, device
 
     def at(self, adapter: Adapter) -> Block:
         """The function of blocks of pixels at an adapter."""
@@ -121,8 +120,8 @@ class Autograd:
 class Compiled:
     """The same on the CPU. The weights of the backward pass may be those of a few steps ago."""
 
-    def __init__(self, network: Network, mixtures: int, channels: int, levels: int) -> None:
-        self.network, self.mixtures, self.channels, self.levels = network, mixtures, channels, levels
+    def __init__(self, network: Network, mixtures: int) -> None:
+        self.network, self.mixtures = network, mixtures
         self.slopes = [torch.from_numpy(slopes(layer)) for layer in network.layers]
         self.rectified = [int((zero != 0).sum()) for zero in zeros(network)]
         self.calls = 0

@@ -56,9 +56,8 @@ def case(request, random_codec):
 
 
 def both(codec, made):
-    config = codec.config
-    arguments = (codec.model.local, config["mixtures"], config["channels"], codec.levels)
-    return Compiled(*arguments).at(made), Autograd(*arguments, "cpu").at(made)
+    network, mixtures = codec.model.local, codec.config["mixtures"]
+    return Compiled(network, mixtures).at(made), Autograd(network, mixtures, codec.config["channels"], "cpu").at(made)
 
 
 def arguments(codec, pixels, coded):
@@ -125,7 +124,7 @@ def test_refresh(random_codec):
     codec = random_codec()
     pixels = sample.draw(codec, [picture(256, 3, 3)], 3, 10**6, 1)
     network = codec.model.local
-    gradients = Compiled(network, codec.config["mixtures"], 3, 256)
+    gradients = Compiled(network, codec.config["mixtures"])
     for salt in range(3):
         made = make_golden.some_adapter(network, [2, 2], salt=salt)
         spent, _ = gradients.at(made)(*arguments(codec, pixels, 3))
