@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import ans, tables, waves
+from vlae_codec import tables, waves
+from vlae_codec.streams import try_latents
 from vlae_codec.tables import LEVEL_BITS
-from vlae_codec.tile import Ledger, TileCodec
+from vlae_codec.tile import TileCodec
 
 PROBE = 4096  # pixels of a tile by which the use of its latents is judged
 
@@ -48,7 +49,7 @@ def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, s
 
     def gather(choice: tuple[np.ndarray, int, np.random.Generator]) -> tuple[Any, float]:
         tile, n, rng = choice
-        context, kl = _context(codec, tile, coded, rng)
+        context, kl = _context(codec, tile, coded)
         positions = np.sort(rng.permutation(tile[..., 0].size)[:n]) if share < 1 else np.arange(n)
         return _rows(codec, tile, context, positions), kl
 
@@ -69,32 +70,20 @@ def bits(codec: TileCodec, rows: np.ndarray, offsets: np.ndarray, symbols: np.nd
 
 
 def _rows(
-    codec: TileCodec, tile: np.ndarray, context: np.ndarray, positions: np.ndarray
+    codec: TileCodec, tile: np.ndarray, context: np.ndarray | None, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    channels = tile.shape[2]
-    rows = np.empty((len(positions), (len(codec.nets.window) + 1) * channels + context.shape[2]), np.int8)
-    offsets = np.empty((len(positions), channels), np.int32)
-    waves.pixel_rows(tile << codec.stretch, context, positions, codec.nets.window, rows, offsets)
-    return rows, offsets >> codec.stretch, tile.reshape(-1, channels)[positions]
+    rows, references = codec.nets.pixels.rows(tile, context, positions)
+    offsets = (references.astype(np.int32) << LEVEL_BITS) >> codec.nets.stretch
+    return rows, offsets, tile.reshape(-1, tile.shape[2])[positions]
 
 
-def _context(codec: TileCodec, tile: np.ndarray, coded: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Context features of a tile and the KL in bits: those of its latents if they pay, else of the no-latent mode."""
-    height, width, channels = tile.shape
-    null = np.ascontiguousarray(codec.nets.null_context(height, width))
-    split = height // codec.stride * codec.stride
-    if not split:
-        return null, 0.0
-    upper, spent = tile[:split], Ledger()
-    words = rng.integers(0, 1 << 32, 64 + 2 * upper.size, np.uint32)  # more than any posterior takes
-    message = ans.Message(rng.integers(1 << 32, 1 << 64, 1, np.uint64), words)
-    _, (z,) = codec.posterior([upper], spent).pop([message])
-    codec.prior([z.shape[:2]], spent).push([message], [z])
-    kl = sum(spent.bits.values())
-    context = null.copy()
-    context[:split] = codec.nets.context(z, width)
-    positions = np.sort(rng.permutation(upper[..., 0].size)[:PROBE])
-    with_, without = (bits(codec, *_rows(codec, tile, c, positions), coded).sum() for c in (context, null))
-    if kl + (with_ - without) * upper[..., 0].size / len(positions) < 0:
-        return context, kl
-    return null, 0.0
+def _context(codec: TileCodec, tile: np.ndarray, coded: int) -> tuple[np.ndarray | None, float]:
+    """Context features of a tile and the KL in bits: those of its latents if they pay, else None for no latents."""
+    split = len(tile) // codec.stride * codec.stride
+    if split:
+        trial = try_latents(codec, tile, coded, PROBE)
+        if trial.gain > 0:
+            stride, null = codec.stride, codec.model.null
+            rest = np.tile(null, (1, -(-tile.shape[1] // stride), 1))[: len(tile) - split, : tile.shape[1]]
+            return np.concatenate([trial.context, rest]), trial.kl
+    return None, 0.0

@@ -43,7 +43,7 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
             f"the model {str(model)!r} codes {_pictures(found.config)}, not pictures of mode {mode}: leave the model "
             "out, give another one, or convert the picture"
         )
-    backend = {"auto": "int8", "cpu": "int8", "cuda": "torch:cuda"}.get(device, device)
+    backend = {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device)
     return TileCodec(found, backend)
 
 

@@ -1,4 +1,4 @@
-"""Integer networks: the same integers from every backend, on every device, in any order of summation.
+"""Integer networks: the same integers from every processor, on every device, in any order of summation.
 
     accumulator = sum_j input[j] * weight[j, o]                     int8 x int8, |accumulator| < 2^24, proved
     output      = clamp((accumulator * multiplier[o] + addend[o]) >> shift, low, high)
@@ -10,24 +10,37 @@ pixels of kodim05); with two digits float and integer rate differ by 0.03 to 0.0
 Because every partial sum stays below 2^24 a dot product is exact in int32, float32, TF32 and float64 alike, so how it
 is computed is a choice of speed, never of format. Bias, rounding and the zero point of an unsigned activation (stored
 minus 128) are all inside `addend`. A convolution is a gather and a matrix product.
+
+Compiled loops run a network on a few rows at a time, all of its layers, so that activations stay in the fastest cache
+and only weights stream by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from vlae_codec.errors import VlaeError, WeightsError
+from vlae_codec import simd
+from vlae_codec.errors import WeightsError
+from vlae_codec.simd import (
+    INT8,
+    PANEL,
+    ROWS,
+    STEP,
+    dot,
+    hidden_outputs,
+    hidden_outputs_2,
+    last_outputs,
+    last_outputs_2,
+)
 
 ACCUMULATOR_LIMIT = 1 << 24
 DIGIT_BITS = 7
-BLOCK = 2048  # rows of a product whose operands stay in the cache
-
-Forward = Callable[[np.ndarray], np.ndarray]
+SLACK = simd.CHUNK  # bytes that may be written beyond a row of inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,143 +78,134 @@ class Network:
     skip: bool = False
 
 
-@njit(cache=True, nogil=True)
-def _requantise8(accumulator, digits, multiplier, addend, shift, out):
-    for i in range(accumulator.shape[0]):
-        for o in range(out.shape[1]):
-            total = np.int64(accumulator[i, o])
-            if digits == 2:
-                total = (total << DIGIT_BITS) + np.int64(accumulator[i, out.shape[1] + o])
-            value = (total * multiplier[o] + addend[o]) >> shift
-            out[i, o] = min(max(value, -128), 127)
+class Packed(NamedTuple):
+    """Networks as compiled loops read them. Activations stand there as bytes, the stored value plus 128."""
+
+    kind: int  # of product, see `simd`
+    weights: np.ndarray  # int8, the panels of all layers
+    layers: np.ndarray  # (layers, 6) int64: steps, panels, digits, shift, where its weights begin and where its columns
+    multiplier: np.ndarray  # int32, of all layers' outputs and of those that fill up panels
+    addend: np.ndarray  # int64
+    low: np.ndarray  # int32
+    high: np.ndarray  # int32
+    networks: np.ndarray  # (networks, 5) int64: first layer, last layer, inputs, outputs, where inputs stand again or 0
+    width: int  # bytes of a row of activations, a multiple of 64
+    columns: int  # of a row of outputs: the most that a last layer has, with those that fill up panels
+
+
+def pack(networks: Sequence[Network], kind: int) -> Packed:
+    """Networks for `forward`, with products of a kind that this processor has."""
+    weights, layers, columns, table, width, most = [], [], [], [], 0, PANEL
+    for network in networks:
+        inputs, begin = network.layers[0].weight.shape[0], len(layers)
+        taken, again = inputs, 0  # taken: bytes in which the inputs of the layer at hand stand
+        width = max(width, inputs)
+        for i, layer in enumerate(network.layers):
+            outputs = layer.multiplier.size
+            digits = layer.weight.shape[1] // outputs
+            weight = layer.weight.reshape(-1, digits, outputs)
+            if network.skip and i == len(network.layers) - 1:
+                gap = np.zeros((taken + inputs - len(weight), digits, outputs), np.int8)
+                again, weight = taken, np.insert(weight, [len(weight) - inputs] * len(gap), gap, axis=0)
+            share = PANEL // digits  # outputs of a panel
+            panels = -(-outputs // share)
+            fill = panels * share - outputs
+            weight = np.pad(weight, ((0, 0), (0, 0), (0, fill)))
+            weight = weight.reshape(len(weight), digits, panels, share).swapaxes(1, 2).reshape(len(weight), -1)
+            addend = layer.addend
+            if kind == INT8:  # it takes the bytes as they are, each 128 more than what it stands for
+                sums = layer.weight.astype(np.int64).sum(0).reshape(digits, outputs)
+                addend = addend - 128 * layer.multiplier * (sums[0] if digits == 1 else (sums[0] << DIGIT_BITS) + sums[1])
+            low, high = (-128, 127) if layer.low is None or layer.high is None else (layer.low, layer.high)
+            steps = -(-len(weight) // STEP[kind])
+            places = sum(map(len, weights)), sum(len(part[0]) for part in columns)
+            layers.append([steps, panels, digits, layer.shift, *places])
+            weights.append(simd.pack(weight, kind))
+            parts = (layer.multiplier, addend, np.broadcast_to(low, outputs), np.broadcast_to(high, outputs))
+            columns.append([np.pad(part, (0, fill)) for part in parts])
+            taken = panels * share
+            width = max(width, steps * STEP[kind], taken)
+        table.append([begin, len(layers) - 1, inputs, outputs, again])
+        most = max(most, taken)
+    multiplier, addend, low, high = (np.concatenate(parts) for parts in zip(*columns))
+    return Packed(
+        kind,
+        np.concatenate(weights),
+        np.array(layers, np.int64),
+        multiplier.astype(np.int32),
+        addend.astype(np.int64),
+        low.astype(np.int32),
+        high.astype(np.int32),
+        np.array(table, np.int64),
+        -(-(width + SLACK) // 64) * 64,
+        most,
+    )
 
 
 @njit(cache=True, nogil=True)
-def _requantise32(accumulator, digits, multiplier, addend, shift, low, high, out):
-    for i in range(accumulator.shape[0]):
-        for o in range(out.shape[1]):
-            total = np.int64(accumulator[i, o])
-            if digits == 2:
-                total = (total << DIGIT_BITS) + np.int64(accumulator[i, out.shape[1] + o])
-            value = (total * multiplier[o] + addend[o]) >> shift
-            out[i, o] = min(max(value, np.int64(low[o])), np.int64(high[o]))
+def scratch(net):
+    """Working memory of `forward`; rows of inputs go to its first array, at [r * net.width :], r = 0 .. ROWS - 1."""
+    size = ROWS * net.width
+    return np.zeros(3 * size, np.uint8), np.empty(size, np.float32), np.empty(ROWS * PANEL, np.int32)
 
 
-def requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
-    """(n, outputs) integers, in int32 or exact in float32 -> int8, or int32 for an output layer."""
-    shape = (accumulator.shape[0], layer.multiplier.size)
-    digits = layer.weight.shape[1] // shape[1]
-    if layer.low is None or layer.high is None:
-        out = np.empty(shape, np.int8)
-        _requantise8(accumulator, digits, layer.multiplier, layer.addend, layer.shift, out)
-        return out
-    out = np.empty(shape, np.int32)
-    args = (layer.multiplier, layer.addend, layer.shift, layer.low, layer.high)
-    _requantise32(accumulator, digits, *args, out)
-    return out
-
-
-def _forward(network: Network, products: list[Forward]) -> Forward:
-    """Rows (n, inputs) int8 -> (n, outputs), in cache-sized blocks, given the matrix product of each layer."""
-
-    def block(rows: np.ndarray) -> np.ndarray:
-        hidden = rows
-        for i, (layer, product) in enumerate(zip(network.layers, products)):
-            if network.skip and i == len(products) - 1:
-                hidden = np.concatenate([hidden, rows], axis=1)
-            hidden = requantise(product(hidden), layer)
-        return hidden
-
-    def forward(rows: np.ndarray) -> np.ndarray:
-        if len(rows) <= BLOCK:
-            return block(rows)
-        return np.concatenate([block(rows[i : i + BLOCK]) for i in range(0, len(rows), BLOCK)])
-
-    return forward
-
-
-def compile_float32(network: Network) -> Forward:
-    """Backend of numpy's float32 matrix product: exact below 2^24, runs anywhere, needs no torch."""
-
-    def product(weight: np.ndarray) -> Forward:
-        as_float = weight.astype(np.float32)
-        return lambda a: a.astype(np.float32) @ as_float
-
-    return _forward(network, [product(layer.weight) for layer in network.layers])
-
-
-def compile_int8(network: Network) -> Forward:
-    """Backend of torch's int8 matrix product on the CPU."""
-    import torch
-
-    def product(weight: np.ndarray) -> Forward:
-        inputs, outputs = weight.shape
-        padded = np.zeros((-inputs % 8 + inputs, -outputs % 8 + outputs), np.int8)
-        padded[:inputs, :outputs] = weight
-        w = torch.from_numpy(padded)
-
-        def apply(a: np.ndarray) -> np.ndarray:
-            if inputs % 8:
-                a = np.pad(a, ((0, 0), (0, -inputs % 8)))
-            return torch._int_mm(torch.from_numpy(a), w).numpy()
-
-        return apply
-
-    return _forward(network, [product(layer.weight) for layer in network.layers])
-
-
-def compile_torch(network: Network, device: str) -> Forward:
-    """Backend of torch's float32 matrix product on a device, whole network there; the CPU runs the same code."""
-    import torch
-
-    def tensor(array: np.ndarray | None, dtype: Any) -> Any:
-        return None if array is None else torch.as_tensor(array, dtype=dtype, device=device)
-
-    prepared = [
-        (tensor(v.weight, torch.float32), tensor(v.multiplier, torch.int64), tensor(v.addend, torch.int64), v.shift)
-        for v in network.layers
-    ]
-    limits = [(tensor(v.low, torch.int64), tensor(v.high, torch.int64)) for v in network.layers]
-
-    @torch.inference_mode()
-    def forward(rows: np.ndarray) -> np.ndarray:
-        inputs = torch.as_tensor(rows, device=device).float()
-        hidden = inputs
-        for i, ((weight, multiplier, addend, shift), (low, high)) in enumerate(zip(prepared, limits)):
-            if network.skip and i == len(prepared) - 1:
-                hidden = torch.cat([hidden, inputs], dim=1)
-            total = (hidden @ weight).long()
-            if total.shape[1] > len(multiplier):
-                total = (total[:, : len(multiplier)] << DIGIT_BITS) + total[:, len(multiplier) :]
-            value = (total * multiplier + addend) >> shift
-            if low is None:
-                hidden = value.clamp(-128, 127).float()
+@njit(cache=True, nogil=True)
+def forward(net, which, memory, out, at):
+    """ROWS rows of `net.columns` int32 to the flat out[at :], from the inputs in `memory`, which stay there."""
+    activations, floats, sums = memory
+    begin, last, inputs, _, again = net.networks[which]
+    source, target = 0, ROWS * net.width
+    for i in range(begin, last + 1):
+        steps, panels, digits, shift, weights, column = net.layers[i]
+        if i == last and again:
+            for r in range(ROWS):
+                for j in range(inputs):
+                    activations[source + r * net.width + again + j] = activations[r * net.width + j]
+        if net.kind != INT8:
+            for j in range(ROWS * net.width):
+                floats[j] = np.float32(np.int32(activations[source + j]) - 128)
+        for panel in range(panels):
+            if net.kind == INT8:
+                place = weights + panel * steps * 4 * PANEL
+                dot(activations, source // 4, net.width // 4, net.weights, place, steps, sums)
             else:
-                return torch.minimum(torch.maximum(value, low), high).to(torch.int32).cpu().numpy()
-        return hidden.to(torch.int8).cpu().numpy()
+                dot(floats, 0, net.width, net.weights, weights + panel * steps * PANEL, steps, sums)
+            first = panel * (PANEL // digits)
+            args = (sums, net.multiplier, net.addend, net.low, net.high, column + first, shift)
+            if i == last:
+                if digits == 1:
+                    last_outputs(*args, out, at + first, net.columns)
+                else:
+                    last_outputs_2(*args, out, at + first, net.columns)
+            elif digits == 1:
+                hidden_outputs(*args, activations, target + first, net.width)
+            else:
+                hidden_outputs_2(*args, activations, target + first, net.width)
+        source, target = target, 3 * ROWS * net.width - target
 
-    return forward
+
+@njit(cache=True, nogil=True)
+def _run(net, which, rows, out):
+    memory = scratch(net)
+    outputs = net.networks[which, 3]
+    block = np.empty((ROWS, net.columns), np.int32)
+    flat = block.reshape(-1)
+    for begin in range(0, len(rows), ROWS):
+        count = min(ROWS, len(rows) - begin)
+        for r in range(count):
+            for j in range(rows.shape[1]):
+                memory[0][r * net.width + j] = rows[begin + r, j] + 128
+        forward(net, which, memory, flat, 0)
+        for r in range(count):
+            for o in range(outputs):
+                out[begin + r, o] = block[r, o]
 
 
-def compiler(backend: str) -> Callable[[Network], Forward]:
-    """The function that compiles a network for "int8", "float32" (both CPU) or "torch:DEVICE".
-
-    Raises VlaeError for a device that torch does not have.
-    """
-    if backend == "int8":
-        return compile_int8
-    if backend == "float32":
-        return compile_float32
-    kind, _, device = backend.partition(":")
-    if kind != "torch" or not device:
-        raise VlaeError(f"there is no backend {backend!r}; use int8, float32 or torch:DEVICE")
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
-        raise VlaeError(f"torch has no device {device!r} here; use --device cpu (the bytes are the same)") from error
-    return lambda network: compile_torch(network, device)
+def run(net: Packed, which: int, rows: np.ndarray, dtype: type = np.int32) -> np.ndarray:
+    """Outputs (n, outputs) of a network for rows (n, inputs) int8; dtype: np.int8 where they are activations."""
+    out = np.empty((len(rows), int(net.networks[which, 3])), dtype)
+    _run(net, which, np.ascontiguousarray(rows, np.int8), out)
+    return out
 
 
 # ---------------------------------------------------------------------------------------------------- gathers

@@ -16,38 +16,59 @@ that are left, of which there MUST be one or more. A decoder pops the tiles last
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import ans
+from vlae_codec import ans, tables
 from vlae_codec.chunks import pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
 
+SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
+DOUBT = 4.0  # standard deviations of what they say, within which both modes are tried
+
 
 def encode_tile(
-    codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, ledger: Ledger | None = None
+    codec: TileCodec,
+    tile: np.ndarray,
+    coded: int,
+    lane_symbols: int,
+    ledger: Ledger | None = None,
+    spread: Any = map,
+    both: bool = False,
 ) -> TileRecord:
     """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
 
-    `ledger` receives the bits of each term of the mode taken, and the totals of both modes.
+    Where a sample of its pixels leaves no doubt which that is, the other one is not tried, unless `both` is asked for.
+    `ledger` receives the bits of each term of the mode taken, and the totals of both modes: of one that was not tried,
+    what the sample lets expect. spread: a `map` for parts of the tile, perhaps of several threads.
     """
     height, width, _ = tile.shape
     lanes = lanes_for(height * width * coded, lane_symbols)
     seed = zlib.crc32(tile.tobytes())
+    nulls = Nulls(codec, tile, coded, spread)
 
     def stream(split: int, spent: Ledger) -> bytes:
-        return ans.to_bytes(_push(codec, ans.empty(lanes, seed), tile, split, coded, spent))
+        return ans.to_bytes(_push(codec, ans.empty(lanes, seed), tile, split, coded, spent, nulls, spread))
 
-    spent = Ledger()
-    best = TileRecord(Method.NO_LATENTS, stream(0, spent))
-    no_latents = sum(spent.bits.values())
-    modes = {"no latents": no_latents, "latents": no_latents, "KL": 0.0}
-    split = choose_split(codec, tile, spent.rows)
+    def without() -> tuple[TileRecord, Ledger]:
+        spent = Ledger()
+        return TileRecord(Method.NO_LATENTS, stream(0, spent)), spent
+
+    gain, doubt, split = 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
+    if not both and height * width >= 4 * SAMPLE:
+        trial = try_latents(codec, tile, coded, SAMPLE)
+        gain, doubt = trial.gain, DOUBT * trial.deviation
+    best, spent = without() if gain < doubt else (None, Ledger())
+    if gain > -doubt:
+        split = choose_split(codec, tile, nulls.bits)
+    total = attempted = kl = 0.0
     while split:
         attempt = Ledger()
         try:
@@ -55,14 +76,20 @@ def encode_tile(
         except EmptyStack:  # the latents drawn were dearer than expected
             split -= codec.stride
             continue
-        modes |= {
-            "latents": sum(attempt.bits.values()),
-            "KL": attempt.bits["prior"] + attempt.bits["posterior"],
-        }
-        if len(data) < len(best.data):
-            best, spent = TileRecord(Method.LATENTS, data), attempt
+        attempted, kl = sum(attempt.bits.values()), attempt.bits["prior"] + attempt.bits["posterior"]
+        if best is None:
+            best, spent, total = TileRecord(Method.LATENTS, data), attempt, attempted + gain
+        else:
+            total = sum(spent.bits.values())
+            if len(data) < len(best.data):
+                best, spent = TileRecord(Method.LATENTS, data), attempt
         break
+    if best is None:  # nothing pays for latents after all
+        best, spent = without()
+    if not total:
+        total = sum(spent.bits.values())
     if ledger is not None:
+        modes = {"no latents": total, "latents": attempted or total - min(gain, 0.0), "KL": kl}
         ledger.merge(Ledger(spent.bits, modes))
     return best
 
@@ -98,7 +125,8 @@ def encode_chain(
                 break
             except EmptyStack:
                 stock = ans.bits(message)
-                split = min(split - codec.stride, choose_split(codec, tile, row_bits, stock))
+                tail = lambda row, row_bits=row_bits: float(row_bits[row:].sum())  # noqa: E731
+                split = min(split - codec.stride, choose_split(codec, tile, tail, stock))
         spent.merge(attempt)
         splits.append(split // codec.stride)
         if tick is not None:
@@ -117,13 +145,13 @@ def encode_chain(
     return TileRecord(Method.CHAIN, data)
 
 
-def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray, stock: float = 0.0) -> int:
+def choose_split(codec: TileCodec, tile: np.ndarray, tail: Callable[[int], float], stock: float = 0.0) -> int:
     """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
 
-    row_bits: (H,) bits of each row without latents; stock: bits that the stack already has. The posterior's cost is
-    estimated; an encoder finds out by trying. At least one row is left to band A.
+    tail: bits of the rows from some row on, without latents; stock: bits that the stack already has. The posterior's
+    cost is estimated; an encoder finds out by trying. At least one row is left to band A.
     """
-    height, stride, c = len(row_bits), codec.stride, codec.channels
+    height, stride, c = len(tile), codec.stride, codec.channels
     split = (height - 1) // stride * stride
     if not split:
         return 0
@@ -132,16 +160,80 @@ def choose_split(codec: TileCodec, tile: np.ndarray, row_bits: np.ndarray, stock
     # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
     expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
     need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
-    while split and stock + row_bits[split:].sum() < need[split // stride - 1]:
+    while split and stock + tail(split) < need[split // stride - 1]:
         split -= stride
     return split
 
 
+class Trial(NamedTuple):
+    """What a tile's latents do to a sample of its pixels."""
+
+    context: np.ndarray  # (H, W, F) int8, features of the latents drawn, over those rows that can have latents
+    kl: float  # bits of the latents themselves
+    gain: float  # bits that the whole tile would need less, the latents' own paid for
+    deviation: float  # standard deviation of the gain, by the sample
+
+
+def try_latents(codec: TileCodec, tile: np.ndarray, coded: int, count: int) -> Trial:
+    """Draws the latents of a tile (H, W, C) uint8 of at least one latent row from its posterior, with bits from nowhere,
+    and looks at `count` of its pixels. Always the same for the same tile.
+    """
+    height, width, _ = tile.shape
+    rows = height // codec.stride * codec.stride
+    upper, spent = tile[:rows], Ledger()
+    count_z = rows // codec.stride * -(-width // codec.stride) * codec.channels
+    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count_z)), "<u4").astype(np.uint32)
+    message = ans.Message(np.full(1, ans.HEAD_MIN, np.uint64), words)
+    _, (z,) = codec.posterior([upper], spent).pop([message])
+    codec.prior([z.shape[:2]], spent).push([message], [z])
+    kl, context = sum(spent.bits.values()), codec.nets.context(z, width)
+    cells = rows * width / min(count, rows * width)  # one pixel of each, at a place that has no period
+    index = np.arange(min(count, rows * width))
+    places = (index * cells + (index * 2654435761 % (1 << 32)) * (cells / (1 << 32))).astype(np.int64)
+    bits = [
+        (tables.PRECISION - np.log2(codec.pixel_codec.at(upper, features, places, coded)[1][:, :coded])).sum(1)
+        for features in (None, context)
+    ]
+    saved = bits[0] - bits[1]
+    return Trial(context, kl, saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved)))
+
+
+class Nulls:
+    """The intervals of a tile's pixels without latents, from the bottom up, as far as they were asked for."""
+
+    def __init__(self, codec: TileCodec, tile: np.ndarray, coded: int, spread: Any) -> None:
+        self.codec, self.tile, self.coded, self.spread = codec, tile, coded, spread
+        self.starts, self.freqs = np.zeros((2, *tile.shape), np.uint32)
+        self.first = len(tile)
+
+    def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs), (rows, W, C) uint32, of the rows from `row` on."""
+        if row < self.first:
+            above, band = self.tile[:row], self.tile[row : self.first]
+            part = self.codec.pixel_codec.intervals(above, band, None, self.coded, self.spread)
+            self.starts[row : self.first], self.freqs[row : self.first] = part
+            self.first = row
+        return self.starts[row:], self.freqs[row:]
+
+    def bits(self, row: int) -> float:
+        """Bits of the rows from `row` on."""
+        freqs = self.below(row)[1][..., : self.coded]
+        return float((tables.PRECISION - np.log2(freqs.astype(np.float64))).sum())
+
+
 def _push(
-    codec: TileCodec, message: ans.Message, tile: np.ndarray, split: int, coded: int, ledger: Ledger
+    codec: TileCodec,
+    message: ans.Message,
+    tile: np.ndarray,
+    split: int,
+    coded: int,
+    ledger: Ledger,
+    nulls: Nulls | None = None,
+    spread: Any = map,
 ) -> ans.Message:
     """The message with a tile on top, of which `split` rows are band B."""
-    pair = codec.tiles([tile.shape[:2]], [split], coded, ledger)
+    known = None if nulls is None else nulls.below(split)
+    pair = codec.tiles([tile.shape[:2]], [split], coded, ledger, None, known, spread)
     (message,) = pair.push([message], ([tile[:split]], [tile[split:]]))
     return message
 

@@ -35,8 +35,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vlae_codec.ans import peek, pop_symbol
+from vlae_codec.ans import HEAD_MIN
 from vlae_codec.errors import WeightsError
+from vlae_codec.simd import SIDE, bit_length, search
 
 PRECISION = 24
 LEVEL_BITS = 6  # locations in 1/64 level
@@ -48,6 +49,8 @@ FACTOR_BITS = 18
 SCALES, OUTER_SCALES, OUTER_IDENTITY = 160, 192, 64
 EXP_ENTRIES = 512
 LOC_LIMIT, LOGIT_LIMIT, COEF_LIMIT = 1 << 15, 1 << 12, 1 << 10
+MASS_BITS = FACTOR_BITS + SIGMOID_BITS
+TOTAL, HALF = 1 << PRECISION, 1 << (LEVEL_BITS - 1)
 
 
 class Tables(NamedTuple):
@@ -85,216 +88,246 @@ def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.nd
     return low.astype(np.int32), high.astype(np.int32)
 
 
-@njit(cache=True)
-def _weights(row, mixtures, exp, weights):
+# Compiled loops. Arrays are flat and indices unsigned, so that no index is taken for one that counts from the end; what
+# is worked on lies in arrays of [component * stride + row], so that `search` can take rows side by side.
+
+
+@njit(cache=True, inline="always")
+def _at(array, i):
+    return np.int64(array[np.uintp(i)])
+
+
+@njit(cache=True, inline="always")
+def _sigmoid(position, mean, inverse, sigmoid):
+    """20-bit sigmoid at a position in 1/64 level."""
+    argument = ((position - mean) * inverse) >> 16
+    return _at(sigmoid, min(max(argument, -SIGMOID_HALF), SIGMOID_HALF) + SIGMOID_HALF)
+
+
+@njit(cache=True, inline="always")
+def _edges(x, levels, mean, inverse, sigmoid):
+    """20-bit sigmoids at the lower and upper edge of symbol x."""
+    lower = (x << LEVEL_BITS) - HALF
+    below = 0 if x == 0 else _sigmoid(lower, mean, inverse, sigmoid)
+    above = (1 << SIGMOID_BITS) if x == levels - 1 else _sigmoid(lower + (1 << LEVEL_BITS), mean, inverse, sigmoid)
+    return below, above
+
+
+@njit(cache=True, inline="always")
+def _weights(params, row, mixtures, exp, weights, i, stride):
     """Logits of a row -> e_k, in place; returns their sum."""
-    top = row[0]
+    top = _at(params, row)
     for k in range(1, mixtures):
-        top = max(top, row[k])
+        top = max(top, _at(params, row + k))
     total = np.int64(0)
     for k in range(mixtures):
-        weights[k] = exp[min(np.int64(top) - row[k], EXP_ENTRIES - 1)]
-        total += weights[k]
+        weight = _at(exp, min(top - _at(params, row + k), EXP_ENTRIES - 1))
+        weights[np.uintp(k * stride + i)] = weight
+        total += weight
     return total
 
 
-@njit(cache=True)
-def _components(row, mixtures, channels, coupled, c, offset, outer, u, tables, means, inverses):
-    """Location (1/64 level, absolute) and inverse scale of every component for channel c, in place."""
-    pairs = channels * (channels - 1) // 2 if coupled else 0
-    kc = mixtures * channels
+@njit(cache=True, inline="always")
+def _components(
+    params, row, mixtures, channels, pairs, c, offset, outer, us, u, outer_scale, inverse, means, inverses, i, stride
+):
+    """Location (1/64 level, absolute) and inverse scale of every component for channel c, in place.
+
+    us[u :]: the row's u of the channels before c, and 0 of the others.
+    """
+    scale = _at(outer_scale, outer)
     for k in range(mixtures):
-        loc = np.int64(row[mixtures + k * channels + c])
+        loc = _at(params, row + mixtures + k * channels + c)
         if pairs:
             moved = np.int64(0)
-            at = mixtures + 2 * kc + k * pairs + c * (c - 1) // 2
-            for earlier in range(c):
-                moved += np.int64(row[at + earlier]) * u[earlier]
+            here = row + mixtures * (1 + 2 * channels) + k * pairs + c * (c - 1) // 2
+            for earlier in range(channels - 1):
+                moved += _at(params, here + earlier) * us[np.uintp(u + earlier)]
             loc += moved >> COEF_BITS
-        means[k] = offset + ((loc * tables.outer_scale[outer]) >> 16)
-        index = np.int64(row[mixtures + kc + k * channels + c]) + outer - OUTER_IDENTITY
-        inverses[k] = tables.inverse[min(max(index, 0), SCALES - 1)]
+        means[np.uintp(k * stride + i)] = offset + ((loc * scale) >> 16)
+        index = _at(params, row + mixtures * (1 + channels) + k * channels + c) + outer - OUTER_IDENTITY
+        inverses[np.uintp(k * stride + i)] = _at(inverse, min(max(index, 0), SCALES - 1))
 
 
-@njit(cache=True)
-def _sigmoid(x, mean, inverse, sigmoid):
-    """20-bit sigmoid at the lower edge of symbol x."""
-    argument = (((x << LEVEL_BITS) - (1 << (LEVEL_BITS - 1)) - mean) * inverse) >> 16
-    return np.int64(sigmoid[min(max(argument, -SIGMOID_HALF), SIGMOID_HALF) + SIGMOID_HALF])
-
-
-@njit(cache=True)
-def _cdf(x, weights, factor, mixtures, means, inverses, sigmoid):
-    """C(x) for 0 < x < levels."""
-    mass = np.int64(0)
-    for k in range(mixtures):
-        mass += weights[k] * _sigmoid(x, means[k], inverses[k], sigmoid)
-    return x + ((mass * factor) >> (FACTOR_BITS + SIGMOID_BITS))
-
-
-@njit(cache=True)
-def _factor(levels, total):
-    return (np.int64((1 << PRECISION) - levels) << FACTOR_BITS) // total
-
-
-@njit(cache=True)
-def _edges(x, levels, mixtures, means, inverses, sigmoid, below, above):
-    """20-bit sigmoids at the lower and upper edge of symbol x under every component, in place."""
-    for k in range(mixtures):
-        below[k] = 0 if x == 0 else _sigmoid(x, means[k], inverses[k], sigmoid)
-        above[k] = 1 << SIGMOID_BITS if x == levels - 1 else _sigmoid(x + 1, means[k], inverses[k], sigmoid)
-
-
-@njit(cache=True)
-def _interval(x, levels, weights, factor, mixtures, below, above):
-    """(start, freq) of symbol x from its edges: what `_cdf` gives at x and x + 1."""
-    low, high = np.int64(0), np.int64(0)
-    for k in range(mixtures):
-        low += weights[k] * below[k]
-        high += weights[k] * above[k]
-    start = 0 if x == 0 else x + ((low * factor) >> (FACTOR_BITS + SIGMOID_BITS))
-    end = 1 << PRECISION if x == levels - 1 else x + 1 + ((high * factor) >> (FACTOR_BITS + SIGMOID_BITS))
-    return start, end - start
-
-
-@njit(cache=True)
-def _observe(weights, mixtures, below, above):
-    """Multiplies each weight by its component's mass and brings them back to 12 bits; returns their sum."""
+@njit(cache=True, inline="always")
+def _observe(weights, products, mixtures, i, stride, total):
+    """Takes the products of weights and masses for weights, brought back to 12 bits; returns their sum."""
     top = np.int64(0)
     for k in range(mixtures):
-        below[k] = weights[k] * (above[k] - below[k])  # now the product
-        top = max(top, below[k])
-    shift = 0
-    while (top >> shift) >= (1 << WEIGHT_BITS):
-        shift += 1
-    total = np.int64(0)
-    for k in range(mixtures):
-        if top > 0:
-            weights[k] = max(below[k] >> shift, 1)
-        total += weights[k]
+        top = max(top, products[np.uintp(k * stride + i)])
+    if top > 0:
+        shift = max(bit_length(top) - WEIGHT_BITS, 0)
+        total = np.int64(0)
+        for k in range(mixtures):
+            weight = max(products[np.uintp(k * stride + i)] >> shift, np.int64(1))
+            weights[np.uintp(k * stride + i)] = weight
+            total += weight
     return total
 
 
-@njit(cache=True)
-def _u(x, offset, outer, outer_inverse):
-    return (((np.int64(x) << LEVEL_BITS) - offset) * outer_inverse[outer]) >> 16
+@njit(cache=True, inline="always")
+def _intervals(
+    params, columns, n, mixtures, channels, pairs, levels, coded, tables, offsets, outers, symbols, starts, freqs
+):
+    sigmoid, exp, inverse, outer_scale, outer_inverse = tables
+    weights, means, inverses, products = np.empty((4, mixtures), np.int64)
+    us = np.zeros(channels, np.int64)
+    for i in range(n):
+        row = i * columns
+        total = _weights(params, row, mixtures, exp, weights, 0, 1)
+        us[:] = 0
+        for c in range(coded):
+            j = i * channels + c
+            offset, outer, x = _at(offsets, j), _at(outers, j), _at(symbols, j)
+            _components(
+                params,
+                row,
+                mixtures,
+                channels,
+                pairs,
+                c,
+                offset,
+                outer,
+                us,
+                0,
+                outer_scale,
+                inverse,
+                means,
+                inverses,
+                0,
+                1,
+            )
+            factor = ((TOTAL - levels) << FACTOR_BITS) // total
+            low, high = np.int64(0), np.int64(0)
+            for k in range(mixtures):
+                weight = weights[np.uintp(k)]
+                below, above = _edges(x, levels, means[np.uintp(k)], inverses[np.uintp(k)], sigmoid)
+                products[np.uintp(k)] = weight * (above - below)
+                low += weight * below
+                high += weight * above
+            start = 0 if x == 0 else x + ((low * factor) >> MASS_BITS)
+            end = TOTAL if x == levels - 1 else x + 1 + ((high * factor) >> MASS_BITS)
+            starts[np.uintp(j)], freqs[np.uintp(j)] = start, end - start
+            if c + 1 < coded:
+                us[np.uintp(c)] = (((x << LEVEL_BITS) - offset) * _at(outer_inverse, outer)) >> 16
+                total = _observe(weights, products, mixtures, 0, 1, total)
+
+
+@njit(cache=True, inline="always")
+def _pop(
+    params,
+    columns,
+    n,
+    mixtures,
+    channels,
+    pairs,
+    levels,
+    coded,
+    tables,
+    offsets,
+    outers,
+    heads,
+    phase,
+    words,
+    size,
+    symbols,
+):
+    sigmoid, exp, inverse, outer_scale, outer_inverse = tables
+    lanes = len(heads)
+    stride = (lanes + SIDE - 1) // SIDE * SIDE
+    weights, means, inverses = np.zeros((3, stride * mixtures), np.int64)
+    totals, factors, cfs, xs, starts, ends = np.zeros((6, stride), np.int64)
+    us = np.zeros(lanes * channels, np.int64)
+    for group in range(0, n, lanes):
+        rows = min(lanes, n - group)
+        us[:] = 0
+        for i in range(rows):
+            totals[np.uintp(i)] = _weights(params, (group + i) * columns, mixtures, exp, weights, i, stride)
+        first = (phase + group) % lanes
+        for c in range(coded):
+            for i in range(rows):
+                j, lane = (group + i) * channels + c, first + i
+                _components(
+                    params,
+                    (group + i) * columns,
+                    mixtures,
+                    channels,
+                    pairs,
+                    c,
+                    _at(offsets, j),
+                    _at(outers, j),
+                    us,
+                    i * channels,
+                    outer_scale,
+                    inverse,
+                    means,
+                    inverses,
+                    i,
+                    stride,
+                )
+                factors[np.uintp(i)] = ((TOTAL - levels) << FACTOR_BITS) // totals[np.uintp(i)]
+                head = heads[np.uintp(lane if lane < lanes else lane - lanes)]
+                cfs[np.uintp(i)] = np.int64(head & np.uint64(TOTAL - 1))
+            for i in range(0, rows, SIDE):
+                search(
+                    weights, means, inverses, stride, mixtures, factors, cfs, levels, sigmoid, xs, starts, ends, i
+                )
+            for i in range(rows):  # `ans.pop_symbol`, written out
+                lane, start = first + i, starts[np.uintp(i)]
+                lane = np.uintp(lane if lane < lanes else lane - lanes)
+                freq, rest = np.uint64(ends[np.uintp(i)] - start), np.uint64(cfs[np.uintp(i)] - start)
+                head = freq * (heads[lane] >> np.uint64(PRECISION)) + rest
+                if head < np.uint64(HEAD_MIN):
+                    if size == 0:
+                        return -1
+                    size -= 1
+                    head = (head << np.uint64(32)) | np.uint64(words[np.uintp(size)])
+                heads[lane] = head
+                symbols[np.uintp((group + i) * channels + c)] = xs[np.uintp(i)]
+            if c + 1 < coded:
+                for i in range(rows):
+                    j, x = (group + i) * channels + c, xs[np.uintp(i)]
+                    u = ((x << LEVEL_BITS) - _at(offsets, j)) * _at(outer_inverse, _at(outers, j))
+                    us[np.uintp(i * channels + c)] = u >> 16
+                    for k in range(mixtures):
+                        q = np.uintp(k * stride + i)
+                        below, above = _edges(x, levels, means[q], inverses[q], sigmoid)
+                        means[q] = weights[q] * (above - below)  # their products from here on
+                    totals[np.uintp(i)] = _observe(weights, means, mixtures, i, stride, totals[np.uintp(i)])
+    return size
+
+
+# The numbers of the shipped models of photographs are known when these are compiled: their loops are unrolled.
 
 
 @njit(cache=True, nogil=True)
 def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded, tables, starts, freqs):
     """Fills starts, freqs (n, C) uint32 with the interval of each known symbol.
 
-    params: (n, P) int32; offsets, outers: (n, C) int32; symbols: (n, C) uint8 below `levels`; coded: only the first
-    `coded` channels are coded, the rest are left as they are.
+    params: (n, P or more) int32; offsets, outers: (n, C) int32; symbols: (n, C) uint8 below `levels`; coded: only the
+    first `coded` channels are coded, the rest are left as they are.
     """
     n, channels = symbols.shape
-    weights = np.empty(mixtures, np.int64)
-    means = np.empty(mixtures, np.int64)
-    inverses = np.empty(mixtures, np.int64)
-    below, above = np.empty(mixtures, np.int64), np.empty(mixtures, np.int64)
-    u = np.empty(channels, np.int64)
-    for i in range(n):
-        total = _weights(params[i], mixtures, tables.exp, weights)
-        for c in range(coded):
-            offset, outer, x = np.int64(offsets[i, c]), np.int64(outers[i, c]), np.int64(symbols[i, c])
-            _components(params[i], mixtures, channels, coupled, c, offset, outer, u, tables, means, inverses)
-            factor = _factor(levels, total)
-            _edges(x, levels, mixtures, means, inverses, tables.sigmoid, below, above)
-            starts[i, c], freqs[i, c] = _interval(x, levels, weights, factor, mixtures, below, above)
-            if c + 1 < coded:
-                u[c] = _u(x, offset, outer, tables.outer_inverse)
-                total = _observe(weights, mixtures, below, above)
-
-
-@njit(cache=True)
-def _pop_rows(
-    params, offsets, outers, first, last, mixtures, coupled, levels, coded, tables, heads, phase, words, n, symbols
-):
-    """Pops the symbols of rows first .. last into `symbols` (rows, C), in place; the new n, or -1 on an empty stack.
-
-    Order: groups of L rows; in a group channel by channel; in a channel the rows of the group in turn. Row i, counted
-    from `first`, is on lane (phase + i) mod L.
-    """
-    lanes, channels = len(heads), symbols.shape[1]
-    weights = np.empty((lanes, mixtures), np.int64)
-    totals = np.empty(lanes, np.int64)
-    u = np.empty((lanes, channels), np.int64)
-    means = np.empty(mixtures, np.int64)
-    inverses = np.empty(mixtures, np.int64)
-    below, above = np.empty(mixtures, np.int64), np.empty(mixtures, np.int64)
-    for group in range(first, last, lanes):
-        rows = min(lanes, last - group)
-        for i in range(rows):
-            totals[i] = _weights(params[group + i], mixtures, tables.exp, weights[i])
-        for c in range(coded):
-            for i in range(rows):
-                row, e, lane = group + i, weights[i], (phase + i) % lanes
-                offset, outer = np.int64(offsets[row, c]), np.int64(outers[row, c])
-                _components(params[row], mixtures, channels, coupled, c, offset, outer, u[i], tables, means, inverses)
-                factor = _factor(levels, totals[i])
-                cf = peek(heads[lane], PRECISION)
-                x, top = np.int64(0), np.int64(levels)
-                start, end = np.int64(0), np.int64(1 << PRECISION)
-                while top - x > 1:
-                    middle = (x + top) >> 1
-                    value = _cdf(middle, e, factor, mixtures, means, inverses, tables.sigmoid)
-                    if value <= cf:
-                        x, start = middle, value
-                    else:
-                        top, end = middle, value
-                n = pop_symbol(heads, lane, words, n, start, end - start, PRECISION)
-                if n < 0:
-                    return -1
-                symbols[row, c] = x
-                if c + 1 < coded:
-                    u[i, c] = _u(x, offset, outer, tables.outer_inverse)
-                    _edges(x, levels, mixtures, means, inverses, tables.sigmoid, below, above)
-                    totals[i] = _observe(e, mixtures, below, above)
-    return n
+    pairs = channels * (channels - 1) // 2 if coupled else 0
+    p, columns, o, u = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1)
+    x, begins, sizes = symbols.reshape(-1), starts.reshape(-1), freqs.reshape(-1)
+    if mixtures == 5 and channels == 3 and pairs == 3:
+        _intervals(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, x, begins, sizes)
+    else:
+        _intervals(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, x, begins, sizes)
 
 
 @njit(cache=True, nogil=True)
-def pop_tiles(
-    params,
-    offsets,
-    outers,
-    bounds,
-    mixtures,
-    coupled,
-    levels,
-    coded,
-    tables,
-    heads,
-    lanes,
-    phases,
-    words,
-    begins,
-    sizes,
-    symbols,
-):
-    """Pops one wave of a batch: rows bounds[t] .. bounds[t + 1] of (n, ...) from stack t, in place.
+def pop_rows(params, offsets, outers, n, mixtures, coupled, levels, coded, tables, heads, phase, words, size, symbols):
+    """Pops the symbols of the first n rows into `symbols` (n or more, C), in place; the new number of words in the
+    stack (`heads` and words[:size], changed in place), or -1 if it ran out.
 
-    Stack t: heads[t, : lanes[t]] and words[begins[t] : begins[t] + sizes[t]]; phases[t] rows were popped before. A
-    stack that runs empty gets size -1 and stays there.
+    levels: a power of 2. Order: groups of L rows; in a group channel by channel; in a channel the rows of the group in
+    turn. Row i is on lane (phase + i) mod L.
     """
-    for t in range(len(lanes)):
-        rows = bounds[t + 1] - bounds[t]
-        if sizes[t] >= 0 and rows > 0:
-            sizes[t] = _pop_rows(
-                params,
-                offsets,
-                outers,
-                bounds[t],
-                bounds[t + 1],
-                mixtures,
-                coupled,
-                levels,
-                coded,
-                tables,
-                heads[t, : lanes[t]],
-                phases[t],
-                words[begins[t] : begins[t] + sizes[t]],
-                sizes[t],
-                symbols,
-            )
-            phases[t] += rows
+    channels = symbols.shape[1]
+    pairs = channels * (channels - 1) // 2 if coupled else 0
+    p, columns, o, u, x = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1), symbols.reshape(-1)
+    if mixtures == 5 and channels == 3 and pairs == 3:
+        return _pop(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, heads, phase, words, size, x)
+    return _pop(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, heads, phase, words, size, x)

@@ -7,7 +7,7 @@ batch advance in the same step as one matrix product. Within a wave a tile's row
 A `Grid` is a batch of tiles, padded to one shape; of tile t only rows first[t] <= r < last[t] and columns c < width[t]
 are walked. Rows above `first` are known context (band A looks into band B).
 
-Two kinds of rows are gathered, by the same functions for one wave of many tiles and for many rows of one tile:
+Two kinds of rows are gathered, as bytes, 128 more than what they stand for (see `network.forward`):
     pixel_row    differences of the window to the pixel's reference | reference - 128 | context features
     latent_row   the window of a plane of flow variables, as it is
 """
@@ -20,7 +20,10 @@ import numpy as np
 from numba import njit
 
 from vlae_codec.ans import Message, push_symbol
+from vlae_codec.simd import CHUNK, differences, move
 from vlae_codec.tables import LEVEL_BITS, OUTER_IDENTITY, PRECISION
+
+SLACK = CHUNK  # bytes behind an array of pixels or of context features that may be read
 
 
 def window_offsets(window: tuple[int, int]) -> np.ndarray:
@@ -75,15 +78,16 @@ def wave_rows(wave, rows, width, slope):
 # ---------------------------------------------------------------------------------------------------- gathers
 
 
-@njit(cache=True)
-def _reference(x, r, c, channel):
-    """Median edge detector of LOCO-I (Weinberger et al. 2000), or what of it lies inside the tile, or 128."""
-    if r == 0:
-        return np.int64(x[r, c - 1, channel]) if c > 0 else np.int64(128)
-    upper = np.int64(x[r - 1, c, channel])
-    if c == 0:
-        return upper
-    left, corner = np.int64(x[r, c - 1, channel]), np.int64(x[r - 1, c - 1, channel])
+def with_slack(array: np.ndarray) -> np.ndarray:
+    """The array's bytes, flat, with SLACK more behind them."""
+    flat = np.zeros(array.size + SLACK, np.uint8)
+    flat[: array.size].reshape(array.shape)[...] = array.view(np.uint8)
+    return flat
+
+
+@njit(cache=True, nogil=True)
+def _median(left, upper, corner):
+    """Median edge detector of LOCO-I (Weinberger et al. 2000)."""
     if corner >= max(left, upper):
         return min(left, upper)
     if corner <= min(left, upper):
@@ -91,95 +95,67 @@ def _reference(x, r, c, channel):
     return left + upper - corner
 
 
-@njit(cache=True)
-def pixel_row(x, context, width, r, c, offsets, row, offset):
-    """Fills row (inputs,) int8 and offset (C,) int32 for pixel (r, c) of a tile x (H, W, C) uint8.
+@njit(cache=True, nogil=True)
+def pixel_row(x, width, channels, context, period, features, wide, up, r, c, less, more, row, at, reference, i):
+    """Fills row[at :] with the inputs' bytes and reference[i : i + C] with the reference value of pixel (r, c).
 
-    context: (H, W, features) int8. A neighbour outside the tile counts as equal to the reference.
+    x: a tile (H, width, C) and context: (period, width, features), repeated downwards, bytes 128 more than the features,
+    both flat with SLACK; less, more: memory of one row of the window, (wide * C + SLACK,) uint8. SLACK bytes behind the
+    row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or 128; a
+    neighbour outside the tile counts as equal to it.
     """
-    channels = x.shape[2]
-    at = len(offsets) * channels
-    for channel in range(channels):
-        ref = _reference(x, r, c, channel)
-        offset[channel] = ref << LEVEL_BITS
-        row[at + channel] = ref - 128
-    for j in range(len(offsets)):
-        nr, nc = r + offsets[j, 0], c + offsets[j, 1]
-        if nr >= 0 and nc >= 0 and nc < width:
-            for channel in range(channels):
-                difference = np.int64(x[nr, nc, channel]) - (np.int64(row[at + channel]) + 128)
-                row[j * channels + channel] = min(max(difference, -128), 127)
+    reach = wide // 2
+    here = (r * width + c) * channels
+    above = here - width * channels
+    for ch in range(channels):
+        if r == 0:
+            ref = np.int64(x[here - channels + ch]) if c > 0 else np.int64(128)
+        elif c == 0:
+            ref = np.int64(x[above + ch])
         else:
-            row[j * channels : (j + 1) * channels] = 0
-    row[at + channels :] = context[r, c]
+            left, upper = np.int64(x[here - channels + ch]), np.int64(x[above + ch])
+            ref = _median(left, upper, np.int64(x[above - channels + ch]))
+        reference[i + ch] = ref
+    if r >= up and c >= reach and c + reach < width:
+        size = wide * channels
+        for ch in range(channels):
+            ref = np.int64(reference[i + ch])
+            low, high = np.uint8(max(ref - 128, 0)), np.uint8(max(128 - ref, 0))
+            for k in range(ch, size, channels):
+                less[np.uintp(k)], more[np.uintp(k)] = low, high
+        begin = here - (up * width + reach) * channels
+        for _ in range(up + 1):
+            for k in range(0, size, CHUNK):
+                differences(x, begin + k, less, more, k, row, at + k)
+            begin += width * channels
+            at += size
+        at -= (reach + 1) * channels
+    else:
+        for dr in range(up, -1, -1):
+            for dc in range(-reach, reach + 1 if dr else 0):
+                inside = r >= dr and c + dc >= 0 and c + dc < width
+                begin = here + (dc - dr * width) * channels
+                for ch in range(channels):
+                    difference = np.int64(x[begin + ch]) - np.int64(reference[i + ch]) if inside else np.int64(0)
+                    row[at + ch] = min(max(difference, -128), 127) + 128
+                at += channels
+    for ch in range(channels):
+        row[at + ch] = reference[i + ch]
+    at += channels
+    begin = ((r % period) * width + c) * features
+    for k in range(0, features, CHUNK):
+        move(context, begin + k, row, at + k)
 
 
-@njit(cache=True)
-def latent_row(plane, width, r, c, offsets, row):
-    """Fills row (inputs,) int8 with the window of a plane (h, w, C) int8, zero outside."""
-    channels = plane.shape[2]
+@njit(cache=True, nogil=True)
+def latent_row(plane, offsets, r, c, row, at):
+    """Fills row[at :] with the bytes of the window of a plane (h, w, C) int8 at (r, c), zero outside."""
+    _, width, channels = plane.shape
     for j in range(len(offsets)):
         nr, nc = r + offsets[j, 0], c + offsets[j, 1]
         inside = nr >= 0 and nc >= 0 and nc < width
         for channel in range(channels):
-            row[j * channels + channel] = plane[nr, nc, channel] if inside else 0
-
-
-@njit(cache=True, nogil=True)
-def pixel_rows(x, context, positions, offsets, rows, pixel_offsets):
-    """`pixel_row` for the pixels of one tile at flat indices `positions` in raster order."""
-    width = x.shape[1]
-    for i in range(len(positions)):
-        r, c = positions[i] // width, positions[i] % width
-        pixel_row(x, context, width, r, c, offsets, rows[i], pixel_offsets[i])
-
-
-@njit(cache=True, nogil=True)
-def latent_rows(plane, offsets, rows):
-    """`latent_row` for a whole plane (h, w, C) in raster order: rows (h * w, inputs)."""
-    height, width, _ = plane.shape
-    for i in range(height * width):
-        latent_row(plane, width, i // width, i % width, offsets, rows[i])
-
-
-@njit(cache=True, nogil=True)
-def pixel_wave(x, context, first, last, width, wave, slope, offsets, rows, pixel_offsets, bounds):
-    """Gathers one wave of a batch; tile t gets rows bounds[t] .. bounds[t + 1]. x: (T, H, W, C), context likewise."""
-    n = 0
-    for t in range(len(first)):
-        bounds[t] = n
-        low, high = wave_rows(wave, last[t] - first[t], width[t], slope)
-        for r in range(low, high):
-            c = wave - slope * r
-            pixel_row(x[t], context[t], width[t], first[t] + r, c, offsets, rows[n], pixel_offsets[n])
-            n += 1
-    bounds[len(first)] = n
-    return n
-
-
-@njit(cache=True, nogil=True)
-def latent_wave(planes, first, last, width, wave, slope, offsets, rows, bounds):
-    """The same for planes (T, h, w, C) of flow variables."""
-    n = 0
-    for t in range(len(first)):
-        bounds[t] = n
-        low, high = wave_rows(wave, last[t] - first[t], width[t], slope)
-        for r in range(low, high):
-            latent_row(planes[t], width[t], first[t] + r, wave - slope * r, offsets, rows[n])
-            n += 1
-    bounds[len(first)] = n
-    return n
-
-
-@njit(cache=True, nogil=True)
-def scatter_wave(values, grid, first, last, width, wave, slope):
-    """Writes one wave's rows of values (n, C), in the order of the gathers, to grid (T, H, W, C)."""
-    n = 0
-    for t in range(len(first)):
-        low, high = wave_rows(wave, last[t] - first[t], width[t], slope)
-        for r in range(low, high):
-            grid[t, first[t] + r, wave - slope * r] = values[n]
-            n += 1
+            row[at + j * channels + channel] = (np.int64(plane[nr, nc, channel]) if inside else 0) + 128
 
 
 # ---------------------------------------------------------------------------------------------------- coding order
