@@ -20,7 +20,7 @@ from numba import njit
 from torch import Tensor
 
 from vlae_codec.adapter import Adapter, Part, adapt, zeros
-from vlae_codec.network import DIGIT_BITS, Layer, Network, requantise
+from vlae_codec.network import DIGIT_BITS, Layer, Network
 from vlae_codec.tables import COEF_BITS, LEVEL_BITS
 
 from .export import mixture_units
@@ -184,6 +184,29 @@ class Compiled:
                 g = back[:, :width].contiguous()
                 _clear_outside(hidden[i - 1], g.view(torch.int16).numpy())
         return spent, gradient
+
+
+def requantise(accumulator: np.ndarray, layer: Layer) -> np.ndarray:
+    """Outputs of a layer from its accumulators (n, columns) int32: int8, or int32 for an output layer."""
+    shape = (len(accumulator), layer.multiplier.size)
+    digits = layer.weight.shape[1] // shape[1]
+    if layer.low is None or layer.high is None:
+        out, low, high = np.empty(shape, np.int8), np.full(shape[1], -128), np.full(shape[1], 127)
+    else:
+        out, low, high = np.empty(shape, np.int32), layer.low.astype(np.int64), layer.high.astype(np.int64)
+    _requantise(accumulator, digits, layer.multiplier, layer.addend, layer.shift, low, high, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _requantise(accumulator, digits, multiplier, addend, shift, low, high, out):
+    for i in range(accumulator.shape[0]):
+        for o in range(out.shape[1]):
+            total = np.int64(accumulator[i, o])
+            if digits == 2:
+                total = (total << DIGIT_BITS) + np.int64(accumulator[i, out.shape[1] + o])
+            value = (total * multiplier[o] + addend[o]) >> shift
+            out[i, o] = min(max(value, low[o]), high[o])
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.vlae import Vlae
 from vlae_codec.tile import TileCodec
 
-BACKENDS = ["int8", "float32", "torch:cpu"]
+BACKENDS = ["cpu", "float32", "torch:cpu"]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -31,7 +31,7 @@ from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
 
 SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
-DOUBT = 4.0  # standard deviations of what they say, within which both modes are tried
+DOUBT = 1.5  # standard deviations of what they say, within which both modes are tried
 
 
 def encode_tile(

@@ -44,19 +44,13 @@ class Run:
 
 @contextmanager
 def workers(threads: int | None) -> Iterator[Run]:
-    """A `Run` of so many threads (None: the processors given to this process), each alone in its torch products."""
-    import torch
-
+    """A `Run` of so many threads (None: the processors given to this process)."""
     if threads is not None and threads < 1:
         raise InputError(f"the number of threads must be 1 or more, not {threads}")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count, before = threads or available, torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        if count == 1:
-            yield Run(1, None)
-        else:
-            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                yield Run(count, pool)
-    finally:
-        torch.set_num_threads(before)
+    count = threads or available
+    if count == 1:
+        yield Run(1, None)
+    else:
+        with ThreadPoolExecutor(count) as pool:
+            yield Run(count, pool)
