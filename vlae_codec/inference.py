@@ -84,5 +84,3 @@ class Inference:
 
     def _topdown(self, which: int, rows: np.ndarray) -> np.ndarray:
         return network.run(self.topdown, which, rows, np.int8)
-
-

@@ -115,7 +115,9 @@ def pack(networks: Sequence[Network], kind: int) -> Packed:
             addend = layer.addend
             if kind == INT8:  # it takes the bytes as they are, each 128 more than what it stands for
                 sums = layer.weight.astype(np.int64).sum(0).reshape(digits, outputs)
-                addend = addend - 128 * layer.multiplier * (sums[0] if digits == 1 else (sums[0] << DIGIT_BITS) + sums[1])
+                addend = addend - 128 * layer.multiplier * (
+                    sums[0] if digits == 1 else (sums[0] << DIGIT_BITS) + sums[1]
+                )
             low, high = (-128, 127) if layer.low is None or layer.high is None else (layer.low, layer.high)
             steps = -(-len(weight) // STEP[kind])
             places = sum(map(len, weights)), sum(len(part[0]) for part in columns)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from vlae_codec.ans import peek, pop_symbol
 from vlae_codec.matmul import CHUNK, ROWS, differences, move
-from vlae_codec.network_new import forward, scratch
+from vlae_codec.network_new import scratch
 from vlae_codec.tables import (
-    COEF_BITS,
-    EXP_ENTRIES,
     FACTOR_BITS,
     LEVEL_BITS,
-    OUTER_IDENTITY,
-    PRECISION,
-    SCALES,
     SIGMOID_BITS,
-    SIGMOID_HALF,
-    WEIGHT_BITS,
 )
-from vlae_codec.waves import wave_rows
 
 MASS = FACTOR_BITS + SIGMOID_BITS
 HALF_LEVEL = 1 << (LEVEL_BITS - 1)
@@ -91,6 +80,22 @@ def test_gather(net, x, width, channels, context, rc, features, wide, up, first,
     s = 0
     for r in range(first, last):
         for c in range(width):
-            gather(x, width, channels, context, rc, features, wide, up, r, c, refs, less, more, mem[0], (c % ROWS) * net.width)
+            gather(
+                x,
+                width,
+                channels,
+                context,
+                rc,
+                features,
+                wide,
+                up,
+                r,
+                c,
+                refs,
+                less,
+                more,
+                mem[0],
+                (c % ROWS) * net.width,
+            )
         s += mem[0][5]
     return s

@@ -305,7 +305,9 @@ def search(
         factor, cf = (_load(builder, base, place, longs) for base in (factors, cfs))
         half_levels = builder.ashr(levels, _number(1))
         entry = builder.block
-        step_block, sum_block, next_block, done = (builder.append_basic_block(name) for name in ("step", "sum", "next", "found"))
+        step_block, sum_block, next_block, done = (
+            builder.append_basic_block(name) for name in ("step", "sum", "next", "found")
+        )
         builder.branch(step_block)
 
         builder.position_at_end(step_block)
@@ -328,7 +330,9 @@ def search(
         shares = ir.Constant(ir.VectorType(_I32, SIDE), ir.Undefined)
         for i in range(SIDE):
             lane = ir.Constant(_I32, i)
-            shares = builder.insert_element(shares, _load(builder, sigmoid, builder.extract_element(argument, lane), _I32), lane)
+            shares = builder.insert_element(
+                shares, _load(builder, sigmoid, builder.extract_element(argument, lane), _I32), lane
+            )
         total = builder.add(mass, builder.mul(weight, builder.zext(shares, longs)))
         after = builder.add(k, _number(1))
         k.add_incoming(after, sum_block)
@@ -338,7 +342,11 @@ def search(
         builder.position_at_end(next_block)
         value = builder.add(middle, builder.ashr(builder.mul(total, factor), many(38)))
         below = builder.icmp_signed("<=", value, cf)
-        found = builder.select(below, middle, symbol), builder.select(below, value, start), builder.select(below, end, value)
+        found = (
+            builder.select(below, middle, symbol),
+            builder.select(below, value, start),
+            builder.select(below, end, value),
+        )
         half = builder.ashr(step, _number(1))
         step.add_incoming(half, next_block)
         for phi, new in zip((symbol, start, end), found):

@@ -269,9 +269,7 @@ def _pop(
                 head = heads[np.uintp(lane if lane < lanes else lane - lanes)]
                 cfs[np.uintp(i)] = np.int64(head & np.uint64(TOTAL - 1))
             for i in range(0, rows, SIDE):
-                search(
-                    weights, means, inverses, stride, mixtures, factors, cfs, levels, sigmoid, xs, starts, ends, i
-                )
+                search(weights, means, inverses, stride, mixtures, factors, cfs, levels, sigmoid, xs, starts, ends, i)
             for i in range(rows):  # `ans.pop_symbol`, written out
                 lane, start = first + i, starts[np.uintp(i)]
                 lane = np.uintp(lane if lane < lanes else lane - lanes)
@@ -327,7 +325,13 @@ def pop_rows(params, offsets, outers, n, mixtures, coupled, levels, coded, table
     """
     channels = symbols.shape[1]
     pairs = channels * (channels - 1) // 2 if coupled else 0
-    p, columns, o, u, x = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1), symbols.reshape(-1)
+    p, columns, o, u, x = (
+        params.reshape(-1),
+        params.shape[1],
+        offsets.reshape(-1),
+        outers.reshape(-1),
+        symbols.reshape(-1),
+    )
     if mixtures == 5 and channels == 3 and pairs == 3:
         return _pop(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, heads, phase, words, size, x)
     return _pop(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, heads, phase, words, size, x)

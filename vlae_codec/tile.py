@@ -188,7 +188,9 @@ class TileCodec:
             return self.pixels(nothing, splits, contexts, coded, ledger, tick, None, spread)
 
         def band_a(bs: Arrays) -> Codec:
-            return self.pixels(bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger, tick, known, spread)
+            return self.pixels(
+                bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger, tick, known, spread
+            )
 
         prior = self.prior(grids, ledger)
         return after(bits_back(prior, likelihood, lambda xs: self.posterior(xs, ledger)), band_a)

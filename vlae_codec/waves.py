@@ -21,7 +21,7 @@ from numba import njit
 
 from vlae_codec.ans import Message, push_symbol
 from vlae_codec.simd import CHUNK, differences, move
-from vlae_codec.tables import LEVEL_BITS, OUTER_IDENTITY, PRECISION
+from vlae_codec.tables import OUTER_IDENTITY, PRECISION
 
 SLACK = CHUNK  # bytes behind an array of pixels or of context features that may be read
 
