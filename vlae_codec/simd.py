@@ -1,4 +1,4 @@
-"""The innermost loops, in the words of the compiler (LLVM) where numba has none for them: vectors and their instructions.
+"""The innermost loops, in the words of the compiler (LLVM) where numba has none: vectors and their instructions.
 
 A product takes a block of ROWS rows times a panel of PANEL columns of weights, all its sums in registers, and gives
 int32, whatever its kind:
@@ -207,8 +207,9 @@ def _outputs(digits: int, last: bool) -> Any:
     ) -> Any:
         """The outputs of a panel from `sums` (ROWS * PANEL,) of `dot`: row r goes to the flat out[at + r * stride :].
 
-        multiplier, low, high: int32, addend: int64, those of the panel begin at `column`. Of one digit a panel has PANEL
-        outputs, of two half as many. A hidden layer's out is uint8, the stored value plus 128; the last one's int32.
+        multiplier, low, high: int32, addend: int64, those of the panel begin at `column`. Of one digit a panel has
+        PANEL outputs, of two half as many. A hidden layer's out is uint8, the stored value plus 128; the last one's
+        int32.
         """
         given = (sums, multiplier, addend, low, high, types.int64, types.int64, out, types.int64, types.int64)
         return types.void(*given), lambda *args: _emit_outputs(*args, digits, last)
@@ -284,7 +285,7 @@ def search(
 ) -> Any:
     """The symbols of rows at .. at + SIDE and their intervals: C(symbol) = start <= cf < end, by bisection.
 
-    Flat int64 arrays: component k of row i at [k * stride + i], the rest at [i]; levels: a power of 2; C as in `tables`.
+    Flat int64 arrays: component k of row i at [k * stride + i], the rest at [i]; levels: a power of 2; C: see `tables`.
     """
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -175,8 +175,8 @@ class Trial(NamedTuple):
 
 
 def try_latents(codec: TileCodec, tile: np.ndarray, coded: int, count: int) -> Trial:
-    """Draws the latents of a tile (H, W, C) uint8 of at least one latent row from its posterior, with bits from nowhere,
-    and looks at `count` of its pixels. Always the same for the same tile.
+    """Draws the latents of a tile (H, W, C) uint8 of at least one latent row from its posterior, with bits from
+    nowhere, and looks at `count` of its pixels. Always the same for the same tile.
     """
     height, width, _ = tile.shape
     rows = height // codec.stride * codec.stride

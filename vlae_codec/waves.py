@@ -99,9 +99,9 @@ def _median(left, upper, corner):
 def pixel_row(x, width, channels, context, period, features, wide, up, r, c, less, more, row, at, reference, i):
     """Fills row[at :] with the inputs' bytes and reference[i : i + C] with the reference value of pixel (r, c).
 
-    x: a tile (H, width, C) and context: (period, width, features), repeated downwards, bytes 128 more than the features,
-    both flat with SLACK; less, more: memory of one row of the window, (wide * C + SLACK,) uint8. SLACK bytes behind the
-    row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or 128; a
+    x: a tile (H, width, C) and context: (period, width, features), repeated downwards, bytes 128 more than the
+    features, both flat with SLACK; less, more: memory of one row of the window, (wide * C + SLACK,) uint8. SLACK bytes
+    behind the row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or 128; a
     neighbour outside the tile counts as equal to it.
     """
     reach = wide // 2
