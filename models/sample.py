@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec import tables, waves
-from vlae_codec.streams import try_latents
+from vlae_codec.streams import Draft, try_latents
 from vlae_codec.tables import LEVEL_BITS
 from vlae_codec.tile import TileCodec
 
@@ -79,11 +79,10 @@ def _rows(
 
 def _context(codec: TileCodec, tile: np.ndarray, coded: int) -> tuple[np.ndarray | None, float]:
     """Context features of a tile and the KL in bits: those of its latents if they pay, else None for no latents."""
-    split = len(tile) // codec.stride * codec.stride
-    if split:
-        trial = try_latents(codec, tile, coded, PROBE)
+    stride, (height, width) = codec.stride, tile.shape[:2]
+    if height > stride:
+        trial = try_latents(Draft(codec, tile, coded), PROBE)
         if trial.gain > 0:
-            stride, null = codec.stride, codec.model.null
-            rest = np.tile(null, (1, -(-tile.shape[1] // stride), 1))[: len(tile) - split, : tile.shape[1]]
-            return np.concatenate([trial.context, rest]), trial.kl
+            null = np.tile(codec.model.null, (1, -(-width // stride), 1))[: height - len(trial.context), :width]
+            return np.concatenate([trial.context, null]), trial.kl
     return None, 0.0

@@ -59,6 +59,8 @@ class Inference:
     def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
         """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
         h, w, _ = x.shape
+        if not h:
+            return np.empty((0, self.model.encoder[-1].layers[0].multiplier.size), np.int32)
         x = np.pad(x << self.stretch, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
         gh, gw = h // self.stride, x.shape[1] // self.stride
         rows = network.patches((x ^ 128).view(np.int8), 4)

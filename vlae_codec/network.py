@@ -189,24 +189,26 @@ def forward(net, which, memory, out, at):
 @njit(cache=True, nogil=True)
 def _run(net, which, rows, out):
     memory = scratch(net)
-    outputs = net.networks[which, 3]
-    block = np.empty((ROWS, net.columns), np.int32)
-    flat = block.reshape(-1)
+    inputs, outputs = rows.shape[1], out.shape[1]
+    block = np.empty(ROWS * net.columns, np.int32)
+    activations, flat_rows, flat_out = memory[0], rows.reshape(-1), out.reshape(-1)
     for begin in range(0, len(rows), ROWS):
         count = min(ROWS, len(rows) - begin)
         for r in range(count):
-            for j in range(rows.shape[1]):
-                memory[0][r * net.width + j] = rows[begin + r, j] + 128
-        forward(net, which, memory, flat, 0)
+            to, at = r * net.width, (begin + r) * inputs
+            for j in range(inputs):
+                activations[np.uintp(to + j)] = flat_rows[np.uintp(at + j)] ^ np.uint8(128)
+        forward(net, which, memory, block, 0)
         for r in range(count):
+            to, at = (begin + r) * outputs, r * net.columns
             for o in range(outputs):
-                out[begin + r, o] = block[r, o]
+                flat_out[np.uintp(to + o)] = block[np.uintp(at + o)]
 
 
 def run(net: Packed, which: int, rows: np.ndarray, dtype: type = np.int32) -> np.ndarray:
     """Outputs (n, outputs) of a network for rows (n, inputs) int8; dtype: np.int8 where they are activations."""
     out = np.empty((len(rows), int(net.networks[which, 3])), dtype)
-    _run(net, which, np.ascontiguousarray(rows, np.int8), out)
+    _run(net, which, np.ascontiguousarray(rows, np.int8).view(np.uint8), out)
     return out
 
 

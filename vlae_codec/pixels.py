@@ -207,7 +207,7 @@ class Pixels:
                     raise EmptyStack(f"the coded stream of tile {t} ran out: the file is damaged")
                 message = Message(heads, words[:size].copy())
                 begin = skip * width * channels
-                band = x[begin : begin + band.size].reshape(band.shape) >> self.setting.stretch
+                band[...] = x[begin : begin + band.size].reshape(band.shape) >> self.setting.stretch
                 if tick is not None:
                     tick(height * width)
             popped.append(message)

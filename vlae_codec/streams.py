@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from vlae_codec import ans, tables
 from vlae_codec.chunks import pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
-from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
+from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec, bits_of
 
 SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
 DOUBT = 1.5  # standard deviations of what they say, within which both modes are tried
@@ -52,10 +52,10 @@ def encode_tile(
     height, width, _ = tile.shape
     lanes = lanes_for(height * width * coded, lane_symbols)
     seed = zlib.crc32(tile.tobytes())
-    nulls = Nulls(codec, tile, coded, spread)
+    draft = Draft(codec, tile, coded, spread)
 
     def stream(split: int, spent: Ledger) -> bytes:
-        return ans.to_bytes(_push(codec, ans.empty(lanes, seed), tile, split, coded, spent, nulls, spread))
+        return ans.to_bytes(_push(codec, ans.empty(lanes, seed), tile, split, coded, spent, draft, spread))
 
     def without() -> tuple[TileRecord, Ledger]:
         spent = Ledger()
@@ -63,11 +63,11 @@ def encode_tile(
 
     gain, doubt, split = 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
     if not both and height * width >= 4 * SAMPLE:
-        trial = try_latents(codec, tile, coded, SAMPLE)
+        trial = try_latents(draft, SAMPLE)
         gain, doubt = trial.gain, DOUBT * trial.deviation
     best, spent = without() if gain < doubt else (None, Ledger())
     if gain > -doubt:
-        split = choose_split(codec, tile, nulls.bits)
+        split = choose_split(draft)
     total = attempted = kl = 0.0
     while split:
         attempt = Ledger()
@@ -111,22 +111,21 @@ def encode_chain(
     seed = 0
     for tile in tiles:
         seed = zlib.crc32(tile.tobytes(), seed)
-    plain, without, rows = ans.empty(lanes, seed), Ledger(), []
+    plain, without = ans.empty(lanes, seed), Ledger()
     for tile in tiles:
         plain = _push(codec, plain, tile, 0, coded, without)
-        rows.append(without.rows)
     message, spent, splits = ans.empty(lanes, seed), Ledger(), []
-    for tile, row_bits in zip(tiles, rows):
+    for tile in tiles:
+        draft = Draft(codec, tile, coded)
         split = len(tile) // codec.stride * codec.stride
         while True:
             attempt = Ledger()
             try:
-                message = _push(codec, message, tile, split, coded, attempt)
+                message = _push(codec, message, tile, split, coded, attempt, draft)
                 break
             except EmptyStack:
                 stock = ans.bits(message)
-                tail = lambda row, row_bits=row_bits: float(row_bits[row:].sum())  # noqa: E731
-                split = min(split - codec.stride, choose_split(codec, tile, tail, stock))
+                split = min(split - codec.stride, choose_split(draft, stock))
         spent.merge(attempt)
         splits.append(split // codec.stride)
         if tick is not None:
@@ -145,22 +144,21 @@ def encode_chain(
     return TileRecord(Method.CHAIN, data)
 
 
-def choose_split(codec: TileCodec, tile: np.ndarray, tail: Callable[[int], float], stock: float = 0.0) -> int:
+def choose_split(draft: Draft, stock: float = 0.0) -> int:
     """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
 
-    tail: bits of the rows from some row on, without latents; stock: bits that the stack already has. The posterior's
-    cost is estimated; an encoder finds out by trying. At least one row is left to band A.
+    stock: bits that the stack already has. The posterior's cost is estimated; an encoder finds out by trying. At least
+    one row is left to band A.
     """
-    height, stride, c = len(tile), codec.stride, codec.channels
-    split = (height - 1) // stride * stride
+    stride, c = draft.codec.stride, draft.codec.channels
+    split = (len(draft.tile) - 1) // stride * stride
     if not split:
         return 0
-    params = codec.nets.posterior_parameters(tile[:split])
-    index = params[:, 1 + c :].reshape(split // stride, -1)
+    index = draft.posterior(split)[:, 1 + c :].reshape(split // stride, -1)
     # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
     expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
     need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
-    while split and stock + tail(split) < need[split // stride - 1]:
+    while split and stock + draft.bits(split) < need[split // stride - 1]:
         split -= stride
     return split
 
@@ -168,23 +166,24 @@ def choose_split(codec: TileCodec, tile: np.ndarray, tail: Callable[[int], float
 class Trial(NamedTuple):
     """What a tile's latents do to a sample of its pixels."""
 
-    context: np.ndarray  # (H, W, F) int8, features of the latents drawn, over those rows that can have latents
+    context: np.ndarray  # (rows, W, F) int8, features of the latents drawn, of the rows that can have latents
     kl: float  # bits of the latents themselves
     gain: float  # bits that the whole tile would need less, the latents' own paid for
     deviation: float  # standard deviation of the gain, by the sample
 
 
-def try_latents(codec: TileCodec, tile: np.ndarray, coded: int, count: int) -> Trial:
-    """Draws the latents of a tile (H, W, C) uint8 of at least one latent row from its posterior, with bits from
-    nowhere, and looks at `count` of its pixels. Always the same for the same tile.
+def try_latents(draft: Draft, count: int) -> Trial:
+    """Draws latents of a tile of more than one latent row from their posterior, with bits from nowhere, and looks at
+    `count` of the pixels that can have them. Always the same for the same tile.
     """
-    height, width, _ = tile.shape
-    rows = height // codec.stride * codec.stride
-    upper, spent = tile[:rows], Ledger()
+    codec, coded = draft.codec, draft.coded
+    height, width, _ = draft.tile.shape
+    rows = (height - 1) // codec.stride * codec.stride
+    upper, spent = draft.tile[:rows], Ledger()
     count_z = rows // codec.stride * -(-width // codec.stride) * codec.channels
     words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count_z)), "<u4").astype(np.uint32)
     message = ans.Message(np.full(1, ans.HEAD_MIN, np.uint64), words)
-    _, (z,) = codec.posterior([upper], spent).pop([message])
+    _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
     codec.prior([z.shape[:2]], spent).push([message], [z])
     kl, context = sum(spent.bits.values()), codec.nets.context(z, width)
     cells = rows * width / min(count, rows * width)  # one pixel of each, at a place that has no period
@@ -198,13 +197,14 @@ def try_latents(codec: TileCodec, tile: np.ndarray, coded: int, count: int) -> T
     return Trial(context, kl, saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved)))
 
 
-class Nulls:
-    """The intervals of a tile's pixels without latents, from the bottom up, as far as they were asked for."""
+class Draft:
+    """A tile's intervals without latents, from the bottom up, and its posterior, as far as they were asked for."""
 
-    def __init__(self, codec: TileCodec, tile: np.ndarray, coded: int, spread: Any) -> None:
+    def __init__(self, codec: TileCodec, tile: np.ndarray, coded: int, spread: Any = map) -> None:
         self.codec, self.tile, self.coded, self.spread = codec, tile, coded, spread
         self.starts, self.freqs = np.zeros((2, *tile.shape), np.uint32)
         self.first = len(tile)
+        self.rows: dict[int, np.ndarray] = {}
 
     def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (rows, W, C) uint32, of the rows from `row` on."""
@@ -217,8 +217,13 @@ class Nulls:
 
     def bits(self, row: int) -> float:
         """Bits of the rows from `row` on."""
-        freqs = self.below(row)[1][..., : self.coded]
-        return float((tables.PRECISION - np.log2(freqs.astype(np.float64))).sum())
+        return bits_of(self.below(row)[1][..., : self.coded])
+
+    def posterior(self, row: int) -> np.ndarray:
+        """Parameters of the posterior of the rows above `row`."""
+        if row not in self.rows:
+            self.rows[row] = self.codec.nets.posterior_parameters(self.tile[:row])
+        return self.rows[row]
 
 
 def _push(
@@ -228,12 +233,11 @@ def _push(
     split: int,
     coded: int,
     ledger: Ledger,
-    nulls: Nulls | None = None,
+    draft: Draft | None = None,
     spread: Any = map,
 ) -> ans.Message:
     """The message with a tile on top, of which `split` rows are band B."""
-    known = None if nulls is None else nulls.below(split)
-    pair = codec.tiles([tile.shape[:2]], [split], coded, ledger, None, known, spread)
+    pair = codec.tiles([tile.shape[:2]], [split], coded, ledger, None, draft, spread)
     (message,) = pair.push([message], ([tile[:split]], [tile[split:]]))
     return message
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,22 +30,35 @@ Arrays = list[np.ndarray]
 Tick = Callable[[int], None]  # told the number of pixels just popped
 
 
+def bits_of(freqs: np.ndarray) -> float:
+    """What symbols of these frequencies take, to report and to weigh modes by."""
+    return tables.PRECISION * freqs.size - float(np.log2(freqs.astype(np.float32)).sum(dtype=np.float64))
+
+
 @dataclass
 class Ledger:
     """Bits of the symbols coded, kept on request; the encoder weighs modes by them, a decoder needs none."""
 
     bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
     modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
-    rows: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (H,) bits of each row of the band added last
 
     def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
-        self.rows = (tables.PRECISION - np.log2(freqs.astype(np.float64))).reshape(len(freqs), -1).sum(1)
-        self.bits[term] = self.bits.get(term, 0.0) + sign * float(self.rows.sum())
+        self.bits[term] = self.bits.get(term, 0.0) + sign * bits_of(freqs)
 
     def merge(self, other: Ledger) -> None:
         for mine, others in ((self.bits, other.bits), (self.modes, other.modes)):
             for key, bits in others.items():
                 mine[key] = mine.get(key, 0.0) + bits
+
+
+class Draft(Protocol):
+    """What an encoder knows of a tile before it is coded."""
+
+    def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals without latents, (rows, W, C) uint32 each, of the rows from `row` on."""
+
+    def posterior(self, row: int) -> np.ndarray:
+        """`Inference.posterior_parameters` of the rows above `row`."""
 
 
 class TileCodec:
@@ -62,10 +75,13 @@ class TileCodec:
         self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
         self.pixel_codec = self.nets.pixels
 
-    def posterior(self, xs: Arrays, ledger: Ledger | None = None) -> Codec:
-        """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave."""
+    def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
+        """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave.
+
+        rows: what `Inference.posterior_parameters` gives for each x, if that is known.
+        """
         c = self.channels
-        rows = [self.nets.posterior_parameters(x) if len(x) else np.empty((0, 3 * c), np.int32) for x in xs]
+        rows = [self.nets.posterior_parameters(x) for x in xs] if rows is None else rows
         shapes = [(len(x) // self.stride, -(-x.shape[1] // self.stride), c) for x in xs]
         args = (1, False, latents.LEVELS, c, self.model.tables)
 
@@ -172,12 +188,12 @@ class TileCodec:
         coded: int,
         ledger: Ledger | None = None,
         tick: Tick | None = None,
-        known: tuple[np.ndarray, np.ndarray] | None = None,
+        draft: Draft | None = None,
         spread: Any = map,
     ) -> Codec:
         """The codec of whole tiles: a pair ([band B of each tile], [band A of each tile]).
 
-        known: the intervals of the one tile's band A, where the encoder has them already.
+        draft: what the encoder of a batch of one tile knows of it; spread: see `pixels.Pixels`.
         """
         c = self.config["channels"]
         grids = [(s // self.stride, -(-w // self.stride)) for s, (_, w) in zip(splits, shapes)]
@@ -188,12 +204,14 @@ class TileCodec:
             return self.pixels(nothing, splits, contexts, coded, ledger, tick, None, spread)
 
         def band_a(bs: Arrays) -> Codec:
-            return self.pixels(
-                bs, [h - s for (h, _), s in zip(shapes, splits)], None, coded, ledger, tick, known, spread
-            )
+            below = None if draft is None else draft.below(splits[0])
+            heights = [h - s for (h, _), s in zip(shapes, splits)]
+            return self.pixels(bs, heights, None, coded, ledger, tick, below, spread)
 
-        prior = self.prior(grids, ledger)
-        return after(bits_back(prior, likelihood, lambda xs: self.posterior(xs, ledger)), band_a)
+        def posterior(xs: Arrays) -> Codec:
+            return self.posterior(xs, ledger, None if draft is None else [draft.posterior(len(xs[0]))])
+
+        return after(bits_back(self.prior(grids, ledger), likelihood, posterior), band_a)
 
 
 def _left(t: int, heads: np.ndarray, words: np.ndarray, size: int) -> ans.Message:

@@ -101,8 +101,8 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
 
     x: a tile (H, width, C) and context: (period, width, features), repeated downwards, bytes 128 more than the
     features, both flat with SLACK; less, more: memory of one row of the window, (wide * C + SLACK,) uint8. SLACK bytes
-    behind the row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or 128; a
-    neighbour outside the tile counts as equal to it.
+    behind the row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or
+    128; a neighbour outside the tile counts as equal to it.
     """
     reach = wide // 2
     here = (r * width + c) * channels
