@@ -95,7 +95,11 @@ class Packed(NamedTuple):
 
 def pack(networks: Sequence[Network], kind: int) -> Packed:
     """Networks for `forward`, with products of a kind that this processor has."""
-    weights, layers, columns, table, width, most = [], [], [], [], 0, PANEL
+    weights: list[np.ndarray] = []
+    columns: list[list[np.ndarray]] = []
+    layers: list[list[int]] = []
+    table: list[list[int]] = []
+    width, most = 0, PANEL
     for network in networks:
         inputs, begin = network.layers[0].weight.shape[0], len(layers)
         taken, again = inputs, 0  # taken: bytes in which the inputs of the layer at hand stand
@@ -103,7 +107,7 @@ def pack(networks: Sequence[Network], kind: int) -> Packed:
         for i, layer in enumerate(network.layers):
             outputs = layer.multiplier.size
             digits = layer.weight.shape[1] // outputs
-            weight = layer.weight.reshape(-1, digits, outputs)
+            weight: np.ndarray = layer.weight.reshape(-1, digits, outputs)
             if network.skip and i == len(network.layers) - 1:
                 gap = np.zeros((taken + inputs - len(weight), digits, outputs), np.int8)
                 again, weight = taken, np.insert(weight, [len(weight) - inputs] * len(gap), gap, axis=0)
@@ -120,7 +124,7 @@ def pack(networks: Sequence[Network], kind: int) -> Packed:
                 )
             low, high = (-128, 127) if layer.low is None or layer.high is None else (layer.low, layer.high)
             steps = -(-len(weight) // STEP[kind])
-            places = sum(map(len, weights)), sum(len(part[0]) for part in columns)
+            places = sum(w.size for w in weights), sum(part[0].size for part in columns)
             layers.append([steps, panels, digits, layer.shift, *places])
             weights.append(simd.pack(weight, kind))
             parts = (layer.multiplier, addend, np.broadcast_to(low, outputs), np.broadcast_to(high, outputs))
@@ -207,7 +211,7 @@ def _run(net, which, rows, out):
 
 def run(net: Packed, which: int, rows: np.ndarray, dtype: type = np.int32) -> np.ndarray:
     """Outputs (n, outputs) of a network for rows (n, inputs) int8; dtype: np.int8 where they are activations."""
-    out = np.empty((len(rows), int(net.networks[which, 3])), dtype)
+    out: np.ndarray = np.empty((len(rows), int(net.networks[which, 3])), dtype)
     _run(net, which, np.ascontiguousarray(rows, np.int8).view(np.uint8), out)
     return out
 

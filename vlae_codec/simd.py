@@ -12,6 +12,7 @@ vectors wider than its registers are the compiler's to split.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -146,7 +147,7 @@ def dot(typing: Any, rows: Any, at: Any, stride: Any, weights: Any, panel: Any, 
     """
     kind = INT8 if rows.dtype == types.uint8 and HAS_INT8 else FLOAT32
     given = (rows, types.int64, types.int64, weights, types.int64, types.int64, sums)
-    return types.void(*given), lambda *args: _emit(*args, kind)
+    return types.void(*given), partial(_emit, kind=kind)
 
 
 def _emit_outputs(context: Any, builder: Any, signature: Any, args: Any, digits: int, last: bool) -> Any:
@@ -212,7 +213,7 @@ def _outputs(digits: int, last: bool) -> Any:
         int32.
         """
         given = (sums, multiplier, addend, low, high, types.int64, types.int64, out, types.int64, types.int64)
-        return types.void(*given), lambda *args: _emit_outputs(*args, digits, last)
+        return types.void(*given), partial(_emit_outputs, digits=digits, last=last)
 
     return outputs
 

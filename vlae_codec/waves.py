@@ -120,7 +120,7 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
         size = wide * channels
         for ch in range(channels):
             ref = np.int64(reference[i + ch])
-            low, high = np.uint8(max(ref - 128, 0)), np.uint8(max(128 - ref, 0))
+            low, high = max(ref - 128, 0), max(128 - ref, 0)
             for k in range(ch, size, channels):
                 less[np.uintp(k)], more[np.uintp(k)] = low, high
         begin = here - (up * width + reach) * channels
@@ -137,7 +137,7 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
                 begin = here + (dc - dr * width) * channels
                 for ch in range(channels):
                     difference = np.int64(x[begin + ch]) - np.int64(reference[i + ch]) if inside else np.int64(0)
-                    row[at + ch] = min(max(difference, -128), 127) + 128
+                    row[at + ch] = min(max(difference + 128, 0), 255)
                 at += channels
     for ch in range(channels):
         row[at + ch] = reference[i + ch]
