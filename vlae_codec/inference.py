@@ -42,14 +42,17 @@ class Inference:
         self.pixels = Pixels(Setting(network.pack([model.local], kind), *setting), model.null)
         steps = [*model.affine] + ([] if model.mixture is None else [model.mixture])
         self.prior_slope = window_slope(model.config["prior_window"])
+        net = network.pack(steps, kind) if steps else self.topdown  # whichever: nothing runs it
+        base = np.zeros((0, 0), np.int32) if model.base is None else model.base
         self.prior = Prior(
-            network.pack(steps, kind) if steps else self.topdown,  # whichever: nothing runs it
+            net,
             len(model.affine),
-            np.zeros((0, 0), np.int32) if model.base is None else model.base,
+            base,
             model.tables,
             window_offsets(model.config["prior_window"]),
             self.prior_slope,
             1 if model.mixture is None else model.config["prior_mixtures"],
+            max(net.columns, base.shape[1]),
         )
 
     def local(self, rows: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ class Prior(NamedTuple):
     offsets: np.ndarray  # (n, 2) int64, the window's
     slope: int
     mixtures: int
+    columns: int  # of a row of parameters, in memory
 
 
 def centred(z: np.ndarray) -> np.ndarray:
@@ -85,38 +86,37 @@ def _last(prior, plane, rows, columns, begin, n, memory, params):
     """Parameters of the distributions at n cells."""
     if len(prior.base):
         for i in range(n):
-            params[i, : prior.base.shape[1]] = prior.base[0]
+            for j in range(prior.base.shape[1]):
+                params[i, j] = prior.base[0, j]
     else:
         _step(prior, prior.affine, plane, rows, columns, begin, n, memory, params)
 
 
 @njit(cache=True, nogil=True)
-def prior_intervals(prior, z, starts, freqs):
-    """Fills starts, freqs (h * w, C) uint32 with the intervals of latents z (h, w, C) uint8."""
-    height, width, channels = z.shape
-    cells, block = height * width, 16 * ROWS
-    memory, params = scratch(prior.net), np.empty((block, max(prior.net.columns, prior.base.shape[1])), np.int32)
-    offsets = np.full((cells, channels), np.int32(CENTRE))
-    outers = np.full((cells, channels), np.int32(OUTER_IDENTITY))
-    rows, columns = np.arange(cells) // width, np.arange(cells) % width
-    symbols = z.reshape((cells, channels))
-    plane = np.empty((height, width, channels), np.int8)
+def prior_parameters(prior, z, rows, columns, planes, params, offsets, outers):
+    """Fills params (cells, prior.columns or more) int32 and offsets, outers (cells, C) int32 of known latents.
+
+    z: (cells, C) uint8 at cells rows, columns (cells,) int64; planes: (affine + 1, h, w, C) int8, to work in.
+    """
+    cells, block = len(z), 16 * ROWS
+    memory, part = scratch(prior.net), np.empty((block, params.shape[1]), np.int32)
     for i in range(cells):
-        for c in range(channels):
-            plane[rows[i], columns[i], c] = (np.int64(symbols[i, c]) - LEVELS // 2) << 2
-    for t in range(prior.affine):
+        for c in range(z.shape[1]):
+            offsets[i, c], outers[i, c] = CENTRE, OUTER_IDENTITY
+            planes[0, rows[i], columns[i], c] = (np.int64(z[i, c]) - LEVELS // 2) << 2
+    for t in range(prior.affine + 1):
         for begin in range(0, cells, block):
             n = min(block, cells - begin)
-            _step(prior, t, plane, rows, columns, begin, n, memory, params)
-            _affine(prior, params, n, offsets, outers, begin)
-        plane = np.empty((height, width, channels), np.int8)
-        _publish(prior, symbols, offsets, outers, plane, rows, columns, cells)
-    for begin in range(0, cells, block):
-        n = min(block, cells - begin)
-        _last(prior, plane, rows, columns, begin, n, memory, params)
-        part = slice(begin, begin + n)
-        args = (prior.mixtures, len(prior.base) == 0, LEVELS, channels, prior.tables)
-        intervals(params[:n], offsets[part], outers[part], symbols[part], *args, starts[part], freqs[part])
+            if t < prior.affine:
+                _step(prior, t, planes[t], rows, columns, begin, n, memory, part)
+                _affine(prior, part, n, offsets, outers, begin)
+            else:
+                _last(prior, planes[t], rows, columns, begin, n, memory, part)
+                for i in range(n):
+                    for j in range(params.shape[1]):
+                        params[begin + i, j] = part[i, j]
+        if t < prior.affine:
+            _publish(prior, z, offsets, outers, planes[t + 1], rows, columns, cells)
 
 
 @njit(cache=True, nogil=True)
@@ -125,28 +125,29 @@ def pop_prior(prior, z, heads, words, size):
     place), or -1 if it ran out.
     """
     height, width, channels = z.shape
-    most = height + ROWS
-    memory, params = scratch(prior.net), np.empty((most, max(prior.net.columns, prior.base.shape[1])), np.int32)
-    planes = np.zeros((prior.affine + 1, height, width, channels), np.int8)
-    offsets = np.empty((prior.affine + 1, most, channels), np.int32)
-    outers = np.empty((prior.affine + 1, most, channels), np.int32)
+    steps, most = prior.affine, height + ROWS
+    memory, params = scratch(prior.net), np.empty((most, prior.columns), np.int32)
+    planes = np.zeros((steps + 1, height, width, channels), np.int8)
+    offsets, outers = np.empty((steps + 1, most, channels), np.int32), np.empty((steps + 1, most, channels), np.int32)
     symbols = np.empty((most, channels), np.uint8)
-    rows, columns = np.empty((2, most), np.int64)
+    rows, columns = np.empty(most, np.int64), np.empty(most, np.int64)
+    args = (prior.mixtures, len(prior.base) == 0, LEVELS, channels, prior.tables)
     phase = 0
     for wave in range(width + prior.slope * (height - 1)):
         low, high = wave_rows(wave, height, width, prior.slope)
         n = high - low
         for i in range(n):
             rows[i], columns[i] = low + i, wave - prior.slope * (low + i)
-        offsets[0, :n], outers[0, :n] = CENTRE, OUTER_IDENTITY
-        for t in range(prior.affine):
+            for c in range(channels):
+                offsets[0, i, c], outers[0, i, c] = CENTRE, OUTER_IDENTITY
+        for t in range(steps):
             _step(prior, t, planes[t], rows, columns, 0, n, memory, params)
-            offsets[t + 1, :n], outers[t + 1, :n] = offsets[t, :n], outers[t, :n]
+            for i in range(n):
+                for c in range(channels):
+                    offsets[t + 1, i, c], outers[t + 1, i, c] = offsets[t, i, c], outers[t, i, c]
             _affine(prior, params, n, offsets[t + 1], outers[t + 1], 0)
-        _last(prior, planes[prior.affine], rows, columns, 0, n, memory, params)
-        args = (prior.mixtures, len(prior.base) == 0, LEVELS, channels, prior.tables)
-        last = prior.affine
-        size = pop_rows(params, offsets[last], outers[last], n, *args, heads, phase, words, size, symbols)
+        _last(prior, planes[steps], rows, columns, 0, n, memory, params)
+        size = pop_rows(params, offsets[steps], outers[steps], n, *args, heads, phase, words, size, symbols)
         if size < 0:
             return size
         phase += n
@@ -154,6 +155,21 @@ def pop_prior(prior, z, heads, words, size):
             for c in range(channels):
                 z[rows[i], columns[i], c] = symbols[i, c]
                 planes[0, rows[i], columns[i], c] = (np.int64(symbols[i, c]) - LEVELS // 2) << 2
-        for t in range(1, prior.affine + 1):
+        for t in range(1, steps + 1):
             _publish(prior, symbols, offsets[t], outers[t], planes[t], rows, columns, n)
     return size
+
+
+def prior_intervals(prior: Prior, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(starts, freqs), uint32 of the shape of the latents z (h, w, C) uint8."""
+    height, width, channels = z.shape
+    symbols, shape = np.ascontiguousarray(z).reshape(-1, channels), (height * width, channels)
+    rows, columns = np.divmod(np.arange(height * width), width)
+    planes = np.empty((prior.affine + 1, *z.shape), np.int8)
+    params = np.empty((height * width, prior.columns), np.int32)
+    offsets, outers = np.empty((2, *shape), np.int32)
+    prior_parameters(prior, symbols, rows, columns, planes, params, offsets, outers)
+    starts, freqs = np.zeros((2, *shape), np.uint32)
+    args = (prior.mixtures, len(prior.base) == 0, LEVELS, channels, prior.tables)
+    intervals(params, offsets, outers, symbols, *args, starts, freqs)
+    return starts.reshape(z.shape), freqs.reshape(z.shape)

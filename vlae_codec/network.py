@@ -81,7 +81,9 @@ class Network:
 class Packed(NamedTuple):
     """Networks as compiled loops read them. Activations stand there as bytes, the stored value plus 128."""
 
-    kind: int  # of product, see `simd`
+    operand: np.ndarray  # (0,) of the type of a product's operands: uint8 or float32, see `simd`
+    zero: int  # what is taken from an activation's byte to make it an operand
+    step: int  # inputs that a product takes at once
     weights: np.ndarray  # int8, the panels of all layers
     layers: np.ndarray  # (layers, 6) int64: steps, panels, digits, shift, where its weights begin and where its columns
     multiplier: np.ndarray  # int32, of all layers' outputs and of those that fill up panels
@@ -135,7 +137,9 @@ def pack(networks: Sequence[Network], kind: int) -> Packed:
         most = max(most, taken)
     multiplier, addend, low, high = (np.concatenate(parts) for parts in zip(*columns))
     return Packed(
-        kind,
+        np.empty(0, np.uint8 if kind == INT8 else np.float32),
+        0 if kind == INT8 else 128,
+        STEP[kind],
         np.concatenate(weights),
         np.array(layers, np.int64),
         multiplier.astype(np.int32),
@@ -152,13 +156,13 @@ def pack(networks: Sequence[Network], kind: int) -> Packed:
 def scratch(net):
     """Working memory of `forward`; rows of inputs go to its first array, at [r * net.width :], r = 0 .. ROWS - 1."""
     size = ROWS * net.width
-    return np.zeros(3 * size, np.uint8), np.empty(size, np.float32), np.empty(ROWS * PANEL, np.int32)
+    return np.zeros(3 * size, np.uint8), np.zeros(size, net.operand.dtype), np.empty(ROWS * PANEL, np.int32)
 
 
 @njit(cache=True, nogil=True)
 def forward(net, which, memory, out, at):
     """ROWS rows of `net.columns` int32 to the flat out[at :], from the inputs in `memory`, which stay there."""
-    activations, floats, sums = memory
+    activations, operands, sums = memory
     begin, last, inputs, _, again = net.networks[which]
     source, target = 0, ROWS * net.width
     for i in range(begin, last + 1):
@@ -167,15 +171,10 @@ def forward(net, which, memory, out, at):
             for r in range(ROWS):
                 for j in range(inputs):
                     activations[source + r * net.width + again + j] = activations[r * net.width + j]
-        if net.kind != INT8:
-            for j in range(ROWS * net.width):
-                floats[j] = np.float32(np.int32(activations[source + j]) - 128)
+        for j in range(ROWS * net.width):
+            operands[np.uintp(j)] = np.int32(activations[np.uintp(source + j)]) - net.zero
         for panel in range(panels):
-            if net.kind == INT8:
-                place = weights + panel * steps * 4 * PANEL
-                dot(activations, source // 4, net.width // 4, net.weights, place, steps, sums)
-            else:
-                dot(floats, 0, net.width, net.weights, weights + panel * steps * PANEL, steps, sums)
+            dot(operands, net.width // net.step, net.weights, weights + panel * steps * net.step * PANEL, steps, sums)
             first = panel * (PANEL // digits)
             args = (sums, net.multiplier, net.addend, net.low, net.high, column + first, shift)
             if i == last:
@@ -211,9 +210,9 @@ def _run(net, which, rows, out):
 
 def run(net: Packed, which: int, rows: np.ndarray, dtype: type = np.int32) -> np.ndarray:
     """Outputs (n, outputs) of a network for rows (n, inputs) int8; dtype: np.int8 where they are activations."""
-    out: np.ndarray = np.empty((len(rows), int(net.networks[which, 3])), dtype)
+    out = np.empty((len(rows), int(net.networks[which, 3])), np.int32)
     _run(net, which, np.ascontiguousarray(rows, np.int8).view(np.uint8), out)
-    return out
+    return out.astype(dtype, copy=False)
 
 
 # ---------------------------------------------------------------------------------------------------- gathers

@@ -16,7 +16,7 @@ from vlae_codec.ans import Message
 from vlae_codec.errors import EmptyStack
 from vlae_codec.network import Packed, forward, scratch
 from vlae_codec.simd import ROWS
-from vlae_codec.tables import LEVEL_BITS, OUTER_IDENTITY, Tables, intervals, pop_rows
+from vlae_codec.tables import LEVEL_BITS, OUTER_IDENTITY, Tables, intervals, intervals_5_3, pop_rows, pop_rows_5_3
 from vlae_codec.waves import SLACK, pixel_row, wave_rows, with_slack
 
 BLOCK = 16 * ROWS  # pixels whose parameters are held at once where all are known
@@ -44,13 +44,19 @@ class Context(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def _pattern(setting, channels):
+    """Memory of one row of the window."""
+    return np.zeros(setting.wide * channels + SLACK, np.uint8)
+
+
+@njit(cache=True, nogil=True)
 def pixel_rows(setting, x, width, channels, context, positions, rows, references):
     """Rows (n, inputs) uint8 of inputs' bytes and references (n, C) uint8 of the pixels at flat indices `positions`.
 
     x: the tile (H, width, C), stretched, flat with SLACK.
     """
     memory = scratch(setting.net)[0]
-    less, more = np.zeros((2, setting.wide * channels + SLACK), np.uint8)
+    less, more = _pattern(setting, channels), _pattern(setting, channels)
     flat, window = references.reshape(-1), (setting.features, setting.wide, setting.up)
     for i in range(len(positions)):
         r, c = positions[i] // width, positions[i] % width
@@ -67,7 +73,7 @@ def band_intervals(setting, x, width, channels, context, positions, coded, start
     """
     net, count, window = setting.net, len(positions), (setting.features, setting.wide, setting.up)
     memory = scratch(net)
-    less, more = np.zeros((2, setting.wide * channels + SLACK), np.uint8)
+    less, more = _pattern(setting, channels), _pattern(setting, channels)
     params = np.empty((BLOCK, net.columns), np.int32)
     offsets, symbols = np.empty((BLOCK, channels), np.int32), np.empty((BLOCK, channels), np.uint8)
     references = np.empty(BLOCK * channels, np.uint8)
@@ -86,8 +92,12 @@ def band_intervals(setting, x, width, channels, context, positions, coded, start
             forward(net, 0, memory, flat_params, first * net.columns)
         for i in range(n * channels):
             flat_offsets[i] = (np.int32(references[i]) << LEVEL_BITS) >> setting.stretch
-        out, args = slice(at + begin, at + begin + n), (setting.mixtures, True, setting.levels, coded, setting.tables)
-        intervals(params[:n], offsets[:n], outers[:n], symbols[:n], *args, starts[out], freqs[out])
+        out, args = slice(at + begin, at + begin + n), (setting.levels, coded, setting.tables)
+        rows = (params[:n], offsets[:n], outers[:n], symbols[:n])
+        if setting.mixtures == 5 and channels == 3:
+            intervals_5_3(*rows, *args, starts[out], freqs[out])
+        else:
+            intervals(*rows, setting.mixtures, True, *args, starts[out], freqs[out])
 
 
 @njit(cache=True, nogil=True)
@@ -100,7 +110,7 @@ def pop_band(setting, x, width, channels, context, first, last, coded, heads, wo
     net, height, slope = setting.net, last - first, setting.wide // 2 + 1
     window = (setting.features, setting.wide, setting.up)
     memory = scratch(net)
-    less, more = np.zeros((2, setting.wide * channels + SLACK), np.uint8)
+    less, more = _pattern(setting, channels), _pattern(setting, channels)
     most = height + ROWS
     params = np.empty((most, net.columns), np.int32)
     offsets, symbols = np.empty((most, channels), np.int32), np.empty((most, channels), np.uint8)
@@ -119,8 +129,11 @@ def pop_band(setting, x, width, channels, context, first, last, coded, heads, wo
             forward(net, 0, memory, flat_params, begin * net.columns)
         for i in range(n * channels):
             flat_offsets[i] = (np.int32(references[i]) << LEVEL_BITS) >> setting.stretch
-        args = (setting.mixtures, True, setting.levels, coded, setting.tables)
-        size = pop_rows(params, offsets, outers, n, *args, heads, phase, words, size, symbols)
+        args = (setting.levels, coded, setting.tables, heads, phase, words, size, symbols)
+        if setting.mixtures == 5 and channels == 3:
+            size = pop_rows_5_3(params, offsets, outers, n, *args)
+        else:
+            size = pop_rows(params, offsets, outers, n, setting.mixtures, True, *args)
         if size < 0:
             return size
         phase += n

@@ -90,14 +90,13 @@ def _load(builder: Any, base: Any, offset: Any, kind: Any) -> Any:
 
 
 def _emit(context: Any, builder: Any, signature: Any, args: Any, kind: int) -> Any:
-    """sums[r, :] = sum_k rows[at + r * stride + k] * panel[k, :], r = 0 .. ROWS - 1, rows in units of 4 bytes."""
+    """sums[r, :] = sum_k rows[r * stride + k] * panel[k, :], r = 0 .. ROWS - 1, rows in units of 4 bytes."""
 
     def pointer(i: int) -> Any:
         return _pointer(context, builder, signature, args, i)
 
-    weights, out = builder.gep(pointer(3), [args[4]]), pointer(6)
-    rows = builder.gep(pointer(0), [builder.mul(args[1], _number(4))])
-    stride, steps, step = args[2], args[5], STEP[kind]
+    rows, weights, out = pointer(0), builder.gep(pointer(2), [args[3]]), pointer(5)
+    stride, steps, step = args[1], args[4], STEP[kind]
     vector = _INTS if kind == INT8 else _FLOATS
     entry, loop, done = builder.block, builder.append_basic_block("dot"), builder.append_basic_block("stored")
     builder.branch(loop)
@@ -139,14 +138,14 @@ def _emit(context: Any, builder: Any, signature: Any, args: Any, kind: int) -> A
 
 
 @intrinsic
-def dot(typing: Any, rows: Any, at: Any, stride: Any, weights: Any, panel: Any, steps: Any, sums: Any) -> Any:
+def dot(typing: Any, rows: Any, stride: Any, weights: Any, panel: Any, steps: Any, sums: Any) -> Any:
     """sums (ROWS * PANEL,) int32: ROWS rows times the panel that begins at `panel` of packed `weights` (int8).
 
-    rows: flat, row r begins at 4 * (at + r * stride) bytes. Those of uint8 are multiplied as they are, by the int8
+    rows: flat, row r begins at 4 * r * stride bytes. Those of uint8 are multiplied as they are, by the int8
     instruction, those of float32 as floats; steps: inputs / STEP, at least 1.
     """
     kind = INT8 if rows.dtype == types.uint8 and HAS_INT8 else FLOAT32
-    given = (rows, types.int64, types.int64, weights, types.int64, types.int64, sums)
+    given = (rows, types.int64, weights, types.int64, types.int64, sums)
     return types.void(*given), partial(_emit, kind=kind)
 
 
@@ -166,28 +165,38 @@ def _emit_outputs(context: Any, builder: Any, signature: Any, args: Any, digits:
 
     sums, multiplier, addend, low, high, out = (pointer(i) for i in (0, 1, 2, 3, 4, 7))
     column, shift, at, stride = args[5], _splat(builder, args[6], longs), args[8], args[9]
+    entry, loop, done = builder.block, builder.append_basic_block("rows"), builder.append_basic_block("written")
+    columns = []
     for j in range(VECTORS // digits):
         place = builder.add(column, _number(j * LANES))
         by_four, by_eight = (builder.mul(place, _number(size)) for size in (4, 8))
-        factors, terms = vector(multiplier, by_four), vector(addend, by_eight, longs)
         if last:
             limits = vector(low, by_four), vector(high, by_four)
         else:
             limits = ir.Constant(longs, [-128] * LANES), ir.Constant(longs, [127] * LANES)
-        for r in range(ROWS):
-            total = vector(sums, _number(4 * (r * PANEL + j * LANES)))
-            if digits == 2:
-                total = builder.shl(total, ir.Constant(longs, [7] * LANES))
-                total = builder.add(total, vector(sums, _number(4 * (r * PANEL + PANEL // 2 + j * LANES))))
-            value = builder.ashr(builder.add(builder.mul(total, factors), terms), shift)
-            value = pick("smin", pick("smax", value, limits[0]), limits[1])
-            kind = _INTS if last else ir.VectorType(_I8, LANES)
-            value = builder.trunc(value, kind)
-            if not last:
-                value = builder.xor(value, ir.Constant(kind, [-128] * LANES))
-            offset = builder.add(builder.add(at, _number(j * LANES)), builder.mul(stride, _number(r)))
-            offset = builder.mul(offset, _number(4)) if last else offset
-            _store(builder, value, out, offset)
+        columns.append((vector(multiplier, by_four), vector(addend, by_eight, longs), *limits))
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    r = builder.phi(_I64)
+    r.add_incoming(_number(0), entry)
+    row, to = builder.mul(r, _number(4 * PANEL)), builder.add(at, builder.mul(stride, r))
+    for j, (factors, terms, least, most) in enumerate(columns):
+        total = vector(sums, builder.add(row, _number(4 * j * LANES)))
+        if digits == 2:
+            total = builder.shl(total, ir.Constant(longs, [7] * LANES))
+            total = builder.add(total, vector(sums, builder.add(row, _number(4 * (PANEL // 2 + j * LANES)))))
+        value = builder.ashr(builder.add(builder.mul(total, factors), terms), shift)
+        value = pick("smin", pick("smax", value, least), most)
+        kind = _INTS if last else ir.VectorType(_I8, LANES)
+        value = builder.trunc(value, kind)
+        if not last:
+            value = builder.xor(value, ir.Constant(kind, [-128] * LANES))
+        offset = builder.add(to, _number(j * LANES))
+        _store(builder, value, out, builder.mul(offset, _number(4)) if last else offset)
+    after = builder.add(r, _number(1))
+    r.add_incoming(after, loop)
+    builder.cbranch(builder.icmp_signed("<", after, _number(ROWS)), loop, done)
+    builder.position_at_end(done)
     return context.get_dummy_value()
 
 

@@ -92,19 +92,24 @@ def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.nd
 # is worked on lies in arrays of [component * stride + row], so that `search` can take rows side by side.
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
+def _numbers(n):
+    return np.zeros(n, np.int64)
+
+
+@njit(cache=True, nogil=True)
 def _at(array, i):
     return np.int64(array[np.uintp(i)])
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _sigmoid(position, mean, inverse, sigmoid):
     """20-bit sigmoid at a position in 1/64 level."""
     argument = ((position - mean) * inverse) >> 16
     return _at(sigmoid, min(max(argument, -SIGMOID_HALF), SIGMOID_HALF) + SIGMOID_HALF)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _edges(x, levels, mean, inverse, sigmoid):
     """20-bit sigmoids at the lower and upper edge of symbol x."""
     lower = (x << LEVEL_BITS) - HALF
@@ -113,7 +118,7 @@ def _edges(x, levels, mean, inverse, sigmoid):
     return below, above
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _weights(params, row, mixtures, exp, weights, i, stride):
     """Logits of a row -> e_k, in place; returns their sum."""
     top = _at(params, row)
@@ -127,7 +132,7 @@ def _weights(params, row, mixtures, exp, weights, i, stride):
     return total
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _components(
     params, row, mixtures, channels, pairs, c, offset, outer, us, u, outer_scale, inverse, means, inverses, i, stride
 ):
@@ -149,7 +154,7 @@ def _components(
         inverses[np.uintp(k * stride + i)] = _at(inverse, min(max(index, 0), SCALES - 1))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _observe(weights, products, mixtures, i, stride, total):
     """Takes the products of weights and masses for weights, brought back to 12 bits; returns their sum."""
     top = np.int64(0)
@@ -165,13 +170,13 @@ def _observe(weights, products, mixtures, i, stride, total):
     return total
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _intervals(
     params, columns, n, mixtures, channels, pairs, levels, coded, tables, offsets, outers, symbols, starts, freqs
 ):
     sigmoid, exp, inverse, outer_scale, outer_inverse = tables
-    weights, means, inverses, products = np.empty((4, mixtures), np.int64)
-    us = np.zeros(channels, np.int64)
+    weights, means, inverses = _numbers(mixtures), _numbers(mixtures), _numbers(mixtures)
+    products, us = _numbers(mixtures), _numbers(channels)
     for i in range(n):
         row = i * columns
         total = _weights(params, row, mixtures, exp, weights, 0, 1)
@@ -213,7 +218,7 @@ def _intervals(
                 total = _observe(weights, products, mixtures, 0, 1, total)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _pop(
     params,
     columns,
@@ -235,9 +240,9 @@ def _pop(
     sigmoid, exp, inverse, outer_scale, outer_inverse = tables
     lanes = len(heads)
     stride = (lanes + SIDE - 1) // SIDE * SIDE
-    weights, means, inverses = np.zeros((3, stride * mixtures), np.int64)
-    totals, factors, cfs, xs, starts, ends = np.zeros((6, stride), np.int64)
-    us = np.zeros(lanes * channels, np.int64)
+    weights, means, inverses = _numbers(stride * mixtures), _numbers(stride * mixtures), _numbers(stride * mixtures)
+    totals, factors, cfs, xs = _numbers(stride), _numbers(stride), _numbers(stride), _numbers(stride)
+    starts, ends, us = _numbers(stride), _numbers(stride), _numbers(lanes * channels)
     for group in range(0, n, lanes):
         rows = min(lanes, n - group)
         us[:] = 0
@@ -295,9 +300,6 @@ def _pop(
     return size
 
 
-# The numbers of the shipped models of photographs are known when these are compiled: their loops are unrolled.
-
-
 @njit(cache=True, nogil=True)
 def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded, tables, starts, freqs):
     """Fills starts, freqs (n, C) uint32 with the interval of each known symbol.
@@ -309,10 +311,15 @@ def intervals(params, offsets, outers, symbols, mixtures, coupled, levels, coded
     pairs = channels * (channels - 1) // 2 if coupled else 0
     p, columns, o, u = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1)
     x, begins, sizes = symbols.reshape(-1), starts.reshape(-1), freqs.reshape(-1)
-    if mixtures == 5 and channels == 3 and pairs == 3:
-        _intervals(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, x, begins, sizes)
-    else:
-        _intervals(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, x, begins, sizes)
+    _intervals(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, x, begins, sizes)
+
+
+@njit(cache=True, nogil=True)
+def intervals_5_3(params, offsets, outers, symbols, levels, coded, tables, starts, freqs):
+    """`intervals` of 5 mixtures of 3 coupled channels: the loops of the models of photographs, unrolled."""
+    p, columns, o, u = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1)
+    x, begins, sizes = symbols.reshape(-1), starts.reshape(-1), freqs.reshape(-1)
+    _intervals(p, columns, len(symbols), 5, 3, 3, levels, coded, tables, o, u, x, begins, sizes)
 
 
 @njit(cache=True, nogil=True)
@@ -325,13 +332,14 @@ def pop_rows(params, offsets, outers, n, mixtures, coupled, levels, coded, table
     """
     channels = symbols.shape[1]
     pairs = channels * (channels - 1) // 2 if coupled else 0
-    p, columns, o, u, x = (
-        params.reshape(-1),
-        params.shape[1],
-        offsets.reshape(-1),
-        outers.reshape(-1),
-        symbols.reshape(-1),
-    )
-    if mixtures == 5 and channels == 3 and pairs == 3:
-        return _pop(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, heads, phase, words, size, x)
+    p, columns, o, u = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1)
+    x = symbols.reshape(-1)
     return _pop(p, columns, n, mixtures, channels, pairs, levels, coded, tables, o, u, heads, phase, words, size, x)
+
+
+@njit(cache=True, nogil=True)
+def pop_rows_5_3(params, offsets, outers, n, levels, coded, tables, heads, phase, words, size, symbols):
+    """`pop_rows` of 5 mixtures of 3 coupled channels."""
+    p, columns, o, u = params.reshape(-1), params.shape[1], offsets.reshape(-1), outers.reshape(-1)
+    x = symbols.reshape(-1)
+    return _pop(p, columns, n, 5, 3, 3, levels, coded, tables, o, u, heads, phase, words, size, x)

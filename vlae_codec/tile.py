@@ -123,11 +123,9 @@ class TileCodec:
             pushed = []
             for message, z in zip(messages, zs):
                 if z.size:
-                    starts, freqs = np.zeros((2, z.size // c, c), np.uint32)
-                    latents.prior_intervals(prior, np.ascontiguousarray(z), starts, freqs)
+                    starts, freqs = latents.prior_intervals(prior, z)
                     if ledger is not None:
                         ledger.add("prior", freqs)
-                    starts, freqs = starts.reshape(z.shape), freqs.reshape(z.shape)
                     message = waves.push_region(message, starts, freqs, (0, *z.shape[:2]), slope, c)
                 pushed.append(message)
             return pushed
