@@ -1,9 +1,11 @@
 """Threads that share out work, and what is inside of it."""
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -89,6 +91,31 @@ def test_errors(threads):
         with pytest.raises(KeyError, match="13"):
             run(lambda n: run(fail, range(n, n + 9)), [4, 5, 30])
         assert run(abs, [-1, -2]) == [1, 2]
+
+
+def test_errors_let_go():
+    """Of what was held when it failed nothing stays."""
+
+    class Pixels:
+        pass
+
+    def fail(_):
+        raise KeyError
+
+    def picture(_):
+        pixels = Pixels()
+        held.append(weakref.ref(pixels))
+        with suppress(KeyError):
+            run(fail, [pixels] * 3)
+
+    held: list[weakref.ref] = []
+    gc.disable()
+    try:
+        with workers(2) as run:
+            run(picture, range(4))
+        assert [reference() for reference in held] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_interrupt():

@@ -102,7 +102,10 @@ class Run:
                 self._do_one(job)
             job.done.wait_for(lambda: job.ended or self._over)
             if job.errors:
-                raise job.errors[min(job.errors)]
+                try:
+                    raise job.errors[min(job.errors)]
+                finally:
+                    job.errors.clear()  # an error holds the frames it went through: it must not hold itself
             if self._over:
                 raise _Over
         return job.results
