@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import adapter, api, compress, compress_many, container
+from vlae_codec import adapter, compress, compress_many, container, single
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
-from vlae_codec.modes import find_codec, tiles_of, with_adapter
+from vlae_codec.modes import Tiles, find_codec, with_adapter
 from vlae_codec.network import Network
 from vlae_codec.streams import encode_tile
 
@@ -76,8 +76,8 @@ def golden_pictures() -> dict[str, np.ndarray]:
 def compress_golden(name: str, pixels: np.ndarray, **options: Any) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         if name == "tiles":
-            patch.setattr(api, "TILE_SIZE", 32)
-            patch.setattr(api, "LANE_SYMBOLS", 300)
+            patch.setattr(single, "TILE_SIZE", 32)
+            patch.setattr(single, "LANE_SYMBOLS", 300)
         return compress(pixels, model=DATA / "tiny.safetensors", effort=1, **options)
 
 
@@ -121,7 +121,7 @@ def write_adapted(
     """The file of RGB pixels under an adapter, whether or not it pays."""
     codec = with_adapter(find_codec(model, None, backend, "RGB"), payload)
     header = container.Header(pixels.shape[1], pixels.shape[0], "RGB", codec.model.id, tile_size, lane_symbols)
-    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in tiles_of(pixels, tile_size, 3)]
+    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles([pixels], tile_size, 3)]
     return container.write(header, tiles, adapter=payload)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_network import exact, layer, two_digits  # type: ignore[import-not-found]
 
-from vlae_codec import adapter, ans, api, container, decompress, decompress_many, modes, stored, streams
+from vlae_codec import adapter, ans, container, decompress, decompress_many, modes, single, stored, streams
 from vlae_codec.adapter import RECTIFIED, Part, adapt, merge, pack, size, unpack
 from vlae_codec.cli import main
 from vlae_codec.container import Method
@@ -288,7 +288,7 @@ def test_same_bytes(tiny, data, pixels, payload, backend, monkeypatch):
     assert write_adapted(pixels, payload, backend=backend, tile_size=24, lane_symbols=500) == data
     for threads in (1, 2):
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(api, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
 
 

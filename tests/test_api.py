@@ -1,15 +1,18 @@
 """Pictures to bytes and back, whatever their size and content, with every setting the same bytes."""
 
+import inspect
+import weakref
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-import vlae_codec
-from vlae_codec import api, container, many, model, modes, stored
+import vlae_codec.batch
+from vlae_codec import api, container, many, model, modes, single, stored
 from vlae_codec.container import Method
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
+from vlae_codec.models import fit
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.tile import Ledger
 
@@ -85,15 +88,15 @@ def test_noise_falls_back(tiny):
 
 def test_same_bytes(tiny, synthetic, backend, monkeypatch):
     """Every backend, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
-    monkeypatch.setattr(api, "TILE_SIZE", 24)
-    monkeypatch.setattr(api, "LANE_SYMBOLS", 500)
+    monkeypatch.setattr(single, "TILE_SIZE", 24)
+    monkeypatch.setattr(single, "LANE_SYMBOLS", 500)
     pixels = synthetic(29, 60, 3)
     expected = compress(pixels, model=tiny, device="int8", threads=1, verify=False)
     assert {tile.method for tile in container.read(expected).tiles} >= {Method.NO_LATENTS, Method.LATENTS}
     for threads in (1, 2):
         assert compress(pixels, model=tiny, device=backend, threads=threads, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(api, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(expected, model=tiny, device=backend, threads=threads), pixels)
 
 
@@ -128,9 +131,103 @@ def test_progress(tiny, synthetic):
 
 
 def test_verify(tiny, synthetic, monkeypatch):
-    monkeypatch.setattr(api, "_decompress", lambda codec, contents, progress, run: synthetic(20, 30, 8) ^ 1)
+    monkeypatch.setattr(single, "pixels_of", lambda tile, mode: tile ^ 1)
     with pytest.raises(VlaeError, match="did not come back"):
         compress(synthetic(20, 30, 8), model=tiny)
+    monkeypatch.setattr(stored, "restore_pictures", lambda *_: [NOISE ^ 1])
+    with pytest.raises(VlaeError, match="did not come back"):
+        compress(NOISE, model=tiny)
+
+
+# ---------------------------------------------------------------------------------------------------- regions
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(single, "TILE_SIZE", 24)
+    monkeypatch.setattr(single, "LANE_SYMBOLS", 500)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+def test_region(tiny, weights, synthetic, small_tiles, mode):
+    """A region is a part of the picture, whatever it touches; stored tiles and coded ones."""
+    pixels = synthetic(60, 70, 3)
+    pixels[:30, 40:] = np.random.default_rng(1).integers(0, 256, (30, 30, 3), np.uint8)
+    pixels = {"RGB": pixels, "L": pixels[..., 1], "1": pixels[..., 1] > 120}[mode]
+    path = weights(1, 2) if mode == "1" else tiny
+    data = compress(pixels, model=path)
+    assert {tile.method for tile in container.read(data).tiles} & {Method.RAW, Method.LZMA}
+    for x, y, w, h in [(0, 0, 70, 60), (0, 0, 1, 1), (69, 59, 1, 1), (23, 23, 2, 2), (30, 0, 40, 60), (5, 50, 60, 3)]:
+        for threads in (1, 2):
+            part = vlae_codec.decompress(data, region=(x, y, w, h), model=path, threads=threads)
+            assert part.dtype == pixels.dtype
+            assert np.array_equal(part, pixels[y : y + h, x : x + w])
+    with pytest.raises(InputError, match="70x60"):
+        decompress(data, region=(0, 0, 71, 1), model=path)
+
+
+def test_region_decodes_only_what_it_touches(tiny, synthetic, small_tiles, monkeypatch):
+    """The tiles of others may be damaged, and are not decoded; progress is of those that are."""
+    from vlae_codec import streams
+
+    pixels = synthetic(60, 70, 3)
+    contents = container.read(compress(pixels, model=tiny))
+    tiles, data = contents.tiles, container.write(contents.header, contents.tiles, {"icc": b"profile"})
+    damaged = bytearray(data)
+    for i in (0, 1, 2, 3, 5, 6, 7, 8):
+        at = data.index(tiles[i].data)
+        damaged[at + len(tiles[i].data) // 2] ^= 16
+    decoded = []
+
+    def decode_tiles(codec, records, *rest, real=streams.decode_tiles):
+        decoded.extend(records)
+        return real(codec, records, *rest)
+
+    monkeypatch.setattr(streams, "decode_tiles", decode_tiles)
+    seen: list[tuple[int, int]] = []
+    found = vlae_codec.decompress_picture(
+        bytes(damaged), region=(25, 26, 3, 4), model=tiny, threads=1, progress=lambda *pair: seen.append(pair)
+    )
+    assert np.array_equal(found.pixels, pixels[26:30, 25:28])
+    assert found.metadata == {"icc": b"profile"}
+    assert decoded == [tiles[4]]
+    assert seen[-1] == (24 * 24, 24 * 24)
+    with pytest.raises(CorruptFile, match=r"tile 5 .*x=48, y=24"):
+        decompress(bytes(damaged), region=(40, 26, 20, 4), model=tiny)
+    with pytest.raises(CorruptFile, match="tile 0"):
+        decompress(bytes(damaged), model=tiny)
+
+
+def test_region_of_a_list(tiny, synthetic):
+    data = vlae_codec.compress_many([synthetic(9, 9, 1)], model=tiny, effort=1, threads=1)
+    with pytest.raises(InputError, match="list of pictures"):
+        decompress(data, region=(0, 0, 1, 1), model=tiny)
+
+
+def test_tiles_are_not_held(tiny, synthetic, small_tiles, monkeypatch):
+    """Neither direction, nor the comparison, has more of a picture than some tiles beside its pixels."""
+    pixels = synthetic(240, 240, 3)
+    alive: set[int] = set()
+    most = 0
+
+    class Part(np.ndarray):
+        pass
+
+    def tile_of(part, channels, make=modes.tile_of):
+        nonlocal most
+        tile = make(part, channels).view(Part)
+        key = id(tile)
+        alive.add(key)
+        weakref.finalize(tile, alive.discard, key)
+        most = max(most, len(alive))
+        return tile
+
+    for module in (single, modes):
+        monkeypatch.setattr(module, "tile_of", tile_of)
+    monkeypatch.setattr(fit, "SAMPLE", 1000)
+    data = vlae_codec.compress(pixels, model=tiny, effort=2, threads=2)
+    assert len(container.read(data).tiles) == 100
+    assert 1 <= most < 20
 
 
 # ---------------------------------------------------------------------------------------------------- modes
@@ -299,9 +396,9 @@ def test_public_names():
     assert sorted(vlae_codec.__all__) == vlae_codec.__all__
     public = {
         name: value
-        for module in (api, many)
+        for module in (api, vlae_codec.batch, many)
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+        if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == module.__name__
     }
     assert public == {name: getattr(vlae_codec, name) for name in vlae_codec.__all__}
     with pytest.raises(AttributeError):

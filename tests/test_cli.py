@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_sanity(run, calls):
     assert calls == [
         {"model": "m", "device": "cpu", "threads": 2, "verify": False, "progress": None, "watch": None}
         | {"effort": effort.DEFAULT, "seed": 1},
-        {"model": None, "device": "auto", "threads": None, "progress": None},
+        {"model": None, "device": "auto", "threads": None, "progress": None, "region": None},
     ]
 
 
@@ -149,11 +150,21 @@ def test_info(run):
     assert "30x20 RGB" in result.stdout
 
 
-def test_info_imports_little(run, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (["info", "out.vlae"], {"torch", "numba", "safetensors", "numpy"}),
+        (["models"], {"torch"}),
+        (["--help"], {"torch", "numba", "safetensors", "numpy"}),
+        (["compress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
+        (["decompress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
+    ],
+)
+def test_imports_little(run, arguments, forbidden):
     run("compress", "in.png", "-o", "out.vlae")
     code = (
-        "import sys; from vlae_codec.cli import main; main(['info', 'out.vlae'], standalone_mode=False); "
-        "print(sorted({'torch', 'numba', 'safetensors', 'numpy'} & set(sys.modules)))"
+        f"import sys; from vlae_codec.cli import main; main({arguments!r}, standalone_mode=False); "
+        f"print(sorted({forbidden!r} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
@@ -199,7 +210,7 @@ def test_no_overwrite(run, tmp_path):
 
 
 def test_unwritable(run, calls, tmp_path):
-    for output in ("in.png/out.vlae", "missing/out.vlae", "."):
+    for output in ("in.png/out.vlae", "missing/out.vlae", "/dev/null"):
         assert fails(run("compress", "in.png", "-o", output), "error")
     run("compress", "in.png", "-o", "out.vlae")
     assert fails(run("decompress", "out.vlae", "-o", "in.png/out.png"))
@@ -231,6 +242,11 @@ def test_errors_of_the_codec(run, monkeypatch, tmp_path):
         ["compress", "in.png", "-o", "out.vlae", "--seed", "x"],
         ["decompress", "in.vlae", "-o", "out.png", "--effort", "2"],
         ["decompress", "in.vlae", "-o", "out.png", "--verify"],
+        ["decompress", "in.vlae", "-o", "out.png", "--region", "1", "2", "3"],
+        ["decompress", "in.vlae", "-o", "out.png", "--region", "1", "2", "3", "x"],
+        ["decompress", "in.vlae", "-o", ".", "--region", "0", "0", "1", "1"],
+        ["decompress", "in.vlae", "-o", "out.png", "--format", "png"],
+        ["decompress", "in.vlae", "-o", ".", "--format", "jpg"],
     ],
 )
 def test_usage(run, tmp_path, arguments):
@@ -246,15 +262,15 @@ def test_help_and_version(run):
     assert run("--version").stdout.startswith("vlae-codec, version 0.")
 
 
-def test_progress(run, calls, monkeypatch):
-    """A bar is drawn for a terminal only."""
+@pytest.fixture
+def terminal(monkeypatch):
     from vlae_codec.cli import coding
 
-    class Terminal:
-        def isatty(self):
-            return True
+    monkeypatch.setattr(coding, "sys", types.SimpleNamespace(stderr=types.SimpleNamespace(isatty=lambda: True)))
 
-    monkeypatch.setattr(coding, "sys", types.SimpleNamespace(stderr=Terminal()))
+
+def test_progress(run, calls, terminal):
+    """A bar is drawn for a terminal only."""
     result = run("compress", "in.png", "-o", "out.vlae")
     assert result.exit_code == 0
     assert calls[0]["progress"] is not None
@@ -262,3 +278,81 @@ def test_progress(run, calls, monkeypatch):
     assert all(text in result.stderr for text in ("adapt 50%", "3.000 bpsp, -25.0%", "compress"))
     assert run("compress", "in.png", "-o", "out.vlae", "-f", "-q").exit_code == 0
     assert calls[1]["progress"] is None
+
+
+# ---------------------------------------------------------------------------------------------------- the codec itself
+
+
+@pytest.fixture
+def real(tiny, synthetic, tmp_path, monkeypatch):
+    """Runs a command with the tiny model, in a folder with pictures in it."""
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("a.png", 1), ("album/b.png", 2), ("album/deep/c.tif", 3)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(name, synthetic(20, 30, seed))
+    runner = CliRunner()
+
+    def call(command, *arguments):
+        options = ["--model", tiny, "--threads", 2, *(["--effort", 1] if command == "compress" else [])]
+        return runner.invoke(main, [str(argument) for argument in (command, *arguments, *options)])
+
+    return call
+
+
+def test_region(real):
+    assert real("compress", "a.png", "-o", "a.vlae").exit_code == 0
+    result = real("decompress", "a.vlae", "-o", "part.png", "--region", 5, 6, 7, 8)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("part.png: 7x8 at x=5, y=6 of 30x20 RGB, ")
+    assert np.array_equal(image.load("part.png").pixels, image.load("a.png").pixels[6:14, 5:12])
+    assert fails(real("decompress", "a.vlae", "-o", "no.png", "--region", 5, 6, 26, 8), "30x20")
+    assert fails(real("decompress", "a.vlae", "-o", "no.png", "--region", 5, 6, 0, 8), "30x20")
+    assert not Path("no.png").exists()
+
+
+def test_folders(real, tmp_path, terminal):
+    """Folders and files into a folder, and back."""
+    (tmp_path / "album" / "notes.txt").write_text("no picture")
+    result = real("compress", "a.png", "album", "-o", "coded")
+    assert result.exit_code == 0, result.output
+    names = ["a.vlae", "b.vlae", "deep/c.vlae"]
+    assert sorted(str(p.relative_to("coded")) for p in Path("coded").rglob("*.*")) == names
+    lines = result.stderr.splitlines()
+    assert all(any(f"coded/{name}: 30x20 RGB, 1800 samples <-> " in line for line in lines) for name in names)
+    assert "coded: 3 pictures, 5400 samples <-> " in lines[-2]
+    assert lines[-1] == "skipped 1 other files (.txt)"
+    result = real("decompress", "coded", "-o", "back", "--format", "ppm", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    for name, source in zip(names, ("a.png", "album/b.png", "album/deep/c.tif")):
+        back = Path("back", name).with_suffix(".ppm")
+        assert np.array_equal(image.load(back).pixels, image.load(source).pixels)
+
+
+def test_one_file_into_a_folder(real, tmp_path):
+    (tmp_path / "out").mkdir()
+    result = real("compress", "a.png", "-o", "out")
+    assert result.exit_code == 0
+    assert result.stderr.count("\n") == 1
+    assert real("decompress", "out/a.vlae", "-o", "out").exit_code == 0
+    assert np.array_equal(image.load("out/a.png").pixels, image.load("a.png").pixels)
+
+
+def test_failures_of_some(real, tmp_path):
+    """The others are done, what failed is said at the end, and the status is 1."""
+    (tmp_path / "album" / "bad.png").write_text("no picture")
+    for arguments in (["album", "missing.png"], ["album", "missing.png", "-q"]):
+        result = real("compress", *arguments, "-o", "coded", "--force")
+        assert result.exit_code == 1
+        assert Path("coded/b.vlae").exists()
+        assert Path("coded/deep/c.vlae").exists()
+        *_, first, second, last = result.stderr.splitlines()
+        assert first.startswith("error: album/bad.png: not an image")
+        assert second.startswith("error: cannot read missing.png")
+        assert last == "error: 2 of 4 failed"
+    assert fails(real("compress", "album", "-o", "coded"), "coded/b.vlae and 1 more", "--force")
+
+
+def test_formats():
+    from vlae_codec.cli import coding
+
+    assert {f".{name}" for name in coding.FORMATS} < set(image._SUFFIXES)

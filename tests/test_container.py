@@ -3,6 +3,7 @@
 import random
 import struct
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -370,6 +371,94 @@ def test_tile_grid():
         grid = container.tile_grid(width, height, 512)
         assert len(grid) == Header(width, height, "L", MODEL).tile_count
         assert sum(h * w for _, _, h, w in grid) == width * height
+
+
+# ---------------------------------------------------------------------------------------------------- regions
+
+GRID = Header(40, 33, "RGB", MODEL, tile_size=16)  # 3 x 3 tiles
+NINE = [TileRecord(Method.LATENTS, b"stream %d;" % i * (i + 1)) for i in range(9)]
+
+
+def nine() -> bytes:
+    return container.write(GRID, NINE, {"icc": b"profile"}, adapter=b"weights")
+
+
+@pytest.mark.parametrize(
+    ("region", "touched"),
+    [
+        ((0, 0, 40, 33), list(range(9))),
+        ((0, 0, 1, 1), [0]),
+        ((39, 32, 1, 1), [8]),
+        ((15, 15, 1, 1), [0]),
+        ((15, 15, 2, 2), [0, 1, 3, 4]),
+        ((16, 16, 16, 16), [4]),
+        ((0, 20, 40, 1), [3, 4, 5]),
+        ((33, 0, 7, 33), [2, 5, 8]),
+    ],
+)
+def test_region(region, touched):
+    data = nine()
+    contents = container.read(data, region=region)
+    assert contents.tiles == tuple(NINE[i] for i in touched)
+    assert (contents.header, contents.metadata, contents.adapter) == (GRID, {"icc": b"profile"}, b"weights")
+    places = container.tile_grid(40, 33, 16)
+    assert contents.places() == [places[i] for i in touched]
+    assert [GRID.tile_index(y, x) for y, x, _, _ in contents.places()] == touched
+    assert container.read(data).places() == places
+
+
+def test_region_of_a_damaged_file():
+    """Damage in the stream of one tile does no harm to the others; anywhere else it is found as ever."""
+    data = nine()
+    begin = data.index(b"stream 0;")
+    ends = [begin]
+    for tile in NINE:
+        ends.append(ends[-1] + len(tile.data))
+    for bit in range(8 * len(data)):
+        at = bit // 8
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << bit % 8
+        in_streams, in_sums = begin <= at < ends[-1], ends[-1] <= at < ends[-1] + 4 or at >= len(data) - 4
+        with pytest.raises(errors.VlaeError):
+            container.read(bytes(damaged))
+        if in_sums or (in_streams and not ends[4] <= at < ends[5]):
+            contents = container.read(bytes(damaged), region=(20, 20, 5, 5))
+            assert contents.tiles == (NINE[4],)
+        else:
+            with pytest.raises(errors.VlaeError, match="tile 4 .*x=16, y=16" if in_streams else ": "):
+                container.read(bytes(damaged), region=(20, 20, 5, 5))
+    for length in range(1, len(data)):
+        with pytest.raises(errors.TruncatedFile):
+            container.read(data[:length], region=(20, 20, 5, 5))
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        (0, 0, 41, 33),
+        (0, 0, 40, 34),
+        (40, 0, 1, 1),
+        (0, 33, 1, 1),
+        (-1, 0, 2, 2),
+        (0, -1, 2, 2),
+        (0, 0, 0, 1),
+        (0, 0, 1, 0),
+        (5, 5, -2, 1),
+        (0, 0, 2**70, 1),
+    ],
+)
+def test_region_outside(region):
+    with pytest.raises(errors.InputError, match="40x33"):
+        container.read(nine(), region=region)
+
+
+def test_region_invalid():
+    regions: list[Any] = [(), (1, 1, 1), (0, 0, 1.5, 1), "abcd"]
+    for region in regions:
+        with pytest.raises(errors.InputError, match="four integers"):
+            container.read(nine(), region=region)
+    with pytest.raises(errors.InputError, match="list of pictures"):
+        container.read(pictures_sample(), region=(0, 0, 1, 1))
 
 
 def test_lanes_for():

@@ -3,6 +3,7 @@
 import io
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -131,13 +132,29 @@ def test_truncated(tmp_path, kind):
 def test_large(tmp_path, monkeypatch):
     path = tmp_path / "picture.png"
     image.save(path, RGB)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.array_equal(image.load(path).pixels, RGB)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(errors.ImageTooLarge):
-        image.load(path)
+    monkeypatch.setattr(image, "PART", 3)
+    for limit in (20, 10):  # Pillow's own limit, from which on it warns, and twice that, from which on it refuses
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.array_equal(image.load(path).pixels, RGB)
+            assert image.size(path) == (7, 5)
+        assert limit == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(image, "MAX_PIXELS", 34)
+    for read in (image.load, image.size):
+        with pytest.raises(errors.ImageTooLarge, match=r"7x5 .*34.*split"):
+            read(path)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_settings_of_pillow(tmp_path):
+    """Threads that load side by side leave them as they were."""
+    path = tmp_path / "picture.png"
+    image.save(path, np.zeros((300, 300, 3), np.uint8))
+    before = (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
+    with ThreadPoolExecutor(4) as pool:
+        assert {picture.pixels.shape for picture in pool.map(image.load, [path] * 40)} == {(300, 300, 3)}
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
 def test_save_invalid(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vlae_codec
-from vlae_codec import ans, api, container, many, stored, streams
+from vlae_codec import ans, container, many, single, stored, streams
 from vlae_codec.cli import main
 from vlae_codec.container import Method, Pictures, TileRecord
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, UnknownModel, UnsupportedImage, VlaeError
@@ -191,7 +191,7 @@ def test_lanes(tiny, pictures):
 
 def test_large_pictures(tiny, synthetic, monkeypatch, coded_only):
     """The tiles of a picture are links of the chain."""
-    monkeypatch.setattr(api, "TILE_SIZE", 24)
+    monkeypatch.setattr(single, "TILE_SIZE", 24)
     some = [synthetic(*shape, seed) for seed, shape in enumerate([(50, 30), (24, 24), (25, 49)])]
     data = compress_many(some, model=tiny, groups=2)
     same(some, decompress_many(data, model=tiny))
@@ -219,7 +219,7 @@ def test_same_bytes(tiny, pictures, backend, monkeypatch):
         options = {"model": tiny, "device": backend, "threads": threads}
         assert compress_many(pictures, **options, groups=3, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(api, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
             same(pictures, vlae_codec.decompress_many(expected, **options))
 
 
@@ -271,8 +271,8 @@ def test_unknown_model(tiny, pictures):
 
 
 def test_verify(tiny, pictures, monkeypatch):
-    wrong = [*pictures[:-1], pictures[-1] ^ 1]
-    monkeypatch.setattr(many, "_decompress", lambda *args: wrong)
+    found = iter([*pictures[:-1], pictures[-1] ^ 1])
+    monkeypatch.setattr(many, "pixels_of", lambda pixels, mode: next(found))
     with pytest.raises(VlaeError, match="did not come back"):
         compress_many(pictures, model=tiny)
 

@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compress", "compress_many", "decompress", "decompress_many", "decompress_picture"]
+__all__ = [
+    "compress",
+    "compress_files",
+    "compress_many",
+    "decompress",
+    "decompress_files",
+    "decompress_many",
+    "decompress_picture",
+]
 __version__ = "0.1.0"
 
 
@@ -20,5 +28,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module(f"vlae_codec.{'many' if name.endswith('_many') else 'api'}"), name)
+        module = {"many": "many", "files": "batch"}.get(name.rpartition("_")[2], "api")
+        return getattr(import_module(f"vlae_codec.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

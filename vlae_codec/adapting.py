@@ -11,7 +11,7 @@ import numpy as np
 from vlae_codec.effort import Watch, level
 from vlae_codec.errors import InputError, WeightsError
 from vlae_codec.modes import with_adapter
-from vlae_codec.workers import Progress, Run
+from vlae_codec.workers import Progress, Run, alone
 
 HOPELESS = 0.7  # a file of stored tiles that is so much smaller than the model's will not be beaten by adapting it
 
@@ -47,7 +47,7 @@ def smallest(codec: Any, tiles: Sequence[np.ndarray], coded: int, encode: Encode
         from vlae_codec.models.fit import fit
 
         tables = codec.model.tables
-        with suppress(WeightsError):  # it would break the accumulator bound
+        with suppress(WeightsError), alone():  # it would break the accumulator bound
             adapter = fit(codec, tiles, coded, effort, run, job.watch, job.seed)
     if adapter is not None:
         payload = pack(adapter, tables)

@@ -1,25 +1,19 @@
-"""Compress and decompress one picture: picture -> tiles -> streams -> file, and back. Lists of them: `many`."""
+"""Compress and decompress one picture, in memory. Lists of pictures in one file: `many`; many files: `batch`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlae_codec import container, image, stored
-from vlae_codec.adapting import Job, smallest
-from vlae_codec.container import STORED, Header, TileRecord
+from vlae_codec import image, single
+from vlae_codec.adapting import Job
+from vlae_codec.container import Region
 from vlae_codec.effort import DEFAULT, Watch
-from vlae_codec.errors import CorruptFile, InputError, VlaeError
 from vlae_codec.image import Picture
-from vlae_codec.modes import find_codec, for_file, pixels_of, tile_of, tiles_of
-from vlae_codec.workers import Progress, Run, counter, workers
-
-TILE_SIZE = 512
-LANE_SYMBOLS = 32768
-BATCH_PIXELS = 1 << 22  # tiles decoded together
+from vlae_codec.modes import Codecs
+from vlae_codec.workers import Progress, workers
 
 
 def compress(
@@ -45,21 +39,21 @@ def compress(
     before returning it. progress: told (pixels done, pixels in all) of each stage; watch: told how far the fit is.
     ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO.
 
-    Raises UnsupportedImage, InputError, WeightsError, UnknownModel.
+    Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
     picture = source if isinstance(source, np.ndarray) else image.load(source)
     if isinstance(picture, np.ndarray):
         picture = Picture(picture)
     pixels = image.check_pixels(picture.pixels)
+    job = Job(effort, seed, verify, progress, watch, ledger)
     with workers(threads) as run:
-        codec = find_codec(model, None, device, picture.mode)
-        job = Job(effort, seed, verify, progress, watch, ledger)
-        return _compress(codec, Picture(pixels, picture.metadata), job, run)
+        return single.encode(Codecs(model, device), Picture(pixels, picture.metadata), job, run)
 
 
 def decompress(
     data: bytes,
     *,
+    region: Region | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -67,96 +61,25 @@ def decompress(
 ) -> np.ndarray:
     """The pixels of a .vlae file: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
 
+    region: (x, y, w, h), the rectangle to bring back; only the tiles that it touches are decoded (`progress` counts
+    their pixels), and damage in others does not matter.
+
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, ImageTooLarge, and InputError
-    for a file of several pictures (`decompress_many`).
+    for a region that is not in the picture and for a file of several pictures (`decompress_many`).
     """
-    return decompress_picture(data, model=model, device=device, threads=threads, progress=progress).pixels
+    options: dict[str, Any] = {"model": model, "device": device, "threads": threads, "progress": progress}
+    return decompress_picture(data, region=region, **options).pixels
 
 
 def decompress_picture(
     data: bytes,
     *,
+    region: Region | None = None,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Picture:
     """As `decompress`, with the metadata."""
-    contents = container.read(data)
-    if contents.pictures is not None:
-        raise InputError("the file holds a list of pictures: use vlae_codec.decompress_many")
-    header = contents.header
-    needed = any(t.method not in STORED for t in contents.tiles)
     with workers(threads) as run:
-        codec = find_codec(model, header.model_id, device, header.mode) if needed else None
-        return Picture(_decompress(codec, contents, progress, run), contents.metadata)
-
-
-def _compress(codec: Any, picture: Picture, job: Job, run: Run) -> bytes:
-    from vlae_codec.streams import encode_tile
-    from vlae_codec.tile import Ledger
-
-    pixels = picture.pixels
-    height, width = pixels.shape[:2]
-    header = Header(width, height, picture.mode, codec.model.id, TILE_SIZE, LANE_SYMBOLS)
-
-    def encode(codec: Any, adapter: bytes | None) -> tuple[bytes, Sequence[Ledger]]:
-        tick = counter(job.progress, width * height)
-
-        def encode_place(place: tuple[int, int, int, int]) -> tuple[TileRecord, Ledger]:
-            y, x, h, w = place
-            part = pixels[y : y + h, x : x + w]
-            spent = Ledger()
-            record = encode_tile(codec, tile_of(part, codec.config["channels"]), header.channels, LANE_SYMBOLS, spent)
-            record = stored.smaller(record, stored.samples(part))
-            if record.method in STORED:
-                spent.bits = {"stored": 8.0 * len(record.data)}
-            tick(h * w)
-            return record, spent
-
-        records, ledgers = zip(*run(encode_place, container.tile_grid(width, height, TILE_SIZE)))
-        return container.write(header, records, picture.metadata, adapter=adapter), ledgers
-
-    tiles = tiles_of(pixels, TILE_SIZE, codec.config["channels"])
-    data = smallest(codec, tiles, header.channels, encode, job, run)
-    if job.verify and not np.array_equal(_decompress(codec, container.read(data), job.progress, run), pixels):
-        raise VlaeError("the compressed picture did not come back exactly; please report this picture")
-    return data
-
-
-def _decompress(codec: Any, contents: container.Contents, progress: Progress | None, run: Run) -> np.ndarray:
-    from vlae_codec.streams import decode_tiles
-
-    codec = for_file(codec, contents)
-    header, mode = contents.header, contents.header.mode
-    grid = container.tile_grid(header.width, header.height, header.tile_size)
-    shape = (header.height, header.width, 3)[: 3 if mode == "RGB" else 2]
-    pixels = np.empty(shape, bool if mode == "1" else np.uint8)
-    tick = counter(progress, header.width * header.height)
-
-    def put(index: int, part: np.ndarray) -> None:
-        y, x, h, w = grid[index]
-        pixels[y : y + h, x : x + w] = part
-
-    coded = []
-    for i, record in enumerate(contents.tiles):
-        if record.method in STORED:
-            put(i, stored.restore_pictures(record.method, record.data, [grid[i][2:]], mode)[0])
-            tick(grid[i][2] * grid[i][3])
-        else:
-            coded.append(i)
-
-    def decode(batch: Sequence[int]) -> None:
-        records, shapes = [contents.tiles[i] for i in batch], [grid[i][2:] for i in batch]
-        try:
-            tiles = decode_tiles(codec, records, shapes, header.channels, header.lane_symbols, tick)
-        except CorruptFile as error:
-            raise type(error)(f"tiles {batch[0]} to {batch[-1]}: {error}") from error
-        for i, tile in zip(batch, tiles):
-            put(i, pixels_of(tile, mode))
-
-    most = max(1, BATCH_PIXELS // header.tile_size**2)
-    size = min(most, -(-len(coded) // run.threads)) or 1
-    for _ in run(decode, [coded[i : i + size] for i in range(0, len(coded), size)]):
-        pass
-    return pixels
+        return single.decode(Codecs(model, device), data, region, progress, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .errors import CorruptFile, TruncatedFile
@@ -25,8 +25,21 @@ class Chunk(NamedTuple):
 
 def pack(kind: bytes, payload: bytes, before: bytes = b"") -> bytes:
     """``before`` and a chunk whose checksum covers ``before`` too."""
-    body = before + kind + pack_varint(len(payload)) + payload
-    return body + CRC.pack(zlib.crc32(body))
+    return b"".join(pack_parts(kind, [payload], before))
+
+
+def pack_parts(kind: bytes, payload: Sequence[bytes], before: bytes = b"") -> list[bytes]:
+    """The same in parts, of a payload in parts: none of them is copied."""
+    parts = [before, kind + pack_varint(sum(map(len, payload))), *payload]
+    return [*parts, CRC.pack(checksum(parts))]
+
+
+def checksum(parts: Iterable[bytes]) -> int:
+    """The CRC32 of all parts, one after another."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
 
 
 def scan(data: bytes, position: int) -> Iterator[Chunk]:

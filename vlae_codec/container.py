@@ -56,7 +56,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     E     1      end; MUST be empty and the last chunk
 
 Tiles at the right and bottom edge are cut to the picture. Each tile (with a chunk P: each group) is coded on its own,
-so a reader may decode one from header, tables and stream alone, and damage in one leaves the others good.
+so a reader may decode one from header, tables and stream alone, and damage in one leaves the others good. A reader of a
+part need not verify the checksums of the other streams, of chunk D and of chunk E.
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import groupby
+from operator import index as as_integer
 
-from .chunks import CRC, DAMAGED, Chunk, pack, pack_varint, read_varint, scan
+from .chunks import CRC, DAMAGED, Chunk, checksum, pack, pack_parts, pack_varint, read_varint, scan
 from .errors import (
     CorruptFile,
     ImageTooLarge,
+    InputError,
     NotAVlaeFile,
     TruncatedFile,
     UnsupportedVersion,
@@ -86,6 +89,10 @@ MODES = ("L", "RGB", "1")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
+Place = tuple[int, int, int, int]  # y, x, h, w of a tile in its picture, pixels
+Region = tuple[int, int, int, int]  # x, y, w, h of a part of a picture, pixels
+
+HEADER_BYTES = _FIELDS.size
 _NEWER = "it was written by a newer vlae-codec: update to read it"
 
 
@@ -127,7 +134,15 @@ class Header:
 
     @property
     def tile_count(self) -> int:
-        return -(-self.height // self.tile_size) * -(-self.width // self.tile_size)
+        return -(-self.height // self.tile_size) * self._columns
+
+    def tile_index(self, y: int, x: int) -> int:
+        """Which tile a pixel is in."""
+        return y // self.tile_size * self._columns + x // self.tile_size
+
+    @property
+    def _columns(self) -> int:
+        return -(-self.width // self.tile_size)
 
 
 @dataclass(frozen=True)
@@ -169,13 +184,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Contents:
-    """A whole file, every checksum and count of which was found good."""
+    """A whole file, or what a region of its picture needs; every checksum and count of it was found good."""
 
     header: Header
-    tiles: tuple[TileRecord, ...]  # in the order of tile_grid; with pictures: one a group
+    tiles: tuple[TileRecord, ...]  # in the order of `places`; with pictures: one a group
     metadata: dict[str, bytes]  # "icc", "exif"
     pictures: Pictures | None = None  # None: one picture, the header's
     adapter: bytes | None = None  # payload of chunk A (`vlae_codec.adapter`)
+    region: Region | None = None  # None: the whole picture
+
+    def places(self) -> list[Place]:
+        """Where the tiles of a file of one picture are."""
+        return tile_grid(self.header.width, self.header.height, self.header.tile_size, self.region)
 
     @property
     def subpixels(self) -> int:
@@ -188,12 +208,13 @@ def lanes_for(symbols: int, lane_symbols: int) -> int:
     return max(1, symbols // lane_symbols)
 
 
-def tile_grid(width: int, height: int, tile_size: int) -> list[tuple[int, int, int, int]]:
-    """The tiles of a picture as (y, x, h, w) in pixels, row by row from the top left."""
+def tile_grid(width: int, height: int, tile_size: int, region: Region | None = None) -> list[Place]:
+    """The tiles of a picture, or those that a region of it touches, row by row from the top left."""
+    left, top, w, h = region or (0, 0, width, height)
     return [
         (y, x, min(tile_size, height - y), min(tile_size, width - x))
-        for y in range(0, height, tile_size)
-        for x in range(0, width, tile_size)
+        for y in range(top // tile_size * tile_size, top + h, tile_size)
+        for x in range(left // tile_size * tile_size, left + w, tile_size)
     ]
 
 
@@ -235,8 +256,9 @@ def write(
     if adapter is not None:
         parts.append(pack(b"A", adapter))
     parts += [pack(METADATA[key], value) for key, value in sorted(metadata.items()) if value]
-    parts += [pack(b"D", b"".join(tile.data for tile in tiles))]
-    return pack(b"E", b"", before=b"".join(parts))
+    parts += pack_parts(b"D", [tile.data for tile in tiles])
+    end = b"E" + pack_varint(0)
+    return b"".join([*parts, end, CRC.pack(checksum([*parts, end]))])
 
 
 def _pack_header(header: Header) -> bytes:
@@ -256,19 +278,25 @@ def _pack_header(header: Header) -> bytes:
 # Reading
 
 
-def read(data: bytes, max_pixels: int = MAX_PIXELS) -> Contents:
+def read(data: bytes, max_pixels: int = MAX_PIXELS, region: Region | None = None) -> Contents:
     """Everything in the file, after all checksums, counts and ranges were found good.
 
+    With a region (x, y, w, h) only the tiles that it touches: then the streams of the others may be damaged.
+
     Raises NotAVlaeFile, UnsupportedVersion, TruncatedFile, CorruptFile (names the tile, if it is one that is damaged)
-    or ImageTooLarge; allocates nothing that is larger than ``data``.
+    or ImageTooLarge, and InputError for a region that is not in the picture, or of a file of several pictures;
+    allocates nothing that is larger than ``data``.
     """
-    chunks = _chunks(data)
+    chunks = _chunks(data, whole=region is None)
     header = read_header(data, max_pixels)
     payloads = _known_payloads(data, chunks)
     pictures = _find_pictures(data, chunks, header, max_pixels)
-    tiles = _split(header, pictures, payloads[b"T"], payloads[b"D"])
-    metadata = {key: payloads[kind] for key, kind in METADATA.items() if kind in payloads}
-    return Contents(header, tuple(tiles), metadata, pictures, payloads.get(b"A"))
+    if region is not None:
+        region = _check_region(region, header, pictures)
+    tiles = _split(header, pictures, bytes(payloads[b"T"]), payloads[b"D"], region)
+    metadata = {key: bytes(payloads[kind]) for key, kind in METADATA.items() if kind in payloads}
+    adapter = bytes(payloads[b"A"]) if b"A" in payloads else None
+    return Contents(header, tuple(tiles), metadata, pictures, adapter, region)
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -343,6 +371,22 @@ def _check_pictures(pictures: Pictures, header: Header, max_pixels: int, error: 
         )
 
 
+def _check_region(region: Region, header: Header, pictures: Pictures | None) -> Region:
+    """The region as four int. Raises InputError."""
+    if pictures is not None:
+        raise InputError("the file holds a list of pictures, so there are no regions: decompress all of it")
+    try:
+        x, y, w, h = map(as_integer, region)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a region is four integers x, y, w, h, not {region!r}: give its place in pixels") from error
+    if not (0 <= x < x + w <= header.width and 0 <= y < y + h <= header.height):
+        raise InputError(
+            f"the region of {w}x{h} pixels at x={x}, y={y} does not lie in the picture of {header.width}x"
+            f"{header.height}: give X Y W H inside it, W and H 1 or more"
+        )
+    return x, y, w, h
+
+
 def _find_pictures(data: bytes, chunks: Sequence[Chunk], header: Header, max_pixels: int) -> Pictures | None:
     """What chunk P says, if there is one. Raises CorruptFile or ImageTooLarge."""
     for chunk in chunks:
@@ -364,14 +408,18 @@ def _methods(pictures: Pictures | None) -> tuple[Method, ...]:
     return (Method.CHAIN, *STORED) if pictures is not None else (Method.NO_LATENTS, Method.LATENTS, *STORED)
 
 
-def _chunks(data: bytes) -> list[Chunk]:
-    """All chunks, their checksums verified; raises at the first that is damaged, naming the tile if it can be told."""
+def _chunks(data: bytes, whole: bool = True) -> list[Chunk]:
+    """All chunks, their checksums verified; raises at the first that is damaged, naming the tile if it can be told.
+
+    Unless the file is wanted ``whole``, the streams may be damaged: then the table has to agree with their chunk's
+    length, which `_split` sees to, and each that is used with its own checksum.
+    """
     _check_start(data)
     found: list[Chunk] = []
     for chunk in scan(data, _FIELDS.size):
-        if not chunk.good:
+        if not chunk.good and (whole or not found or chunk.kind not in (b"D", b"E")):
             if chunk.kind == b"D" and found and found[0].kind == b"T":
-                table, streams = (data[c.payload : c.end] for c in (found[0], chunk))
+                table, streams = data[found[0].payload : found[0].end], memoryview(data)[chunk.payload : chunk.end]
                 header = read_header(data)
                 _split(header, _find_pictures(data, found, header, MAX_PIXELS), table, streams)
             place = f"the chunk at byte {chunk.start}" if found else "the header or the tile table"
@@ -381,10 +429,10 @@ def _chunks(data: bytes) -> list[Chunk]:
     return found
 
 
-def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
+def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, memoryview]:
     """Type -> payload of the chunks that this version knows, in a legal order."""
     known = {b"T", b"P", b"A", b"D", b"E", *METADATA.values()}
-    payloads: dict[bytes, bytes] = {}
+    payloads: dict[bytes, memoryview] = {}
     for chunk in chunks:
         if chunk.kind not in known:
             if chunk.kind.isupper():
@@ -392,7 +440,7 @@ def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
             continue
         if chunk.kind in payloads:
             raise CorruptFile(f"a second chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
-        payloads[chunk.kind] = data[chunk.payload : chunk.end]
+        payloads[chunk.kind] = memoryview(data)[chunk.payload : chunk.end]
         if chunk.kind in (b"P", b"A") and b"D" in payloads:
             raise CorruptFile(f"a chunk '{chunk.kind.decode()}' after the data, at byte {chunk.start}: {DAMAGED}")
         if chunk.kind.islower() and not payloads[chunk.kind]:
@@ -402,8 +450,14 @@ def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, bytes]:
     return payloads
 
 
-def _split(header: Header, pictures: Pictures | None, table: bytes, streams: bytes) -> list[TileRecord]:
-    """The tiles or groups, each with its checksum verified."""
+def _split(
+    header: Header, pictures: Pictures | None, table: bytes, streams: memoryview, region: Region | None = None
+) -> list[TileRecord]:
+    """The tiles or groups, or the tiles that a region touches, each with its checksum verified."""
+    needed = None
+    if region is not None:
+        places = tile_grid(header.width, header.height, header.tile_size, region)
+        needed = {header.tile_index(y, x) for y, x, _, _ in places}
     tiles: list[TileRecord] = []
     position = offset = 0
     count = header.tile_count if pictures is None else pictures.groups
@@ -414,15 +468,17 @@ def _split(header: Header, pictures: Pictures | None, table: bytes, streams: byt
         if after + 4 > len(table) or offset + length > len(streams):
             raise CorruptFile(f"the tile table does not agree with the data at record {index}: {DAMAGED}")
         method, stream = table[position], streams[offset : offset + length]
+        checked, position, offset = CRC.unpack_from(table, after)[0], after + 4, offset + length
+        if needed is not None and index not in needed:
+            continue
         name = f"group {index}" if pictures is not None else _name_tile(header, index)
-        if zlib.crc32(stream) != CRC.unpack_from(table, after)[0]:
+        if zlib.crc32(stream) != checked:
             raise CorruptFile(f"{name} is damaged: get a fresh copy of the file")
         if method not in list(Method):
             raise UnsupportedVersion(f"{name} has the unknown coding method {method}: {_NEWER}")
         if method not in _methods(pictures):
             raise CorruptFile(f"{name} has a method for other files, {method}: {DAMAGED}")
-        tiles.append(TileRecord(method, stream))
-        position, offset = after + 4, offset + length
+        tiles.append(TileRecord(method, bytes(stream)))
     if position != len(table) or offset != len(streams):
         raise CorruptFile(f"the tile table does not agree with the picture or the data: {DAMAGED}")
     return tiles

@@ -98,14 +98,15 @@ class ImageTooLarge(VlaeError):
 
 
 class OutputExists(VlaeError):
-    """The output file is there already and overwriting was not asked for. ``path`` is kept."""
+    """The output file is there already and overwriting was not asked for. ``path`` and how many ``others`` are kept."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    def __init__(self, path: str, others: int = 0) -> None:
+        super().__init__(path, others)
+        self.path, self.others = path, others
 
     def __str__(self) -> str:
-        return f"{self.path} exists already: give another name, or --force (force=True in Python) to overwrite it"
+        there = f"and {self.others} more outputs exist" if self.others else "exists"
+        return f"{self.path} {there} already: give another name, or --force (force=True in Python) to overwrite"
 
 
 class OutputError(VlaeError):

@@ -9,16 +9,26 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import InputError, OutputError, OutputExists
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """The file, open for reading. Raises InputError."""
+    try:
+        return open(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise unreadable(path, error) from error
 
 
 def read_file(path: str | Path) -> bytes:
     """The file's bytes. Raises InputError."""
     try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"cannot read {path} ({_reason(error)}): give the path of a readable file") from error
+        with open_file(path) as file:
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def check_output(path: str | Path, force: bool = False, source: str | Path | None = None) -> Path:
@@ -42,6 +52,14 @@ def check_output(path: str | Path, force: bool = False, source: str | Path | Non
     return target
 
 
+def make_folder(path: str | Path) -> None:
+    """Makes the folder, and those it lies in, unless it is there. Raises OutputError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
 def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
     """Write ``data`` to ``path`` in one step. Raises OutputExists without ``force``, and OutputError."""
     target = check_output(path, force)
@@ -57,6 +75,11 @@ def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
             raise
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def unreadable(path: str | Path, error: Exception) -> InputError:
+    """The error for what the system says of an input."""
+    return InputError(f"cannot read {path} ({_reason(error)}): give the path of a readable file")
 
 
 def _unwritable(path: str | Path, error: Exception) -> OutputError:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageTooLarge, OutputError, UnsupportedImage
-from .files import read_file, write_file
+from .container import MAX_PIXELS, tile_grid
+from .errors import ImageTooLarge, OutputError, UnsupportedImage, VlaeError
+from .files import open_file, write_file
 
 _LAYOUTS = {
     "P": "palette",
@@ -41,6 +45,7 @@ _SUFFIXES = {
     ".pnm": "PPM",
 }
 _ONE_MODE = {".ppm": "RGB", ".pgm": "L", ".pbm": "1", ".webp": "RGB"}  # WebP would turn grey into RGB
+PART = 2048  # edge of the parts in which pixels are taken over from Pillow
 _EXIF_PREFIX = b"Exif\0\0"  # some formats store it, some do not
 
 
@@ -62,7 +67,7 @@ class Picture:
 def check_pixels(pixels: np.ndarray) -> np.ndarray:
     """``pixels`` as a contiguous array, if they are a picture: (H, W) or (H, W, 3) uint8 or (H, W) bool, not empty.
 
-    Raises UnsupportedImage.
+    Raises UnsupportedImage or ImageTooLarge.
     """
     pixels = np.asarray(pixels)
     grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.bool_)
@@ -71,6 +76,8 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
             f"an array of {pixels.dtype} {pixels.shape} is no picture: give uint8 of shape (H, W) or (H, W, 3), or "
             "bool of shape (H, W)"
         )
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise ImageTooLarge(f"an array of {pixels.shape} has more than {MAX_PIXELS} pixels: split the picture")
     if pixels.size == 0:
         raise UnsupportedImage(f"a picture of shape {pixels.shape} has no pixels: give at least one")
     if pixels.dtype == bool:
@@ -80,24 +87,75 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def load(path: str | Path) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
-    data = read_file(path)
+    with _open(path) as image:
+        if problem := _problem(image):
+            raise UnsupportedImage(f"{path}: {problem}")
+        return Picture(check_pixels(_pixels(image)), _metadata(image))
+
+
+def size(path: str | Path) -> tuple[int, int]:
+    """The (width, height) of the picture in a file, from its head. Raises what `load` raises."""
+    with _open(path) as image:
+        return image.size
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[Image.Image]:
+    """Pillow's image of a file, not yet decoded; Pillow's errors in here and inside become ours."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large pictures are welcome, and odd metadata does not matter
-            with Image.open(io.BytesIO(data)) as image:
-                if problem := _problem(image):
-                    raise UnsupportedImage(f"{path}: {problem}")
-                pixels = np.array(image)
-                metadata = _metadata(image)
-    except UnsupportedImage:
+        with open_file(path) as file, _GIVE_WAY, Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageTooLarge(
+                    f"{path}: {image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}: split the picture"
+                )
+            yield image
+    except VlaeError:
         raise
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"{path}: more pixels than Pillow opens: raise PIL.Image.MAX_IMAGE_PIXELS") from error
     except UnidentifiedImageError as error:
         raise UnsupportedImage(f"{path}: not an image: give a picture file, such as PNG") from error
     except Exception as error:  # Pillow's readers raise many types on damaged files
         raise UnsupportedImage(f"{path}: damaged image ({error}): get a fresh copy of it") from error
-    return Picture(check_pixels(pixels), metadata)
+
+
+class _GiveWay:
+    """Inside, Pillow neither warns nor has a limit of pixels of its own: odd metadata does not matter, and the limit is
+    `container.MAX_PIXELS`. Both are settings of the whole process, so the first thread that enters changes them and the
+    last that leaves puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore")
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._limit
+                self._warnings.__exit__(None, None, None)
+
+
+_GIVE_WAY = _GiveWay()
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """The samples of an image, (H, W) or (H, W, 3), part by part: all at once they would be here three times."""
+    image.load()
+    shape = (image.height, image.width, 3)[: 3 if image.mode == "RGB" else 2]
+    pixels = np.empty(shape, bool if image.mode == "1" else np.uint8)
+    for y, x, h, w in tile_grid(image.width, image.height, PART):
+        part = Image.new(image.mode, (w, h))
+        part.paste(image, (-x, -y))
+        pixels[y : y + h, x : x + w] = np.asarray(part)
+    return pixels
 
 
 def output_format(path: str | Path, mode: str | None = None) -> str:

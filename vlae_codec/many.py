@@ -7,20 +7,20 @@ advance in common waves, so there are as many as their overhead allows: decoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlae_codec import api, container, image, stored
+from vlae_codec import api, container, image, single, stored
 from vlae_codec.adapting import Job, smallest
 from vlae_codec.container import STORED, Header, Pictures, TileRecord
 from vlae_codec.effort import DEFAULT, Watch
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, VlaeError
 from vlae_codec.image import Picture
-from vlae_codec.modes import find_codec, for_file, pixels_of, tiles_of
+from vlae_codec.modes import Tiles, find_codec, for_file, pixels_of
 from vlae_codec.workers import Progress, Run, counter, workers
 
 LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
@@ -91,7 +91,9 @@ def decompress_many(
     needed = any(record.method not in STORED for record in contents.tiles)
     with workers(threads) as run:
         codec = find_codec(model, header.model_id, device, header.mode) if needed else None
-        return _decompress(codec, contents, contents.pictures, progress, run)
+        pictures: list[Any] = [None] * contents.pictures.count
+        _each_picture(codec, contents, contents.pictures, pictures.__setitem__, progress, run)
+        return pictures
 
 
 def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | None, job: Job, run: Run) -> bytes:
@@ -99,21 +101,21 @@ def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | N
     from vlae_codec.tile import Ledger
 
     sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in pictures]
-    header = Header(*sizes[0], mode, codec.model.id, api.TILE_SIZE, LANE_SYMBOLS)
+    header = Header(*sizes[0], mode, codec.model.id, single.TILE_SIZE, LANE_SYMBOLS)
     if groups is None:
-        bits = _expected_bits(codec, pictures, header)
+        bits = _expected_bits(codec, pictures, header, run)
         groups = max(int(bits) // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
     table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
     channels = codec.config["channels"]
-    tiles = [tiles_of(pixels, header.tile_size, channels) for pixels in pictures]
 
     def encode(codec: Any, adapter: bytes | None) -> tuple[bytes, Sequence[Ledger]]:
         tick = counter(job.progress, table.pixels)
 
         def encode_group(members: range) -> tuple[TileRecord, Ledger]:
-            spent, group = Ledger(), [tile for i in members for tile in tiles[i]]
-            record = encode_chain(codec, group, header.channels, header.lane_symbols, spent, tick)
-            record = stored.smaller(record, stored.joined([pictures[i] for i in members]))
+            spent, group = Ledger(), [pictures[i] for i in members]
+            tiles = list(Tiles(group, header.tile_size, channels))
+            record = encode_chain(codec, tiles, header.channels, header.lane_symbols, spent, tick)
+            record = stored.smaller(record, stored.joined(group))
             if record.method in STORED:
                 spent.bits = {"stored": 8.0 * len(record.data)}
             return record, spent
@@ -121,36 +123,45 @@ def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | N
         records, ledgers = zip(*run(encode_group, table.members()))
         return container.write(header, records, pictures=table, adapter=adapter), ledgers
 
-    data = smallest(codec, [tile for parts in tiles for tile in parts], header.channels, encode, job, run)
-    if job.verify:
-        back = _decompress(codec, container.read(data), table, job.progress, run)
-        if not all(map(np.array_equal, back, pictures)):
+    def compare(index: int, found: np.ndarray) -> None:
+        if not np.array_equal(found, pictures[index]):
             raise VlaeError("the compressed pictures did not come back exactly; please report them")
+
+    data = smallest(codec, Tiles(pictures, header.tile_size, channels), header.channels, encode, job, run)
+    if job.verify:
+        _each_picture(codec, container.read(data), table, compare, job.progress, run)
     return data
 
 
-def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header) -> float:
+def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header, run: Run) -> float:
     """Bits of all pictures, from those of some."""
     from vlae_codec.streams import encode_chain
     from vlae_codec.tile import Ledger
 
-    sample, spent = pictures[:: -(-len(pictures) // SAMPLE)], Ledger()
-    for pixels in sample:
-        tiles = tiles_of(pixels, header.tile_size, codec.config["channels"])
+    def bits(pixels: np.ndarray) -> float:
+        spent, tiles = Ledger(), list(Tiles([pixels], header.tile_size, codec.config["channels"]))
         encode_chain(codec, tiles, header.channels, header.lane_symbols, spent)
-    return sum(spent.bits.values()) * _area(pictures) / _area(sample)
+        return sum(spent.bits.values())
+
+    sample = pictures[:: -(-len(pictures) // SAMPLE)]
+    return sum(run(bits, sample)) * _area(pictures) / _area(sample)
 
 
-def _decompress(
-    codec: Any, contents: container.Contents, table: Pictures, progress: Progress | None, run: Run
-) -> list[np.ndarray]:
+def _each_picture(
+    codec: Any,
+    contents: container.Contents,
+    table: Pictures,
+    put: Callable[[int, np.ndarray], None],
+    progress: Progress | None,
+    run: Run,
+) -> None:
+    """put(index, pixels) for each picture, in any order and by several threads. Raises CorruptFile."""
     from vlae_codec.streams import decode_chains
 
     codec = for_file(codec, contents)
     header, mode = contents.header, contents.header.mode
     shapes = [(height, width) for width, height in table.sizes()]
     members = table.members()
-    pictures: list[Any] = [None] * len(shapes)
     tick = counter(progress, table.pixels)
     places = [[container.tile_grid(w, h, header.tile_size) for h, w in (shapes[i] for i in group)] for group in members]
 
@@ -161,7 +172,7 @@ def _decompress(
             with _naming([g]):
                 found = stored.restore_pictures(record.method, record.data, group, mode)
             for i, pixels in zip(members[g], found):
-                pictures[i] = pixels
+                put(i, pixels)
             tick(sum(h * w for h, w in group))
         else:
             coded.append(g)
@@ -176,13 +187,11 @@ def _decompress(
                 pixels = np.empty((*shapes[i], codec.config["channels"]), np.uint8)
                 for y, x, h, w in grid:
                     pixels[y : y + h, x : x + w] = next(parts)
-                pictures[i] = pixels_of(pixels, mode)
+                put(i, pixels_of(pixels, mode))
 
     largest = max((h * w for group in places for grid in group for _, _, h, w in grid[:1]), default=1)
-    size = max(1, min(api.BATCH_PIXELS // largest, -(-len(coded) // run.threads)))
-    for _ in run(decode, [coded[i : i + size] for i in range(0, len(coded), size)]):
-        pass
-    return pictures
+    size = max(1, min(single.BATCH_PIXELS // largest, -(-len(coded) // run.threads)))
+    run(decode, [coded[i : i + size] for i in range(0, len(coded), size)])
 
 
 @contextmanager

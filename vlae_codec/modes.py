@@ -8,7 +8,8 @@ L      (H, W) uint8        C equal channels                         1       of 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
     return TileCodec(found, backend)
 
 
+class Codecs:
+    """What `find_codec` finds for a model and a device, each codec made once; for use by several threads."""
+
+    def __init__(self, model: str | Path | None, device: str) -> None:
+        self.model, self.device = model, device
+        self._lock = threading.Lock()
+        self._found: dict[tuple[bytes | None, str], Any] = {}
+
+    def find(self, model_id: bytes | None, mode: str) -> Any:
+        with self._lock:
+            if (model_id, mode) not in self._found:
+                self._found[model_id, mode] = find_codec(self.model, model_id, self.device, mode)
+            return self._found[model_id, mode]
+
+
 def for_file(codec: Any, contents: Contents) -> Any:
     """The `TileCodec` as a file wants it; None stays None. Raises CorruptFile."""
     return codec if codec is None or contents.adapter is None else with_adapter(codec, contents.adapter)
@@ -78,10 +94,19 @@ def tile_of(pixels: np.ndarray, channels: int) -> np.ndarray:
     return np.array(planes, np.uint8, order="C")
 
 
-def tiles_of(pixels: np.ndarray, tile_size: int, channels: int) -> list[np.ndarray]:
-    """All tiles of a picture, row by row."""
-    grid = tile_grid(pixels.shape[1], pixels.shape[0], tile_size)
-    return [tile_of(pixels[y : y + h, x : x + w], channels) for y, x, h, w in grid]
+class Tiles(Sequence):
+    """The tiles (H, W, channels) uint8 of pictures, of each row by row: made when asked for, never all at once."""
+
+    def __init__(self, pictures: Iterable[np.ndarray], tile_size: int, channels: int) -> None:
+        self.channels = channels
+        self.places = [(p, place) for p in pictures for place in tile_grid(p.shape[1], p.shape[0], tile_size)]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        pixels, (y, x, h, w) = self.places[index]
+        return tile_of(pixels[y : y + h, x : x + w], self.channels)
 
 
 def pixels_of(tile: np.ndarray, mode: str) -> np.ndarray:

@@ -1,15 +1,20 @@
-"""Threads that share out tiles or groups of pictures, and a count of what they have done.
+"""Threads that share out pictures, tiles or groups of pictures, and a count of what they have done.
 
 Inside a tile all is serial: a wave is a hundred microseconds of work, and threads that meet at a barrier in each wave
 get 60 times slower as soon as the machine has other work.
+
+What a thread works on may itself be shared out: a picture is work of one thread, and so are its tiles where all threads
+have a picture of their own; a thread for which no picture is left takes tiles of another's. So small pictures go side
+by side, a large one goes tile by tile, no more threads than asked for are ever busy, and no more pictures than threads
+are ever held.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,14 +37,121 @@ def counter(progress: Progress | None, total: int) -> Callable[[int], None]:
     return tick
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, the torch products of this thread are its own work, if there is a torch in this process at all."""
+    torch = sys.modules.get("torch")
+    before = 1 if torch is None else torch.get_num_threads()
+    if torch is None or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Job:
+    """A function to be applied to items, in part done."""
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], lock: threading.Lock) -> None:
+        self.function, self.items = function, items
+        self.results: list[Any] = [None] * len(items)
+        self.begun, self.running = 0, 0  # items begun, and those of them that are not yet done
+        self.errors: dict[int, BaseException] = {}
+        self.done = threading.Condition(lock)
+
+    @property
+    def ended(self) -> bool:
+        return self.begun == len(self.items) and not self.running
+
+
 class Run:
-    """run(function, items): the results in order, computed by some threads."""
+    """run(function, items): the results in order, computed by some threads; the error of the first item that failed.
 
-    def __init__(self, threads: int, pool: ThreadPoolExecutor | None) -> None:
-        self.threads, self._pool = threads, pool
+    `function` may call it, too.
+    """
 
-    def __call__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        return (map if self._pool is None or len(items) < 2 else self._pool.map)(function, items)
+    def __init__(self, threads: int) -> None:
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)  # there are items to begin, or it is over
+        self._jobs: list[_Job] = []  # those with items to begin, oldest first
+        self._free = threads  # threads without an item
+        self._over = False
+        self._threads: list[threading.Thread] = []
+        if threads > 1:
+            self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def threads(self) -> int:
+        """How many could work now on what the calling thread shares out."""
+        return max(1, self._free + (threading.current_thread() in self._threads)) if self._threads else 1
+
+    def __call__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        if not self._threads or len(items) < 2:
+            with alone():
+                return [function(item) for item in items]
+        job, helping = _Job(function, items, self._lock), threading.current_thread() in self._threads
+        with self._lock:
+            self._jobs.append(job)
+            self._work.notify(len(items))
+            while helping and job in self._jobs and not self._over:
+                self._do_one(job)
+            job.done.wait_for(lambda: job.ended or self._over)
+            if job.errors:
+                try:
+                    raise job.errors[min(job.errors)]
+                finally:
+                    job.errors.clear()  # an error holds the frames it went through: it must not hold itself
+            if self._over:
+                raise _Over
+        return job.results
+
+    def close(self) -> None:
+        """What is not begun is left; returns when what is has ended."""
+        with self._lock:
+            self._over = True
+            self._work.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        with self._lock:
+            while not self._over:
+                if self._jobs:
+                    self._free -= 1
+                    self._do_one(self._jobs[0])
+                    self._free += 1
+                else:
+                    self._work.wait()
+
+    def _do_one(self, job: _Job) -> None:
+        """The next item of a job that has one; begins and ends with the lock held, works without."""
+        index = job.begun
+        job.begun, job.running = index + 1, job.running + 1
+        if job.begun == len(job.items):
+            self._jobs.remove(job)
+        self._lock.release()
+        try:
+            with alone():
+                job.results[index] = job.function(job.items[index])
+        except BaseException as error:
+            job.errors[index] = error
+        self._lock.acquire()
+        job.running -= 1
+        if index in job.errors:  # what is not begun is left
+            job.begun = len(job.items)
+            if job in self._jobs:
+                self._jobs.remove(job)
+        if job.ended:
+            job.done.notify()
+
+
+class _Over(BaseException):
+    """The threads are called back: what a thread is in the middle of need not go on."""
 
 
 @contextmanager
@@ -48,9 +160,9 @@ def workers(threads: int | None) -> Iterator[Run]:
     if threads is not None and threads < 1:
         raise InputError(f"the number of threads must be 1 or more, not {threads}")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = threads or available
-    if count == 1:
-        yield Run(1, None)
-    else:
-        with ThreadPoolExecutor(count) as pool:
-            yield Run(count, pool)
+    run = Run(threads or available)
+    try:
+        with alone():
+            yield run
+    finally:
+        run.close()
