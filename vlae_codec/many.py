@@ -190,7 +190,7 @@ def _each_picture(
                 put(i, pixels_of(pixels, mode))
 
     largest = max((h * w for group in places for grid in group for _, _, h, w in grid[:1]), default=1)
-    size = max(1, min(single.BATCH_PIXELS // largest, -(-len(coded) // run.threads)))
+    size = 1 if codec is None or codec.device is None else max(1, single.BATCH_PIXELS // largest)
     run(decode, [coded[i : i + size] for i in range(0, len(coded), size)])
 
 

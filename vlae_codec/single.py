@@ -22,7 +22,7 @@ from vlae_codec.workers import Progress, Run, counter
 
 TILE_SIZE = 512
 LANE_SYMBOLS = 32768
-BATCH_PIXELS = 1 << 22  # tiles decoded together
+BATCH_PIXELS = 1 << 26  # of tiles that are decoded together on a device
 
 
 def encode(codecs: Codecs, picture: Picture, job: Job, run: Run) -> bytes:
@@ -44,7 +44,7 @@ def encode(codecs: Codecs, picture: Picture, job: Job, run: Run) -> bytes:
         def encode_place(place: Place) -> tuple[TileRecord, Ledger]:
             spent = Ledger()
             tile = tile_of(part(place), codec.config["channels"])
-            record = encode_tile(codec, tile, header.channels, LANE_SYMBOLS, spent)
+            record = encode_tile(codec, tile, header.channels, LANE_SYMBOLS, spent, run)
             record = stored.smaller(record, stored.samples(part(place)))
             if record.method in STORED:
                 spent.bits = {"stored": 8.0 * len(record.data)}
@@ -118,8 +118,7 @@ def each_tile(
 
     run(restore, [pair for pair in pairs if pair[1].method in STORED])
     coded = [pair for pair in pairs if pair[1].method not in STORED]
-    most = max(1, BATCH_PIXELS // header.tile_size**2)
-    size = min(most, -(-len(coded) // run.threads)) or 1
+    size = 1 if codec is None or codec.device is None else max(1, BATCH_PIXELS // header.tile_size**2)
     run(decode_batch, [coded[i : i + size] for i in range(0, len(coded), size)])
 
 
