@@ -165,38 +165,27 @@ def _emit_outputs(context: Any, builder: Any, signature: Any, args: Any, digits:
 
     sums, multiplier, addend, low, high, out = (pointer(i) for i in (0, 1, 2, 3, 4, 7))
     column, shift, at, stride = args[5], _splat(builder, args[6], longs), args[8], args[9]
-    entry, loop, done = builder.block, builder.append_basic_block("rows"), builder.append_basic_block("written")
-    columns = []
     for j in range(VECTORS // digits):
         place = builder.add(column, _number(j * LANES))
         by_four, by_eight = (builder.mul(place, _number(size)) for size in (4, 8))
+        factors, terms = vector(multiplier, by_four), vector(addend, by_eight, longs)
         if last:
             limits = vector(low, by_four), vector(high, by_four)
         else:
             limits = ir.Constant(longs, [-128] * LANES), ir.Constant(longs, [127] * LANES)
-        columns.append((vector(multiplier, by_four), vector(addend, by_eight, longs), *limits))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    r = builder.phi(_I64)
-    r.add_incoming(_number(0), entry)
-    row, to = builder.mul(r, _number(4 * PANEL)), builder.add(at, builder.mul(stride, r))
-    for j, (factors, terms, least, most) in enumerate(columns):
-        total = vector(sums, builder.add(row, _number(4 * j * LANES)))
-        if digits == 2:
-            total = builder.shl(total, ir.Constant(longs, [7] * LANES))
-            total = builder.add(total, vector(sums, builder.add(row, _number(4 * (PANEL // 2 + j * LANES)))))
-        value = builder.ashr(builder.add(builder.mul(total, factors), terms), shift)
-        value = pick("smin", pick("smax", value, least), most)
-        kind = _INTS if last else ir.VectorType(_I8, LANES)
-        value = builder.trunc(value, kind)
-        if not last:
-            value = builder.xor(value, ir.Constant(kind, [-128] * LANES))
-        offset = builder.add(to, _number(j * LANES))
-        _store(builder, value, out, builder.mul(offset, _number(4)) if last else offset)
-    after = builder.add(r, _number(1))
-    r.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", after, _number(ROWS)), loop, done)
-    builder.position_at_end(done)
+        for r in range(ROWS):
+            total = vector(sums, _number(4 * (r * PANEL + j * LANES)))
+            if digits == 2:
+                total = builder.shl(total, ir.Constant(longs, [7] * LANES))
+                total = builder.add(total, vector(sums, _number(4 * (r * PANEL + PANEL // 2 + j * LANES))))
+            value = builder.ashr(builder.add(builder.mul(total, factors), terms), shift)
+            value = pick("smin", pick("smax", value, limits[0]), limits[1])
+            kind = _INTS if last else ir.VectorType(_I8, LANES)
+            value = builder.trunc(value, kind)
+            if not last:
+                value = builder.xor(value, ir.Constant(kind, [-128] * LANES))
+            offset = builder.add(builder.add(at, _number(j * LANES)), builder.mul(stride, _number(r)))
+            _store(builder, value, out, builder.mul(offset, _number(4)) if last else offset)
     return context.get_dummy_value()
 
 
@@ -252,6 +241,26 @@ def differences(typing: Any, x: Any, begin: Any, less: Any, more: Any, k: Any, o
         return context.get_dummy_value()
 
     return types.void(x, types.int64, less, more, types.int64, out, types.int64), emit
+
+
+@intrinsic
+def repeat3(typing: Any, a: Any, b: Any, c: Any, less: Any, more: Any) -> Any:
+    """The first CHUNK of less and more (flat uint8) for `differences` from three values 0 .. 255, again and again."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        undefined = ir.Constant(_BYTES, ir.Undefined)
+        values = undefined
+        for i in range(3):
+            values = builder.insert_element(values, builder.trunc(args[i], _I8), ir.Constant(_I32, i))
+        mask = ir.Constant(ir.VectorType(_I32, CHUNK), [i % 3 for i in range(CHUNK)])
+        values = builder.shuffle_vector(values, undefined, mask)
+        middle = ir.Constant(_BYTES, [-128] * CHUNK)
+        subtract = _function(builder, f"llvm.usub.sat.v{CHUNK}i8", _BYTES, 2)
+        for i, pair in ((3, [values, middle]), (4, [middle, values])):
+            _store(builder, builder.call(subtract, pair), _pointer(context, builder, signature, args, i), _number(0))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, less, more), emit
 
 
 @intrinsic

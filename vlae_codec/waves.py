@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from vlae_codec.ans import Message, push_symbol
-from vlae_codec.simd import CHUNK, differences, move
+from vlae_codec.simd import CHUNK, differences, move, repeat3
 from vlae_codec.tables import OUTER_IDENTITY, PRECISION
 
 SLACK = CHUNK  # bytes behind an array of pixels or of context features that may be read
@@ -85,14 +85,10 @@ def with_slack(array: np.ndarray) -> np.ndarray:
     return flat
 
 
-@njit(cache=True, nogil=True)
-def _median(left, upper, corner):
-    """Median edge detector of LOCO-I (Weinberger et al. 2000)."""
-    if corner >= max(left, upper):
-        return min(left, upper)
-    if corner <= min(left, upper):
-        return max(left, upper)
-    return left + upper - corner
+@njit(cache=True, nogil=True, forceinline=True)
+def _at(array, i):
+    """An element by an index that is not negative, as int64."""
+    return np.int64(array[np.uintp(i)])
 
 
 @njit(cache=True, nogil=True)
@@ -101,28 +97,31 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
 
     x: a tile (H, width, C) and context: (period, width, features), repeated downwards, bytes 128 more than the
     features, both flat with SLACK; less, more: memory of one row of the window, (wide * C + SLACK,) uint8. SLACK bytes
-    behind the row are overwritten. The reference is the median edge detector, or what of it lies inside the tile, or
-    128; a neighbour outside the tile counts as equal to it.
+    behind the row are overwritten. The reference is the median edge detector of LOCO-I (Weinberger et al. 2000), or
+    what of it lies inside the tile, or 128; a neighbour outside the tile counts as equal to it.
     """
     reach = wide // 2
     here = (r * width + c) * channels
     above = here - width * channels
-    for ch in range(channels):
-        if r == 0:
-            ref = np.int64(x[here - channels + ch]) if c > 0 else np.int64(128)
-        elif c == 0:
-            ref = np.int64(x[above + ch])
-        else:
-            left, upper = np.int64(x[here - channels + ch]), np.int64(x[above + ch])
-            ref = _median(left, upper, np.int64(x[above - channels + ch]))
-        reference[i + ch] = ref
+    if r > 0 and c > 0:
+        for ch in range(channels):
+            left, upper, corner = _at(x, here - channels + ch), _at(x, above + ch), _at(x, above - channels + ch)
+            least, most = min(left, upper), max(left, upper)
+            reference[np.uintp(i + ch)] = min(max(left + upper - corner, least), most)
+    else:
+        for ch in range(channels):
+            place = here - channels if r == 0 else above
+            reference[i + ch] = x[place + ch] if r > 0 or c > 0 else 128
     if r >= up and c >= reach and c + reach < width:
         size = wide * channels
-        for ch in range(channels):
-            ref = np.int64(reference[i + ch])
-            low, high = max(ref - 128, 0), max(128 - ref, 0)
-            for k in range(ch, size, channels):
-                less[np.uintp(k)], more[np.uintp(k)] = low, high
+        if channels == 3 and size <= CHUNK:
+            repeat3(_at(reference, i), _at(reference, i + 1), _at(reference, i + 2), less, more)
+        else:
+            for ch in range(channels):
+                ref = _at(reference, i + ch)
+                low, high = max(ref - 128, 0), max(128 - ref, 0)
+                for k in range(ch, size, channels):
+                    less[np.uintp(k)], more[np.uintp(k)] = low, high
         begin = here - (up * width + reach) * channels
         for _ in range(up + 1):
             for k in range(0, size, CHUNK):
@@ -140,7 +139,7 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
                     row[at + ch] = min(max(difference + 128, 0), 255)
                 at += channels
     for ch in range(channels):
-        row[at + ch] = reference[i + ch]
+        row[np.uintp(at + ch)] = reference[np.uintp(i + ch)]
     at += channels
     begin = ((r % period) * width + c) * features
     for k in range(0, features, CHUNK):
