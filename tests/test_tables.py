@@ -68,6 +68,17 @@ def plain_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     return np.array(cdfs)
 
 
+def intervals(rows, symbols, args, starts, freqs):
+    """`intervals`, and what is compiled for photographs where that is the same."""
+    mixtures, coupled, levels, coded, _ = args
+    tables.intervals(*rows, symbols, *args, starts, freqs)
+    if (mixtures, symbols.shape[1], coupled) == (5, 3, True):
+        again = np.zeros((2, *starts.shape), np.uint32)
+        tables.intervals_5_3(*rows, symbols, levels, coded, TABLES, *again)
+        assert np.array_equal(again[0, :, :coded], starts[:, :coded])
+        assert np.array_equal(again[1, :, :coded], freqs[:, :coded])
+
+
 def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     """The same from `intervals`: every symbol of every channel."""
     channels = len(symbols)
@@ -77,7 +88,7 @@ def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     count = len(known)
     starts, freqs = np.zeros((2, count, channels), np.uint32)
     repeat = [np.tile(np.asarray(a, np.int32), (count, 1)) for a in (row, offset, outer)]
-    tables.intervals(*repeat, known, mixtures, coupled, levels, channels, TABLES, starts, freqs)
+    intervals(repeat, known, (mixtures, coupled, levels, channels, TABLES), starts, freqs)
     own = np.arange(channels).repeat(levels)
     at = np.arange(count), own
     return starts[at].reshape(channels, levels).astype(int), freqs[at].reshape(channels, levels).astype(int)
@@ -180,33 +191,38 @@ def plain_pop(rows, args, message, phase):
 
 
 def pop(rows, args, message, phase=0):
-    """The same from `pop_rows`, with rows, columns and words beyond those it may look at, which stay as they are."""
+    """The same from `pop_rows`, with rows, columns and words beyond those it may look at, which stay as they are; and
+    from what is compiled for photographs where that is the same.
+    """
+    mixtures, coupled, *rest = args
     found = []
-    for garbage in (0, -1):
+    for garbage, photographs in ((0, False), (-1, False), (-1, (mixtures, rows[1].shape[1], coupled) == (5, 3, True))):
         params, offsets, outers = (np.pad(a, ((0, 3), (0, 0)), constant_values=garbage) for a in rows)
         params = np.pad(params, ((0, 0), (0, 5)), constant_values=garbage)
         symbols = np.full(offsets.shape, garbage & 255, np.uint8)
         words = np.pad(message.words, (0, 4), constant_values=garbage & 0xFFFFFFFF)
-        heads, before = message.heads.copy(), words.copy()
-        n = len(rows[0])
-        size = tables.pop_rows(params, offsets, outers, n, *args, heads, phase, words, len(message.words), symbols)
+        heads, before, n = message.heads.copy(), words.copy(), len(rows[0])
+        stack = (heads, phase, words, len(message.words), symbols)
+        if photographs:
+            size = tables.pop_rows_5_3(params, offsets, outers, n, *rest, *stack)
+        else:
+            size = tables.pop_rows(params, offsets, outers, n, *args, *stack)
         assert np.array_equal(words, before)
         assert np.all(symbols[n:] == garbage & 255)
         assert np.all(symbols[:, args[3] :] == garbage & 255)
         assert size <= len(message.words)
         symbols[:, args[3] :] = 0
         found.append(None if size < 0 else (symbols[:n], ans.Message(heads, words[:size])))
-    if found[0] is None or found[1] is None:
-        assert found == [None, None]
-        return None
-    assert np.array_equal(found[0][0], found[1][0])
-    assert found[0][1] == found[1][1]
-    return found[0]
+    first, *others = found
+    for other in others:
+        assert (first is None) == (other is None)
+        assert first is None or (np.array_equal(first[0], other[0]) and first[1] == other[1])
+    return first
 
 
 def push(rows, symbols, message, args):
     starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
-    tables.intervals(*rows, symbols, *args, starts, freqs)
+    intervals(rows, symbols, args, starts, freqs)
     return waves.push_region(message, starts[:, None], freqs[:, None], (0, len(symbols), 1), 0, args[3])
 
 
