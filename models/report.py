@@ -34,7 +34,7 @@ def report(
         found = evaluate(quantise_aware(model, rounded), cut)
         rates[name] = [float(found["total"]), float(found["no_latent"])]
     quantise_aware(model, False)
-    codec = TileCodec(load_weights(weights), "int8")
+    codec = TileCodec(load_weights(weights))
     bits = np.sum([_integer_bits(codec, image) for image in cut], axis=0)
     rates["integer"] = [float(b) / sum(image.size for image in cut) for b in bits]
     return rates

@@ -114,7 +114,7 @@ def write_adapted(
     pixels: np.ndarray,
     payload: bytes,
     model: Path = DATA / "tiny.safetensors",
-    backend: str = "int8",
+    backend: str = "cpu",
     tile_size: int = 512,
     lane_symbols: int = 32768,
 ) -> bytes:
@@ -126,7 +126,7 @@ def write_adapted(
 
 
 def adapted_payload() -> bytes:
-    model = find_codec(DATA / "tiny.safetensors", None, "int8", "RGB").model
+    model = find_codec(DATA / "tiny.safetensors", None, "cpu", "RGB").model
     return adapter.pack(some_adapter(model.local, [2, 3]), model.tables)
 
 

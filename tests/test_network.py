@@ -1,16 +1,20 @@
-"""Integer networks: every backend gives the integers that int64 arithmetic gives."""
+"""Integer networks: every product gives the integers that int64 arithmetic gives."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from vlae_codec import network
 from vlae_codec.errors import VlaeError, WeightsError
+from vlae_codec.inference import kind_of
 from vlae_codec.models.export import quantise
-from vlae_codec.network import BLOCK, Layer, Network
+from vlae_codec.models.gradients import requantise
+from vlae_codec.network import Layer, Network
+from vlae_codec.simd import FLOAT32, HAS_INT8, INT8, PANEL, ROWS
+
+KINDS = [FLOAT32] + [INT8] * HAS_INT8
 
 
 def layer(rng, inputs, outputs, last=False, weight=None):
@@ -19,7 +23,7 @@ def layer(rng, inputs, outputs, last=False, weight=None):
     shift = int(rng.integers(10, 20))
     spread = np.abs(weight.astype(np.int64)).sum(0) * 40 + 1
     reach = 4000 if last else 128
-    multiplier = np.minimum((reach << shift) // spread, 1 << 20) + 1
+    multiplier = np.minimum((reach << shift) // spread + 1, 1 << 20)
     addend = rng.integers(-(reach << shift), (reach << shift) + 1, outputs)
     limits = (np.full(outputs, v, np.int32) for v in (-3000, 3001)) if last else (None, None)
     return Layer(weight, multiplier, addend, shift, *limits)
@@ -52,7 +56,15 @@ def exact(net, rows):
 def nets():
     rng = np.random.default_rng(0)
     found = {}
-    for inputs, hidden, outputs in [(37, 24, 11), (8, 16, 8), (1, 1, 1), (130, 33, 57)]:
+    sizes = [
+        (37, 24, 11),
+        (8, 16, 8),
+        (1, 1, 1),
+        (130, 33, 57),
+        (2 * PANEL, PANEL + 1, 2 * PANEL),
+        (3, PANEL, PANEL - 1),
+    ]
+    for inputs, hidden, outputs in sizes:
         found[f"skip-{inputs}"] = Network(
             (layer(rng, inputs, hidden), layer(rng, hidden, hidden), layer(rng, hidden + inputs, outputs, last=True)),
             skip=True,
@@ -61,57 +73,98 @@ def nets():
         found[f"last-{inputs}"] = Network((layer(rng, inputs, outputs, last=True),))
         for last in (False, True):
             found[f"digits-{inputs}-{last}"] = Network((two_digits(rng, inputs, outputs, last),))
+        parts = two_digits(rng, inputs, hidden, False), layer(rng, hidden, hidden)
+        found[f"deep-{inputs}"] = Network(
+            (*parts, layer(rng, hidden, 5), two_digits(rng, 5 + inputs, outputs, True)), True
+        )
     for last in (False, True):  # 1023 * 128 * 128 is the last below 2^24
         signs = np.where(rng.random((1023, 5)) < 0.5, -128, 127).astype(np.int8)
         signs[:, 0] = -128
         found[f"bound-{last}"] = Network((layer(rng, 1023, 5, last, signs),))
+    for shift in (0, 20, 40):  # both digits of every sum at its bound, the greatest multipliers and addends
+        signs = np.where(rng.random((1023, 6)) < 0.5, -128, 127).astype(np.int8)
+        signs[:, :2], signs[:, 2:4] = 127, -128
+        signs[:, 4:] = np.where(rng.random((1023, 2)) < 0.5, signs[:, :2], signs[:, 2:4])
+        addend = np.array([1, -1, 1]) * ((1 << 60) - 1) if shift == 40 else np.array([0, 1, -5])
+        limits = np.full(3, -(1 << 31), np.int32), np.full(3, (1 << 31) - 1, np.int32)
+        found[f"limits-{shift}"] = Network((Layer(signs, np.full(3, 1 << 20), addend, shift, *limits),))
     return found
 
 
 NETS = nets()
 
 
+def rows_for(net, count):
+    """Random ones, and those that drive the first sums to both ends."""
+    first = net.layers[0].weight
+    rows = np.random.default_rng(count).integers(-128, 128, (count, len(first)), np.int8)
+    rows[:1], rows[1:2] = -128, 127
+    rows[2:3] = np.where(first[:, 0] < 0, -128, 127)
+    rows[3:4] = np.where(first[:, 0] < 0, 127, -128)
+    return rows
+
+
+@pytest.fixture(params=KINDS, ids=["float32", "int8"][: len(KINDS)])
+def kind(request):
+    return request.param
+
+
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("count", [0, 1, 17, BLOCK + 1])
-def test_backends(name, count, backend):
+def test_products(name, kind):
     net = NETS[name]
     for part in net.layers:
         part.check(name)
-    inputs = net.layers[0].weight.shape[0]
-    rows = np.random.default_rng(count).integers(-128, 128, (count, inputs), np.int8)
-    rows[:1], rows[1:2] = -128, 127
-    rows[2:3] = np.where(net.layers[0].weight[:, 0] < 0, -128, 127)
-    forward = network.compiler(backend)(net)
-    out = forward(rows)
-    assert out.dtype == (np.int8 if net.layers[-1].low is None else np.int32)
-    assert np.array_equal(out, exact(net, rows))
-    if count > BLOCK and not name.startswith("bound"):
+    packed, dtype = network.pack([net], kind), np.int8 if net.layers[-1].low is None else np.int32
+    for count in (0, 1, ROWS - 1, ROWS, 10 * ROWS + 1):
+        rows = rows_for(net, count)
+        out = network.run(packed, 0, rows, dtype)
+        assert out.dtype == dtype
+        assert np.array_equal(out, exact(net, rows))
+    if rows.shape[1] > 1 and not name.startswith(("bound", "limits")):
         assert len(np.unique(out)) > 5  # the test sees something
 
 
-def test_blocks(backend):
-    """Neither the block a row falls into nor its company matters."""
+def test_limits(kind):
+    """The greatest numbers that a layer may have: nothing on the way leaves its type."""
+    seen = set()
+    for name in NETS:
+        if name.startswith("limits"):
+            net = NETS[name]
+            out = network.run(network.pack([net], kind), 0, rows_for(net, 40))
+            assert np.array_equal(out, exact(net, rows_for(net, 40)))
+            seen |= set(out.ravel().tolist())
+    assert {-(1 << 31), (1 << 31) - 1} < seen
+    assert len(seen) > 100
+
+
+def test_several(kind):
+    """Networks of all sizes in one `Packed`: each as if it were alone, whatever ran before it."""
+    packed = network.pack(list(NETS.values()), kind)
+    for which, net in reversed(list(enumerate(NETS.values()))):
+        rows = rows_for(net, ROWS + 2)
+        assert np.array_equal(network.run(packed, which, rows), exact(net, rows))
+
+
+def test_rows(kind):
+    """Neither the block a row falls into nor its company matters; rows need not lie together."""
     net = NETS["skip-37"]
-    rows = np.random.default_rng(1).integers(-128, 128, (2 * BLOCK + 3, 37), np.int8)
-    forward = network.compiler(backend)(net)
-    out = forward(rows)
-    assert np.array_equal(out[5:], forward(rows[5:]))
-    for i in (0, BLOCK - 1, BLOCK, 2 * BLOCK + 2):
-        assert np.array_equal(out[i : i + 1], forward(rows[i : i + 1]))
+    wide = np.random.default_rng(1).integers(-128, 128, (2 * ROWS + 3, 74), np.int8)
+    rows = np.ascontiguousarray(wide[:, ::2])
+    packed = network.pack([net], kind)
+    out = network.run(packed, 0, rows)
+    assert np.array_equal(out, network.run(packed, 0, wide[:, ::2]))
+    assert np.array_equal(out[5:], network.run(packed, 0, rows[5:]))
+    for i in range(len(rows)):
+        assert np.array_equal(out[i : i + 1], network.run(packed, 0, rows[i : i + 1]))
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("tf32", [False, True])
-def test_gpu(name, tf32):
-    net = NETS[name]
-    rows = np.random.default_rng(2).integers(-128, 128, (5000, net.layers[0].weight.shape[0]), np.int8)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
-        assert np.array_equal(network.compiler("torch:cuda")(net)(rows), exact(net, rows))
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+def test_requantise():
+    """What fits adapters forward takes the same sums to the same outputs."""
+    for net in NETS.values():
+        if len(net.layers) == 1:
+            rows, (part,) = rows_for(net, 9), net.layers
+            out = requantise((rows.astype(np.int64) @ part.weight).astype(np.int32), part)
+            assert np.array_equal(out, exact(net, rows))
 
 
 GOOD: dict[str, Any] = {
@@ -143,17 +196,15 @@ def test_invalid(bad, words):
         Layer(**{**GOOD, **bad}).check("it")
 
 
-@pytest.mark.parametrize("backend", ["int4", "torch", "torch:", "cuda", "", "int8:cpu"])
-def test_unknown_backend(backend):
+@pytest.mark.parametrize("product", ["int4", "torch", "torch:", "cuda", "", "int8:cpu", "FLOAT32"])
+def test_unknown_product(product):
     with pytest.raises(VlaeError, match="no backend"):
-        network.compiler(backend)
+        kind_of(product)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("backend", ["torch:cuda", "torch:cuda:1", "torch:nonsense"])
-def test_no_device(backend):
-    with pytest.raises(VlaeError, match="torch has no device"):
-        network.compiler(backend)
+def test_fastest():
+    assert kind_of("float32") == FLOAT32
+    assert kind_of("cpu") == KINDS[-1]
 
 
 # ---------------------------------------------------------------------------------------------------- export

@@ -1,7 +1,8 @@
 """Integer CDFs at their extremes, and against the documented formulas in unbounded integers."""
 
 import math
-from itertools import pairwise
+from bisect import bisect_right
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vlae_codec.tables import COEF_LIMIT, LOC_LIMIT, LOGIT_LIMIT, PRECISION, SCA
 TABLES = make_tables()
 WHOLE = 1 << PRECISION
 OUTERS = [0, 40, 64, 130, 191]
-SHAPES = [(1, 1, False), (1, 3, True), (5, 3, True), (3, 4, True), (1, 4, False)]  # mixtures, channels, coupled
+SHAPES = list(product(range(1, 7), (1, 3, 4), (False, True)))  # mixtures, channels, coupled
 
 
 def split(row, mixtures, channels, coupled):
@@ -67,6 +68,17 @@ def plain_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     return np.array(cdfs)
 
 
+def intervals(rows, symbols, args, starts, freqs):
+    """`intervals`, and what is compiled for photographs where that is the same."""
+    mixtures, coupled, levels, coded, _ = args
+    tables.intervals(*rows, symbols, *args, starts, freqs)
+    if (mixtures, symbols.shape[1], coupled) == (5, 3, True):
+        again = np.zeros((2, *starts.shape), np.uint32)
+        tables.intervals_5_3(*rows, symbols, levels, coded, TABLES, *again)
+        assert np.array_equal(again[0, :, :coded], starts[:, :coded])
+        assert np.array_equal(again[1, :, :coded], freqs[:, :coded])
+
+
 def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     """The same from `intervals`: every symbol of every channel."""
     channels = len(symbols)
@@ -76,7 +88,7 @@ def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     count = len(known)
     starts, freqs = np.zeros((2, count, channels), np.uint32)
     repeat = [np.tile(np.asarray(a, np.int32), (count, 1)) for a in (row, offset, outer)]
-    tables.intervals(*repeat, known, mixtures, coupled, levels, channels, TABLES, starts, freqs)
+    intervals(repeat, known, (mixtures, coupled, levels, channels, TABLES), starts, freqs)
     own = np.arange(channels).repeat(levels)
     at = np.arange(count), own
     return starts[at].reshape(channels, levels).astype(int), freqs[at].reshape(channels, levels).astype(int)
@@ -99,24 +111,24 @@ def hold(starts, freqs, what=""):
     assert np.all((starts + freqs)[..., -1] == WHOLE), what
 
 
-@pytest.mark.parametrize("levels", [64, 256])
+@pytest.mark.parametrize("levels", [2, 64, 256])
 @pytest.mark.parametrize(("mixtures", "channels", "coupled"), SHAPES)
 def test_plain_integers(mixtures, channels, coupled, levels):
     """The kernels are the documented formulas, with nothing overflowing: random and extreme rows, all symbols."""
     rng = np.random.default_rng(mixtures * channels)
-    for _ in range(20):
+    for _ in range({2: 30, 64: 10, 256: 4}[levels]):
         row = extreme_row(rng, mixtures, channels, coupled)
         limit = 1 << 20 if rng.random() < 0.3 else levels << 6  # the flow's offsets may lie far outside
         offset = rng.choice([-limit, 0, levels << 5, (levels - 1) << 6, limit], channels)
         outer = rng.choice(OUTERS, channels)
-        symbols = rng.choice([0, 1, levels // 2, levels - 2, levels - 1], channels).tolist()
+        symbols = rng.choice([0, min(1, levels - 1), levels // 2, levels - 2, levels - 1], channels).tolist()
         case = (row, offset.tolist(), outer.tolist(), symbols, mixtures, coupled, levels)
         starts, freqs = kernel_cdfs(*case)
         hold(starts, freqs, str(case))
         assert np.array_equal(plain_cdfs(*case)[:, :-1], starts), case
 
 
-@pytest.mark.parametrize("levels", [64, 256])
+@pytest.mark.parametrize("levels", [2, 64, 256])
 def test_grid(levels):
     """One logistic at every edge: far outside, first and last symbol, middle; every scale; outer scales."""
     edge = (levels - 1) << 6
@@ -143,73 +155,148 @@ def test_grid(levels):
                 hold(starts, freqs, str(case))
 
 
-def random_rows(rng, n, mixtures, channels, levels):
-    params = np.stack([extreme_row(rng, mixtures, channels, True) for _ in range(n)])
+def random_rows(rng, n, mixtures, channels, levels, coupled=True):
+    params = [extreme_row(rng, mixtures, channels, coupled) for _ in range(n)]
+    params = np.array(params, np.int32).reshape(n, tables.parameter_count(mixtures, channels, coupled))
     offsets = rng.integers(0, levels << 6, (n, channels)).astype(np.int32)
     outers = rng.choice(OUTERS, (n, channels)).astype(np.int32)
     return params, offsets, outers
 
 
-def pop(rows, bounds, messages, args, channels):
-    stacks = waves.Stacks(messages)
-    symbols = np.zeros((len(rows[0]), channels), np.uint8)
-    bounds = np.array(bounds, np.int64)
-    stack = (stacks.heads, stacks.lanes, stacks.phases, stacks.words, stacks.begins, stacks.sizes)
-    tables.pop_tiles(*rows, bounds, *args, *stack, symbols)
-    return stacks, symbols
+def random_message(rng, lanes, words):
+    return ans.Message(rng.integers(1 << 32, 1 << 64, lanes, np.uint64), rng.integers(0, 1 << 32, words, np.uint32))
+
+
+def plain_pop(rows, args, message, phase):
+    """`pop_rows` by its docstring, in Python's integers: the symbols and what is left, or None if it ran out."""
+    mixtures, coupled, levels, coded, _ = args
+    params, offsets, outers = rows
+    heads, words, lanes = message.heads.tolist(), message.words.tolist(), len(message.heads)
+    symbols = np.zeros(offsets.shape, np.uint8)
+    for group in range(0, len(params), lanes):
+        for c in range(coded):
+            for i in range(group, min(group + lanes, len(params))):
+                row = params[i], offsets[i].tolist(), outers[i].tolist(), symbols[i].tolist()
+                cdf = plain_cdfs(*row, mixtures, coupled, levels)[c].tolist()
+                lane = (phase + i) % lanes
+                high, cf = divmod(heads[lane], WHOLE)
+                x = bisect_right(cdf, cf) - 1
+                head = high * (cdf[x + 1] - cdf[x]) + cf - cdf[x]
+                if head < 1 << 32:
+                    if not words:
+                        return None
+                    head = head << 32 | words.pop()
+                heads[lane], symbols[i, c] = head, x
+    return symbols, ans.Message(np.array(heads, np.uint64), np.array(words, np.uint32))
+
+
+def pop(rows, args, message, phase=0):
+    """The same from `pop_rows`, with rows, columns and words beyond those it may look at, which stay as they are; and
+    from what is compiled for photographs where that is the same.
+    """
+    mixtures, coupled, *rest = args
+    found = []
+    for garbage, photographs in ((0, False), (-1, False), (-1, (mixtures, rows[1].shape[1], coupled) == (5, 3, True))):
+        params, offsets, outers = (np.pad(a, ((0, 3), (0, 0)), constant_values=garbage) for a in rows)
+        params = np.pad(params, ((0, 0), (0, 5)), constant_values=garbage)
+        symbols = np.full(offsets.shape, garbage & 255, np.uint8)
+        words = np.pad(message.words, (0, 4), constant_values=garbage & 0xFFFFFFFF)
+        heads, before, n = message.heads.copy(), words.copy(), len(rows[0])
+        stack = (heads, phase, words, len(message.words), symbols)
+        if photographs:
+            size = tables.pop_rows_5_3(params, offsets, outers, n, *rest, *stack)
+        else:
+            size = tables.pop_rows(params, offsets, outers, n, *args, *stack)
+        assert np.array_equal(words, before)
+        assert np.all(symbols[n:] == garbage & 255)
+        assert np.all(symbols[:, args[3] :] == garbage & 255)
+        assert size <= len(message.words)
+        symbols[:, args[3] :] = 0
+        found.append(None if size < 0 else (symbols[:n], ans.Message(heads, words[:size])))
+    first, *others = found
+    for other in others:
+        assert (first is None) == (other is None)
+        assert first is None or (np.array_equal(first[0], other[0]) and first[1] == other[1])
+    return first
 
 
 def push(rows, symbols, message, args):
     starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
-    tables.intervals(*rows, symbols, *args, starts, freqs)
+    intervals(rows, symbols, args, starts, freqs)
     return waves.push_region(message, starts[:, None], freqs[:, None], (0, len(symbols), 1), 0, args[3])
 
 
-@pytest.mark.parametrize("levels", [64, 256])
+@pytest.mark.parametrize("lanes", [1, 5, 8, 24])
+@pytest.mark.parametrize(
+    ("mixtures", "channels", "coupled", "levels", "coded"),
+    [
+        (5, 3, True, 256, 3),
+        (5, 3, True, 256, 1),
+        (1, 1, True, 2, 1),
+        (6, 1, True, 256, 1),
+        (2, 3, True, 2, 3),
+        (3, 4, True, 64, 4),
+        (4, 4, False, 64, 4),
+    ],
+)
+def test_plain_pop(mixtures, channels, coupled, levels, coded, lanes):
+    """Whole groups and rests, any lane first; the stack runs out where it must and not before."""
+    rng = np.random.default_rng(lanes)
+    args = (mixtures, coupled, levels, coded, TABLES)
+    for n, phase in ((0, 0), (1, lanes - 1), (lanes, 0), (lanes + 3, 2 % lanes)):
+        rows = random_rows(rng, n, mixtures, channels, levels, coupled)
+        message = random_message(rng, lanes, 2 * n * coded)
+        symbols, left = plain_pop(rows, args, message, phase)
+        found = pop(rows, args, message, phase)
+        assert np.array_equal(found[0], symbols)
+        assert found[1] == left
+        used = len(message.words) - len(left.words)
+        for words in {0, used // 2, used - 1, used} - {-1}:
+            short = ans.Message(message.heads, message.words[len(message.words) - words :])
+            found = pop(rows, args, short, phase)
+            assert (found is None) == (words < used)
+            if found is not None:
+                assert np.array_equal(found[0], symbols)
+                assert not len(found[1].words)
+
+
+@pytest.mark.parametrize("lanes", [1, 5, 8, 24])
+@pytest.mark.parametrize("levels", [2, 64, 256])
 @pytest.mark.parametrize("coded", [1, 3])
-@pytest.mark.parametrize("mixtures", [1, 5])
-def test_inverse(mixtures, coded, levels):
-    """Popping inverts pushing and pushing inverts popping, for stacks of 1, 3 and 8 lanes in one batch."""
+@pytest.mark.parametrize("mixtures", range(1, 7))
+def test_inverse(mixtures, coded, levels, lanes):
+    """Popping inverts pushing and pushing inverts popping."""
     rng = np.random.default_rng(levels + coded + mixtures)
     args = (mixtures, True, levels, coded, TABLES)
-    bounds, lanes = [0, 1, 300, 300, 517], [1, 3, 2, 8]
-    rows = random_rows(rng, bounds[-1], mixtures, 3, levels)
-    symbols = rng.integers(0, levels, (bounds[-1], 3)).astype(np.uint8)
+    rows = random_rows(rng, 101, mixtures, 3, levels)
+    symbols = rng.integers(0, levels, (101, 3)).astype(np.uint8)
     symbols[::5] = 0
     symbols[1::5] = levels - 1
-    parts = [slice(*pair) for pair in pairwise(bounds)]
-    before = [
-        ans.Message(rng.integers(1 << 32, 1 << 64, n, np.uint64), rng.integers(0, 1 << 32, 1000, np.uint32))
-        for n in lanes
-    ]
-
-    pushed = [push([r[part] for r in rows], symbols[part], m, args) for part, m in zip(parts, before)]
-    stacks, popped = pop(rows, bounds, pushed, args, 3)
-    assert np.array_equal(popped[:, :coded], symbols[:, :coded])
-    assert not popped[:, coded:].any()
-    assert stacks.messages() == before
-
-    stacks, popped = pop(rows, bounds, before, args, 3)
-    again = [push([r[part] for r in rows], popped[part], m, args) for part, m in zip(parts, stacks.messages())]
-    assert again == before
-    assert stacks.messages()[2] == before[2]  # no rows
+    symbols[:, coded:] = 0
+    before = random_message(rng, lanes, 500)
+    popped, left = pop(rows, args, push(rows, symbols, before, args))
+    assert np.array_equal(popped, symbols)
+    assert left == before
+    popped, left = pop(rows, args, before)
+    assert push(rows, popped, left, args) == before
 
 
-def test_truncated():
-    """A stack that runs dry is marked and left alone; its neighbours are popped to the end."""
+def test_coded():
+    """What is not coded is neither looked at nor written."""
     rng = np.random.default_rng(3)
-    args = (2, True, 256, 3, TABLES)
-    rows = random_rows(rng, 400, 2, 3, 256)
-    full = ans.Message(np.array([1 << 40], np.uint64), rng.integers(0, 1 << 32, 2000, np.uint32))
-    stacks, _ = pop(rows, [0, 200, 400], [ans.empty(1), full], args, 3)
-    assert stacks.sizes[0] == -1
-    assert stacks.sizes[1] < 2000
-    stacks.sizes[1] = 0
-    symbols = np.zeros((400, 3), np.uint8)
-    stack = (stacks.heads, stacks.lanes, stacks.phases, stacks.words, stacks.begins, stacks.sizes)
-    tables.pop_tiles(*rows, np.array([0, 200, 400], np.int64), *args, *stack, symbols)
-    assert stacks.sizes.tolist() == [-1, -1]
-    assert not symbols[:200].any()
+    rows, symbols = random_rows(rng, 20, 5, 3, 256), rng.integers(0, 256, (20, 3)).astype(np.uint8)
+    found = []
+    for other in (0, 255):
+        symbols[:, 1:] = other
+        starts, freqs = np.full((2, 20, 3), 77, np.uint32)
+        tables.intervals(*rows, symbols, 5, True, 256, 1, TABLES, starts, freqs)
+        assert np.all(starts[:, 1:] == 77)
+        assert np.all(freqs[:, 1:] == 77)
+        found.append((starts, freqs))
+    assert np.array_equal(*found)
+    whole = np.zeros((2, 20, 3), np.uint32)
+    tables.intervals(*rows, symbols, 5, True, 256, 3, TABLES, *whole)
+    assert np.array_equal(found[0], np.where([True, False, False], whole, 77))
 
 
 @pytest.mark.parametrize("scale", [32, 48, 64, 80, 96, 112])  # 1/4 to 8 levels

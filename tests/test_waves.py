@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from numba import njit
+from test_tables import random_message  # type: ignore[import-not-found]
 
-from vlae_codec import network, waves
+from vlae_codec import ans, network, waves
 from vlae_codec.models import vlae as float_vlae
-from vlae_codec.waves import Grid, wave_rows, window_offsets, window_slope
+from vlae_codec.waves import SLACK, Grid, wave_rows, window_offsets, window_slope, with_slack
 
-WINDOWS = [(1, 1), (3, 1), (5, 2), (7, 4), (9, 5)]
+WINDOWS = [(1, 1), (3, 1), (5, 2), (7, 4), (9, 5), (11, 2), (13, 3)]  # the last ones of more than 32 bytes
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (6, 5), (4, 17)]
 
 
@@ -84,92 +86,106 @@ def plain_pixel_row(x, context, width, r, c, offsets):
     return row + [v - 128 for v in ref] + context[r, c].tolist(), [64 * v for v in ref]
 
 
-def gather_all(x, context, offsets):
+@njit
+def gather_pixels(x, width, channels, context, period, features, wide, up, less, more, memory, rows, references):
+    for i in range(len(rows)):
+        place = (x, width, channels, context, period, features, wide, up, i // width, i % width)
+        waves.pixel_row(*place, less, more, memory, 3, references, i * channels)
+        rows[i] = memory[3 : 3 + rows.shape[1]]
+
+
+@njit
+def gather_latents(plane, offsets, memory, rows):
+    for i in range(len(rows)):
+        waves.latent_row(plane, offsets, i // plane.shape[1], i % plane.shape[1], memory, 3)
+        rows[i] = memory[3 : 3 + rows.shape[1]]
+
+
+def gather_all(x, context, window):
+    """Rows int8 of all pixels, and their reference values. The memory that may be overwritten is not clean."""
     height, width, channels = x.shape
-    rows = np.full((height * width, (len(offsets) + 1) * channels + context.shape[2]), 99, np.int8)
-    pixel_offsets = np.full((height * width, channels), 99, np.int32)
-    waves.pixel_rows(x, context, np.arange(height * width), offsets, rows, pixel_offsets)
-    return rows, pixel_offsets
+    period, _, features = context.shape
+    inputs = (len(window_offsets(window)) + 1) * channels + features
+    rows = np.full((height * width, inputs), 99, np.uint8)
+    memory, references = np.full(3 + inputs + SLACK + 4, 99, np.uint8), np.full(height * width * channels, 99, np.uint8)
+    less, more = np.full((2, window[0] * channels + SLACK), 99, np.uint8)
+    bytes_ = with_slack(context.view(np.uint8) ^ np.uint8(128))
+    args = (with_slack(x), width, channels, bytes_, period, features, *window, less, more, memory, rows, references)
+    gather_pixels(*args)
+    assert np.all(memory[:3] == 99)
+    assert np.all(memory[-4:] == 99)
+    return (rows ^ np.uint8(128)).view(np.int8), references.reshape(-1, channels)
 
 
+def gather_all_latents(plane, window):
+    offsets = window_offsets(window)
+    rows = np.full((plane[..., 0].size, len(offsets) * plane.shape[2]), 99, np.uint8)
+    gather_latents(plane, offsets, np.full(rows.shape[1] + 3, 99, np.uint8), rows)
+    return (rows ^ np.uint8(128)).view(np.int8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (20, 30)])
-def test_pixel_rows(window, height, width):
+def test_pixel_row(window, height, width, channels):
+    """On the border and inside, tiles narrower than the window among them; the context repeats downwards."""
     rng = np.random.default_rng(height)
-    x, context, offsets = random_image(rng, height, width), random_context(rng, height, width), window_offsets(window)
-    rows, pixel_offsets = gather_all(x, context, offsets)
+    x, context = random_image(rng, height, width, channels), random_context(rng, height, width, 35)
+    rows, references = gather_all(x, context, window)
     for i in range(height * width):
-        row, offset = plain_pixel_row(x, context, width, i // width, i % width, offsets.tolist())
+        row, offset = plain_pixel_row(x, context, width, i // width, i % width, window_offsets(window).tolist())
         assert rows[i].tolist() == row
-        assert pixel_offsets[i].tolist() == offset
-    part, part_offsets = np.empty_like(rows)[1:], np.empty_like(pixel_offsets)[1:]
-    waves.pixel_rows(x, context, np.arange(1, 1 + len(part)), offsets, part, part_offsets)
-    assert np.array_equal(part, rows[1:])
-    assert np.array_equal(part_offsets, pixel_offsets[1:])
+        assert (references[i].astype(int) * 64).tolist() == offset
+    part = context[: max(1, height // 3), :, :4].copy()
+    whole = np.tile(part, (height, 1, 1))[:height]
+    assert np.array_equal(gather_all(x, part, window)[0], gather_all(x, whole, window)[0])
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_latent_rows(window, height, width):
+def test_latent_row(window, height, width):
     plane = np.random.default_rng(width).integers(-128, 128, (height, width, 2), np.int8)
     offsets = window_offsets(window)
-    rows = np.full((height * width, len(offsets) * 2), 99, np.int8)
-    waves.latent_rows(plane, offsets, rows)
     expected = np.zeros((height * width, len(offsets), 2), np.int8)
     for i in range(height * width):
         for j, (dr, dc) in enumerate(offsets):
             r, c = i // width + dr, i % width + dc
             if r >= 0 and 0 <= c < width:
                 expected[i, j] = plane[r, c]
-    assert np.array_equal(rows, expected.reshape(height * width, -1))
+    assert np.array_equal(gather_all_latents(plane, window), expected.reshape(height * width, -1))
 
 
-@pytest.mark.parametrize("window", [(3, 1), (5, 2), (7, 4)])
-def test_batch(window):
-    """One wave of tiles of mixed sizes, some with known rows above: the rows of each tile alone, and back again."""
-    rng = np.random.default_rng(6)
-    offsets, slope = window_offsets(window), window_slope(window)
-    regions = [(0, 7, 11), (2, 5, 6), (3, 3, 4), (8, 9, 1), (0, 9, 3)]
-    grid = Grid.of(regions)
-    x = np.stack([random_image(rng, 9, 11) for _ in regions])
-    context = np.stack([random_context(rng, 9, 11) for _ in regions])
-    planes = context[..., :2].copy()
-    inputs = (len(offsets) + 1) * 3 + 4
-    copy, bounds = np.zeros_like(planes), np.zeros(len(regions) + 1, np.int64)
-    seen = 0
-    for wave in range(grid.waves(slope)):
-        where = (grid.first, grid.last, grid.width, wave, slope)
-        rows, row_offsets = np.zeros((grid.widest(), inputs), np.int8), np.zeros((grid.widest(), 3), np.int32)
-        n = waves.pixel_wave(x, context, *where, offsets, rows, row_offsets, bounds)
-        values = []
-        for t, (first, last, width) in enumerate(regions):
-            alone = gather_all(x[t, :, :width].copy(), context[t, :, :width].copy(), offsets)
-            alone_rows, alone_offsets = (a.reshape(9, width, -1) for a in alone)
-            at = [(first + r, wave - slope * r) for r in range(last - first) if 0 <= wave - slope * r < width]
-            assert len(at) == bounds[t + 1] - bounds[t]
-            for i, (r, c) in enumerate(at, bounds[t]):
-                assert np.array_equal(rows[i], alone_rows[r, c])
-                assert np.array_equal(row_offsets[i], alone_offsets[r, c])
-                values.append(planes[t, r, c])
-        assert n == len(values) == bounds[-1]
-        seen += n
-        waves.scatter_wave(np.array(values, np.int8).reshape(-1, 2), copy, *where)
+# ---------------------------------------------------------------------------------------------------- coding order
 
-        rows = np.zeros((grid.widest(), len(offsets) * 2), np.int8)
-        assert waves.latent_wave(planes, *where, offsets, rows, bounds) == n
-        for t, (first, last, width) in enumerate(regions):
-            latent = np.zeros((9 * width, rows.shape[1]), np.int8)
-            waves.latent_rows(planes[t, :, :width].copy(), offsets, latent)
-            flat = [
-                (first + r) * width + wave - slope * r for r in range(last - first) if 0 <= wave - slope * r < width
-            ]
-            assert np.array_equal(rows[bounds[t] : bounds[t + 1]], latent[flat])
-    assert seen == sum((last - first) * width for first, last, width in regions)
-    for t, (first, last, width) in enumerate(regions):
-        inside = np.zeros((9, 11), bool)
-        inside[first:last, :width] = True
-        assert np.array_equal(copy[t][inside], planes[t][inside])
-        assert not copy[t][~inside].any()
+
+@pytest.mark.parametrize("lanes", [1, 2, 5, 24])
+@pytest.mark.parametrize("coded", [1, 3])
+@pytest.mark.parametrize("slope", [0, 2, 7])
+@pytest.mark.parametrize(("first", "last", "width"), [(0, 1, 1), (0, 7, 11), (3, 9, 5), (8, 9, 1), (2, 2, 9)])
+def test_push_region(first, last, width, slope, coded, lanes):
+    """Symbols come off wave by wave; in a wave in groups of as many rows as lanes, there channel by channel."""
+    if slope == 0 and width > 1:
+        return
+    rng = np.random.default_rng(width)
+    starts = rng.integers(0, 1 << 23, (9, width, 3)).astype(np.uint32)
+    freqs = rng.integers(1, 1 << 23, (9, width, 3)).astype(np.uint32)
+    before = random_message(rng, lanes, 5)
+    pushed = waves.push_region(before, starts, freqs, (first, last, width), slope, coded)
+    order, row = [], 0
+    for wave in range(width + slope * (last - first - 1) if last > first else 0):
+        rows = [r for r in range(last - first) if 0 <= wave - slope * r < width]
+        for group in range(0, len(rows), lanes):
+            for channel in range(coded):
+                for i, r in enumerate(rows[group : group + lanes]):
+                    order.append(((first + r, wave - slope * r, channel), (row + group + i) % lanes))
+        row += len(rows)
+    assert len(order) == (last - first) * width * coded
+    heads, words, n = pushed.heads.copy(), pushed.words, len(pushed.words)
+    for place, lane in order:
+        start, freq = int(starts[place]), int(freqs[place])
+        assert start <= ans.peek(heads[lane], 24) < start + freq
+        n = ans.pop_symbol(heads, lane, words, n, start, freq, 24)
+    assert ans.Message(heads, words[:n]) == before
 
 
 # ---------------------------------------------------------------------------------------------------- the float model
@@ -186,12 +202,12 @@ def test_float_local_rows(window, height, width):
     features = torch.from_numpy(context).float() * float_vlae.HIDDEN_UNIT
     at = torch.randperm(2 * height * width)
     rows, ref, pixels = model.local_rows(torch.from_numpy(x), features.flatten(0, 2)[at], at)
-    gathered = [gather_all(*pair, window_offsets(window)) for pair in zip(x, context)]
-    integer, offsets = (np.concatenate(parts)[at] for parts in zip(*gathered))
+    gathered = [gather_all(*pair, window) for pair in zip(x, context)]
+    integer, references = (np.concatenate(parts)[at] for parts in zip(*gathered))
     steps = integer.shape[1] - 4
     assert np.array_equal(rows[:, :steps].numpy() * 16, integer[:, :steps])
     assert np.array_equal(rows[:, steps:].numpy() * 64, integer[:, steps:])
-    assert np.array_equal(ref.numpy() * 64, offsets)
+    assert np.array_equal(ref.numpy(), references)
     assert np.array_equal(pixels.numpy(), x.reshape(-1, 3)[at])
 
 
@@ -200,9 +216,7 @@ def test_float_local_rows(window, height, width):
 def test_float_prior_rows(window, height, width):
     prior = float_vlae.Prior(float_vlae.Config(prior_window=window, latents=2, prior_hidden=8))
     plane = np.random.default_rng(9).integers(-128, 128, (2, height, width, 2), np.int8)
-    rows = np.zeros((2, height * width, len(window_offsets(window)) * 2), np.int8)
-    for one, out in zip(plane, rows):
-        waves.latent_rows(one, window_offsets(window), out)
+    rows = np.stack([gather_all_latents(one, window) for one in plane])
     floats = prior.rows(torch.from_numpy(plane).float() / 16)
     assert np.array_equal(floats.reshape(rows.shape).numpy() * 16, rows)
     far = prior.rows(torch.from_numpy(plane).float() * 100)

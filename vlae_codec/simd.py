@@ -15,11 +15,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 FLOAT32, INT8 = 0, 1
@@ -27,9 +27,8 @@ FLOAT32, INT8 = 0, 1
 
 def _features() -> set[str]:
     """Names of the features that numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        return {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
-    return {name for name, there in llvm.get_host_cpu_features().items() if there}
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {name[1:] for name in features.split(",") if name.startswith("+")}
 
 
 _HAS = _features()

@@ -64,7 +64,7 @@ def encode_tile(
         return TileRecord(Method.NO_LATENTS, stream(0, spent)), spent
 
     gain, doubt, split = 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
-    if not both and height * width >= 4 * SAMPLE:
+    if not both and height > codec.stride and height * width >= 4 * SAMPLE:
         trial = try_latents(draft, SAMPLE)
         gain, doubt = trial.gain, DOUBT * trial.deviation
     best, spent = without() if gain < doubt else (None, Ledger())
@@ -184,7 +184,7 @@ def try_latents(draft: Draft, count: int) -> Trial:
     upper, spent = draft.tile[:rows], Ledger()
     count_z = rows // codec.stride * -(-width // codec.stride) * codec.channels
     words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count_z)), "<u4").astype(np.uint32)
-    message = ans.Message(np.full(1, ans.HEAD_MIN, np.uint64), words)
+    message = ans.Message(ans.empty(1, int(words[0])).heads, words)  # an empty head would draw the rarest latent first
     _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
     codec.prior([z.shape[:2]], spent).push([message], [z])
     kl, context = sum(spent.bits.values()), codec.nets.context(z, width)

@@ -123,12 +123,12 @@ def pixel_row(x, width, channels, context, period, features, wide, up, r, c, les
                 for k in range(ch, size, channels):
                     less[np.uintp(k)], more[np.uintp(k)] = low, high
         begin = here - (up * width + reach) * channels
-        for _ in range(up + 1):
-            for k in range(0, size, CHUNK):
+        for dr in range(up, -1, -1):
+            taken = size if dr else reach * channels
+            for k in range(0, taken, CHUNK):
                 differences(x, begin + k, less, more, k, row, at + k)
             begin += width * channels
-            at += size
-        at -= (reach + 1) * channels
+            at += taken
     else:
         for dr in range(up, -1, -1):
             for dc in range(-reach, reach + 1 if dr else 0):
