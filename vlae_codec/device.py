@@ -439,11 +439,12 @@ class DevicePixels:
 
     @torch.inference_mode()
     def intervals(
-        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (height, W, C) uint32, of a band (height, W, C) uint8 given the rows above it.
 
-        context: (height, W, F) int8, or None for the no-latent mode; coded: channels that are, the others are left 0.
+        context: (height, W, F) int8, or None for the no-latent mode; coded: channels that are, the others are left 0;
+        spread: not needed here.
         """
         height, width, channels = band.shape
         found = torch.zeros((2, band.size // channels, channels), dtype=torch.int32, device=self.device)

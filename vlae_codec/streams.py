@@ -193,7 +193,7 @@ def try_latents(draft: Draft, count: int) -> Trial:
     places = (index * cells + (index * 2654435761 % (1 << 32)) * (cells / (1 << 32))).astype(np.int64)
     saved = np.zeros(0)
     for part in (places[k::PARTS] for k in range(PARTS)):
-        null, drawn = (codec.pixel_codec.at(upper, f, part, coded)[1][:, :coded] for f in (None, context))
+        null, drawn = (codec.nets.pixels.at(upper, f, part, coded)[1][:, :coded] for f in (None, context))
         saved = np.concatenate([saved, np.log2(drawn / null).sum(1)])
         gain, deviation = saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved))
         if abs(gain) > CLEAR * deviation:

@@ -51,6 +51,26 @@ class Ledger:
                 mine[key] = mine.get(key, 0.0) + bits
 
 
+class PixelCodec(Protocol):
+    """p(x | context, rows above): `pixels.Pixels`, or `device.DevicePixels`, which gives the same."""
+
+    def intervals(
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs) of a band below the rows `above` of its tile."""
+
+    def pop(
+        self,
+        messages: Messages,
+        known: Arrays,
+        heights: Sequence[int],
+        contexts: Arrays | None,
+        coded: int,
+        tick: Tick | None = None,
+    ) -> tuple[Messages, Arrays]:
+        """(messages, bands) below the known rows of their tiles."""
+
+
 class Draft(Protocol):
     """What an encoder knows of a tile before it is coded."""
 
@@ -73,7 +93,11 @@ class TileCodec:
         self.device = backend.partition(":")[2] or None  # of torch; None: the CPU
         self.nets = Inference(model, "cpu" if self.device else backend)
         self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
-        self.pixel_codec = self.nets.pixels
+        self.pixel_codec: PixelCodec = self.nets.pixels
+        if self.device is not None:
+            from vlae_codec.device import DevicePixels  # needs torch
+
+            self.pixel_codec = DevicePixels(model, self.device)
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
         """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave.
