@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from vlae_codec import ans, api, container, latents, tables, waves
+from vlae_codec import ans, container, latents, single, tables, waves
 from vlae_codec.inference import Inference
 from vlae_codec.network import Network, Packed, forward, scratch
-from vlae_codec.simd import INT8, PANEL, ROWS, STEP, dot
+from vlae_codec.pixels import pattern
+from vlae_codec.simd import PANEL, ROWS, dot
 from vlae_codec.tile import TileCodec
 
 SAMPLE = 1 << 13  # pixels
@@ -45,7 +46,7 @@ def wave_blocks(height: int, width: int, slope: int) -> int:
 def multiply_adds(net: Packed, which: int) -> int:
     """Of a row, with those that fill up panels."""
     begin, last = net.networks[which, :2]
-    return sum(int(s) * STEP[net.kind] * int(panels) * PANEL for s, panels in net.layers[begin : last + 1, :2])
+    return sum(int(s) * net.step * int(panels) * PANEL for s, panels in net.layers[begin : last + 1, :2])
 
 
 def of_a_cell(prior: latents.Prior) -> int:
@@ -85,7 +86,7 @@ def per_pixel(nets: Inference) -> dict[str, dict[str, float]]:
 @njit(nogil=True)
 def gather(setting, x, width, channels, context, positions, memory, references):
     """What the compiled loops do to bring together the inputs of pixels."""
-    less, more = np.zeros((2, setting.wide * channels + waves.SLACK), np.uint8)
+    less, more = pattern(setting, channels), pattern(setting, channels)
     for i in range(len(positions)):
         r, c = positions[i] // width, positions[i] % width
         place = (x, width, channels, context.data, context.period, setting.features, setting.wide, setting.up, r, c)
@@ -104,7 +105,7 @@ def dots(rows, stride, weights, layers, step, sums, count):
     for _ in range(count):
         for i in range(len(layers)):
             for panel in range(layers[i, 1]):
-                dot(rows, 0, stride, weights, layers[i, 4] + panel * layers[i, 0] * step * PANEL, layers[i, 0], sums)
+                dot(rows, stride, weights, layers[i, 4] + panel * layers[i, 0] * step * PANEL, layers[i, 0], sums)
 
 
 def seconds(call: Callable[[], Any], repeat: int = REPEAT) -> float:
@@ -123,7 +124,7 @@ def measure(codec: TileCodec, x: np.ndarray, coded: int) -> dict[str, dict[str, 
     nets, setting = codec.nets, codec.nets.pixels.setting
     grid = -(-height // codec.stride), -(-width // codec.stride)
     context = nets.context(np.full((*grid, codec.channels), latents.LEVELS // 2, np.uint8), width)[:height]
-    band, features, _ = nets.pixels._prepare(x[:0], x, context)
+    band, features, _ = nets.pixels.prepare(x[:0], x, context)
     rows, columns = np.divmod(np.arange(height * width), width)
     by_wave = np.lexsort((rows, columns + nets.slope * rows))
     memory, out = scratch(setting.net), np.zeros((ROWS, setting.net.columns), np.int32).reshape(-1)
@@ -154,20 +155,28 @@ def distributions(
     shared = (setting.mixtures, True, setting.levels, coded, setting.tables)
     starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
 
+    unrolled = setting.mixtures == 5 and channels == 3
+
     def find() -> None:
-        tables.intervals(*given, symbols, *shared, starts, freqs)
+        if unrolled:
+            tables.intervals_5_3(*given, symbols, *shared[2:], starts, freqs)
+        else:
+            tables.intervals(*given, symbols, *shared, starts, freqs)
 
     find()
     if way == "compress":
         return find
-    lanes = container.lanes_for(height * width * coded, api.LANE_SYMBOLS)
+    lanes = container.lanes_for(height * width * coded, single.LANE_SYMBOLS)
     region = (0, len(symbols), 1)
     message = waves.push_region(ans.empty(lanes, 0), starts[:, None], freqs[:, None], region, 0, coded)
     back = np.empty_like(symbols)
 
     def pop() -> None:
         heads, words = message.heads.copy(), message.words
-        tables.pop_rows(*given, len(symbols), *shared, heads, 0, words, len(words), back)
+        if unrolled:
+            tables.pop_rows_5_3(*given, len(symbols), *shared[2:], heads, 0, words, len(words), back)
+        else:
+            tables.pop_rows(*given, len(symbols), *shared, heads, 0, words, len(words), back)
 
     pop()
     assert np.array_equal(back[:, :coded], symbols[:, :coded])
@@ -176,7 +185,6 @@ def distributions(
 
 def product_rate(net: Packed) -> float:
     """Multiply-adds a second of the bare product, over the weights of the local network."""
-    kind = np.uint8 if net.kind == INT8 else np.float32
-    rows, sums, count = np.zeros(ROWS * net.width, kind), np.empty(ROWS * PANEL, np.int32), 2000
-    args = (rows, net.width // 4 if kind is np.uint8 else net.width, net.weights, net.layers, STEP[net.kind], sums)
+    rows, sums, count = np.zeros(ROWS * net.width, net.operand.dtype), np.empty(ROWS * PANEL, np.int32), 2000
+    args = (rows, net.width // net.step, net.weights, net.layers, net.step, sums)
     return count * ROWS * multiply_adds(net, 0) / seconds(partial(dots, *args, count))

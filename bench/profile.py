@@ -44,7 +44,22 @@ from bench.peers import timed
 from bench.processes import machine
 from bench.rate import listed
 from bench.speed import Row, of_size, rounded, table
-from vlae_codec import ans, api, container, image, latents, model, network, pixels, stored, streams, tables, tile, waves
+from vlae_codec import (
+    ans,
+    api,
+    container,
+    image,
+    latents,
+    model,
+    network,
+    pixels,
+    single,
+    stored,
+    streams,
+    tables,
+    tile,
+    waves,
+)
 from vlae_codec.inference import Inference
 from vlae_codec.modes import find_codec, tile_of
 from vlae_codec.simd import ROWS
@@ -104,12 +119,12 @@ WATCHED = (
     Watched(tables, "pop_rows", POSTERIOR),
     Watched(streams, "try_latents", CHOICE),
     Watched(streams, "choose_split", "choice of the split"),
-    Watched(pixels.Pixels, "_prepare", "pixels: preparing tiles"),
+    Watched(pixels.Pixels, "prepare", "pixels: preparing tiles"),
     Watched(pixels, "band_intervals", LOOP, lambda *args: (len(args[5]), blocks(len(args[5])))),
     Watched(pixels, "pop_band", LOOP, pop_note),
     Watched(waves, "push_region", "ANS push"),
     Watched(tile.Ledger, "add", BITS),
-    Watched(streams.Nulls, "bits", BITS),
+    Watched(streams.Draft, "bits", BITS),
     Watched(stored, "smaller", "stored-tile check"),
     Watched(container, "write", BYTES),
     Watched(container, "read", BYTES),
@@ -184,7 +199,7 @@ def profile(path: Path, codec: tile.TileCodec, weights: str | None, rate: float)
     """direction -> the parts of a picture file's way to .vlae bytes or back, their totals, and the networks' floors."""
     options: Row = {"model": weights, "threads": 1}
     pixels = image.load(path).pixels
-    first = tile_of(pixels[: api.TILE_SIZE, : api.TILE_SIZE], codec.config["channels"])
+    first = tile_of(pixels[: single.TILE_SIZE, : single.TILE_SIZE], codec.config["channels"])
     kernel = kernels.measure(codec, first, 1 if pixels.ndim == 2 else 3)
     with tempfile.TemporaryDirectory() as folder:
         back = Path(folder, "back.png")

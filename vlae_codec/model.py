@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +73,18 @@ def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[s
 
 
 def load_weights(path: str | Path) -> Model:
-    """Reads and checks a weight file. Raises WeightsError when it is not one or breaks a bound."""
+    """Reads and checks a weight file, once as long as it stays the same. Raises WeightsError when it is not one or breaks
+    a bound.
+    """
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path} as a weight file: {error}; check the path") from error
+    return _load(str(path), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(8)
+def _load(path: str, *state: int) -> Model:
     config, tensors, noted = read_weights(path)
     model = build(config, tensors)
     if noted not in (None, model.id.hex()):

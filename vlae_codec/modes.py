@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
     model codes no such pictures, CorruptFile when it is the file's own.
     """
     from vlae_codec.model import default_model_name, find_model
-    from vlae_codec.tile import TileCodec
 
     if model is None and model_id is None:
         model = default_model_name(mode)
@@ -45,7 +45,14 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
             "out, give another one, or convert the picture"
         )
     backend = {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device)
-    return TileCodec(found, backend)
+    return _codec(found, backend)
+
+
+@lru_cache(8)
+def _codec(model: Any, backend: str) -> Any:
+    from vlae_codec.tile import TileCodec
+
+    return TileCodec(model, backend)
 
 
 class Codecs:

@@ -44,7 +44,7 @@ class Context(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _pattern(setting, channels):
+def pattern(setting, channels):
     """Memory of one row of the window."""
     return np.zeros(setting.wide * channels + SLACK, np.uint8)
 
@@ -56,7 +56,7 @@ def pixel_rows(setting, x, width, channels, context, positions, rows, references
     x: the tile (H, width, C), stretched, flat with SLACK.
     """
     memory = scratch(setting.net)[0]
-    less, more = _pattern(setting, channels), _pattern(setting, channels)
+    less, more = pattern(setting, channels), pattern(setting, channels)
     flat, window = references.reshape(-1), (setting.features, setting.wide, setting.up)
     for i in range(len(positions)):
         r, c = positions[i] // width, positions[i] % width
@@ -73,7 +73,7 @@ def band_intervals(setting, x, width, channels, context, positions, coded, start
     """
     net, count, window = setting.net, len(positions), (setting.features, setting.wide, setting.up)
     memory = scratch(net)
-    less, more = _pattern(setting, channels), _pattern(setting, channels)
+    less, more = pattern(setting, channels), pattern(setting, channels)
     params = np.empty((BLOCK, net.columns), np.int32)
     offsets, symbols = np.empty((BLOCK, channels), np.int32), np.empty((BLOCK, channels), np.uint8)
     references = np.empty(BLOCK * channels, np.uint8)
@@ -110,7 +110,7 @@ def pop_band(setting, x, width, channels, context, first, last, coded, heads, wo
     net, height, slope = setting.net, last - first, setting.wide // 2 + 1
     window = (setting.features, setting.wide, setting.up)
     memory = scratch(net)
-    less, more = _pattern(setting, channels), _pattern(setting, channels)
+    less, more = pattern(setting, channels), pattern(setting, channels)
     most = height + ROWS
     params = np.empty((most, net.columns), np.int32)
     offsets, symbols = np.empty((most, channels), np.int32), np.empty((most, channels), np.uint8)
@@ -161,7 +161,7 @@ class Pixels:
         context: (height, W, F) int8, or None for the no-latent mode; spread: a `map`, perhaps of several threads.
         """
         height, width, channels = band.shape
-        x, features, skip = self._prepare(above, band, context)
+        x, features, skip = self.prepare(above, band, context)
         starts, freqs = np.zeros((2, height * width, channels), np.uint32)
 
         def strip(begin: int) -> None:
@@ -178,7 +178,7 @@ class Pixels:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (n, C) uint32, of the pixels of a tile (H, W, C) uint8 at flat indices in raster order."""
         _, width, channels = tile.shape
-        x, features, _ = self._prepare(tile[:0], tile, context)
+        x, features, _ = self.prepare(tile[:0], tile, context)
         starts, freqs = np.zeros((2, len(positions), channels), np.uint32)
         band_intervals(self.setting, x, width, channels, features, positions, coded, starts, freqs, 0)
         return starts, freqs
@@ -188,7 +188,7 @@ class Pixels:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Inputs (n, inputs) int8 of the local network and reference values (n, C) uint8 of such pixels, stretched."""
         _, width, channels = tile.shape
-        x, features, _ = self._prepare(tile[:0], tile, context)
+        x, features, _ = self.prepare(tile[:0], tile, context)
         rows = np.empty((len(positions), int(self.setting.net.networks[0, 2])), np.uint8)
         references = np.empty((len(positions), channels), np.uint8)
         pixel_rows(self.setting, x, width, channels, features, positions, rows, references)
@@ -212,7 +212,7 @@ class Pixels:
             _, width, channels = above.shape
             band = np.zeros((height, width, channels), np.uint8)
             if height:
-                x, features, skip = self._prepare(above, band, None if contexts is None else contexts[t])
+                x, features, skip = self.prepare(above, band, None if contexts is None else contexts[t])
                 heads, words = message.heads.copy(), message.words.copy()
                 args = (features, skip, skip + height, coded, heads, words, len(words))
                 size = pop_band(self.setting, x, width, channels, *args)
@@ -227,7 +227,7 @@ class Pixels:
             bands.append(band)
         return popped, bands
 
-    def _prepare(
+    def prepare(
         self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None
     ) -> tuple[np.ndarray, Context, int]:
         """What compiled loops take: the tile from some row above the band on, its features, where the band begins."""

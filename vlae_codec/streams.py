@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import ans, tables
+from vlae_codec import ans
 from vlae_codec.chunks import pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
