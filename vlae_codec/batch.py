@@ -22,6 +22,8 @@ from vlae_codec.modes import Codecs
 from vlae_codec.plan import CODED, PICTURES, Plan, Task, make_plan
 from vlae_codec.workers import Progress, workers
 
+ON_DEVICE = 32  # pictures that are in flight on a GPU
+
 
 class Outcome(NamedTuple):
     """What became of one file."""
@@ -151,8 +153,8 @@ def _codecs(model: str | Path | None, device: str) -> Codecs:
 
 
 def _threads(device: str, threads: int | None) -> int | None:
-    """On a GPU one picture at a time."""
-    return 1 if "cuda" in device else threads
+    """A GPU takes many pictures at once (`vlae_codec.convoy`), whatever the number of processors."""
+    return threads or (ON_DEVICE if "cuda" in device else None)
 
 
 def _attempts(

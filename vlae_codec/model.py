@@ -73,8 +73,9 @@ def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[s
 
 
 def load_weights(path: str | Path) -> Model:
-    """Reads and checks a weight file, once as long as it stays the same. Raises WeightsError when it is not one or breaks
-    a bound.
+    """Reads and checks a weight file, once as long as it stays the same.
+
+    Raises WeightsError when it is not one or breaks a bound.
     """
     try:
         state = os.stat(path)

@@ -95,9 +95,10 @@ class TileCodec:
         self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
         self.pixel_codec: PixelCodec = self.nets.pixels
         if self.device is not None:
+            from vlae_codec.convoy import Convoy
             from vlae_codec.device import DevicePixels  # needs torch
 
-            self.pixel_codec = DevicePixels(model, self.device)
+            self.pixel_codec = Convoy(DevicePixels(model, self.device))
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
         """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave.
