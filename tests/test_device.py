@@ -50,7 +50,7 @@ def check(codec, pixels, synthetic, shapes, lanes, coded, latents):
     known, bands, contexts = tiles(codec, synthetic, shapes, coded, latents)
     for i, (above, band) in enumerate(zip(known, bands)):
         args = (above, band, contexts and contexts[i], coded)
-        for found, expected in zip(pixels.intervals(*args), codec.pixel_intervals(*args)):
+        for found, expected in zip(pixels.intervals(*args), codec.pixel_codec.intervals(*args)):
             assert found.dtype == expected.dtype
             assert np.array_equal(found, expected)
     heights = [len(band) for band in bands]
@@ -169,7 +169,7 @@ def test_empty_stack(random_codec, synthetic, forms):
     codec, rng = random_codec("float32"), np.random.default_rng(3)
     known, bands, _ = tiles(codec, synthetic, SHAPES, 3, False)
     args = (known, [len(band) for band in bands], None, 3)
-    for words in ([0] * 7, [999, 60, 0, 3, 5, 20, 40], [40, 999, 0, 999, 9, 999, 35], [999, 999, 0, 999, 2, 0, 999]):
+    for words in ([0] * 7, [999, 60, 0, 3, 5, 20, 0], [40, 999, 0, 999, 9, 999, 35], [999, 999, 0, 999, 2, 0, 999]):
         messages = [random_message(rng, lanes, n) for lanes, n in zip(LANES, words)]
         with pytest.raises(EmptyStack) as expected:
             codec.pixels(*args).pop(messages)
