@@ -5,13 +5,14 @@ import zlib
 import numpy as np
 import pytest
 
-from vlae_codec import ans, streams
+from vlae_codec import ans, pixels, streams
 from vlae_codec.codecs import Codec, check_codec
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
-from vlae_codec.streams import decode_tiles, encode_tile
+from vlae_codec.streams import Draft, decode_tiles, encode_tile
 from vlae_codec.tables import SCALES
 from vlae_codec.tile import Ledger
+from vlae_codec.workers import workers
 
 FLOW = [0, 1, 2, 3]
 
@@ -104,7 +105,7 @@ def test_prior_order(random_codec, flow_steps):
 
         class Watch(Ledger):
             def add(self, term, freqs, sign=1):
-                found.append(freqs)
+                found.append(freqs.reshape(-1, 2))
 
         codec.prior([z.shape[:2]], Watch()).push([random_message(rng, 1)], [z])
         return found[0]
@@ -151,8 +152,8 @@ def test_pixels_batch(random_codec, synthetic, coded):
 
 def test_pixels_without_latents_is_null_context(random_codec, synthetic):
     codec, x, message = random_codec(), synthetic(5, 9, 6), random_message(np.random.default_rng(7), 2)
-    null = codec.nets.null_context(5, 9)
-    assert np.any(null != 0)
+    null = np.tile(codec.model.null, (1, 2, 1))[:5, :9]
+    assert np.any(null != null[0, 0])
     one = codec.pixels([x[:0]], [5], None, 3).push([message], [x])
     assert one == codec.pixels([x[:0]], [5], [null], 3).push([message], [x])
 
@@ -267,7 +268,7 @@ def test_retry(tiny_codec, synthetic, monkeypatch):
 
     spoil_posterior(tiny_codec, monkeypatch)
     monkeypatch.setattr(tiny_codec, "tiles", watch)
-    monkeypatch.setattr(streams, "choose_split", lambda codec, tile, row_bits: 48)
+    monkeypatch.setattr(streams, "choose_split", lambda draft: 48)
     record = encode_tile(tiny_codec, x, 1, 32768)
     assert tried[:3] == [0, 48, 40]
     with pytest.raises(EmptyStack):
@@ -276,18 +277,220 @@ def test_retry(tiny_codec, synthetic, monkeypatch):
     assert np.array_equal(back, x)
 
 
+class Priced(Draft):
+    """A draft whose rows cost what they are said to."""
+
+    def __init__(self, codec, tile, rows):
+        super().__init__(codec, tile, 3)
+        self.costs = rows
+
+    def bits(self, row):
+        return float(self.costs[row:].sum())
+
+
 def test_choose_split(tiny_codec, synthetic, monkeypatch):
-    """The most rows that can be paid for: few when the posterior is dear or the rows are cheap."""
+    """The most rows that can be paid for: few when the posterior is dear, or the rows cheap and the stack low."""
     x = synthetic(49, 40, 3)
     rows = np.full(49, 600.0)
-    cheap = streams.choose_split(tiny_codec, x, rows)
+
+    def split(x, rows, stock=0.0):
+        return streams.choose_split(Priced(tiny_codec, x, rows), stock)
+
+    cheap = split(x, rows)
     assert cheap % 8 == 0
     assert 0 < cheap <= 48
-    assert streams.choose_split(tiny_codec, x, rows / 10) < cheap
-    assert streams.choose_split(tiny_codec, x, rows / 1000) == 0
-    assert streams.choose_split(tiny_codec, x[:8], rows[:8]) == 0
+    assert split(x, rows / 10) < cheap
+    assert split(x, rows / 1000) == 0
+    assert split(x, rows / 1000, 1e6) == 48
+    assert split(x, rows / 10) < split(x, rows / 10, 200.0) <= 48
+    assert split(x[:8], rows[:8], 1e6) == 0
     spoil_posterior(tiny_codec, monkeypatch)
-    assert streams.choose_split(tiny_codec, x, rows / 5) < cheap
+    assert split(x, rows / 5) < cheap
+
+
+@pytest.mark.parametrize("coded", [1, 3])
+def test_draft(random_codec, synthetic, coded):
+    """Intervals without latents from any row on, asked for in any order, are those of the band; the posterior too."""
+    codec = random_codec()
+    x = synthetic(30, 17, 4) if coded == 3 else grey(synthetic(30, 17, 4))
+    draft = Draft(codec, x, coded)
+    for row in (29, 30, 8, 16, 0, 3):
+        found, expected = draft.below(row), codec.pixel_codec.intervals(x[:row], x[row:], None, coded)
+        assert all(np.array_equal(*pair) for pair in zip(found, expected))
+        freqs = expected[1][..., :coded].astype(float)
+        assert draft.bits(row) == pytest.approx((24 - np.log2(freqs)).sum(), rel=1e-6)
+    for row in (8, 24, 0, 8):
+        assert np.array_equal(draft.posterior(row), codec.nets.posterior_parameters(x[:row]))
+
+
+# ---------------------------------------------------------------------------------------------------- choice of mode
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """Tiles of 1024 pixels and more are judged by 256 of them."""
+    monkeypatch.setattr(streams, "SAMPLE", 256)
+
+
+def even(height, width):
+    """The same noise everywhere: nothing that latents could tell."""
+    return np.random.default_rng(1).normal(128, 4, (height, width, 3)).round().astype(np.uint8)
+
+
+def test_try_latents(tiny_codec, synthetic):
+    """The sample of all pixels says what latents save, to the bit; always the same; a part of them about the same."""
+    x = synthetic(65, 64, 1)
+    draft = Draft(tiny_codec, x, 3)
+    whole = streams.try_latents(draft, 10**6)
+    draft.below(0)
+    again = streams.try_latents(draft, 10**6)
+    assert np.array_equal(whole.context, again.context)
+    assert whole[1:] == again[1:]
+    bits = [
+        (24 - np.log2(tiny_codec.pixel_codec.intervals(x[:0], x[:64], context, 3)[1])).sum(-1)
+        for context in (None, whole.context)
+    ]
+    assert whole.gain == pytest.approx((bits[0] - bits[1]).sum() - whole.kl)
+    assert whole.deviation == pytest.approx((bits[0] - bits[1]).std() * 64)
+    assert whole.gain > 3 * whole.deviation
+    for count in (1000, 2000):
+        part = streams.try_latents(draft, count)
+        assert np.array_equal(part.context, whole.context)
+        assert part.kl == whole.kl
+        assert 0 < abs(part.gain - whole.gain) < 3 * part.deviation
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_fair_sample(tiny_codec, synthetic, seed):
+    """Latents drawn with bits from nowhere cost what those cost that the encoder draws."""
+    x, ledger = synthetic(64, 64, seed), Ledger()
+    encode_tile(tiny_codec, x, 3, 32768, ledger)
+    assert streams.try_latents(Draft(tiny_codec, x, 3), 64).kl == pytest.approx(ledger.modes["KL"], rel=0.3)
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(9, 1, 3), (33, 50, 256), (17, 40, 640), (64, 512, 1000)])
+def test_places(tiny_codec, synthetic, monkeypatch, height, width, count):
+    """One pixel of each so many, in order, of those that can have latents; in no fixed column."""
+    seen, at = [], tiny_codec.pixel_codec.at
+
+    def watch(tile, context, positions, coded):
+        seen.append((len(tile), positions))
+        return at(tile, context, positions, coded)
+
+    monkeypatch.setattr(tiny_codec.pixel_codec, "at", watch)
+    streams.try_latents(Draft(tiny_codec, synthetic(height, width, 1), 3), count)
+    rows = (height - 1) // 8 * 8
+    for used, places in seen:
+        assert used == rows
+        count = min(count, rows * width)
+        cells = rows * width / count
+        assert len(places) == count
+        assert np.all(places >= np.floor(np.arange(count) * cells))
+        assert np.all(places < (np.arange(count) + 1) * cells)
+        if count == 1000:
+            assert len(np.unique(places % 16)) == 16
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("picture", ["gain", "loss"])
+def test_clear(tiny_codec, synthetic, sampled, monkeypatch, picture):
+    """A mode that clearly loses is not tried, and the other's stream is what it is if both are; with `both` the totals
+    of the modes are true, else those of what was not tried are about right.
+    """
+    x = synthetic(64, 64, 1) if picture == "gain" else even(64, 64)
+    latents, splits, tiles = picture == "gain", [], tiny_codec.tiles
+
+    def watch(shapes, given, *rest):
+        splits.append(given[0])
+        return tiles(shapes, given, *rest)
+
+    monkeypatch.setattr(tiny_codec, "tiles", watch)
+    short, true = Ledger(), Ledger()
+    record = encode_tile(tiny_codec, x, 3, 32768, short)
+    assert splits == ([56] if latents else [0])
+    assert encode_tile(tiny_codec, x, 3, 32768, true, both=True) == record
+    assert splits[1:3] == [0, 56]
+    assert record.method == (Method.LATENTS if latents else Method.NO_LATENTS)
+
+    totals = []
+    for split in (0, 56):
+        ledger = Ledger()
+        tiles([(64, 64)], [split], 3, ledger).push([ans.empty(1, zlib.crc32(x.tobytes()))], ([x[:split]], [x[split:]]))
+        totals.append(sum(ledger.bits.values()))
+        kl = ledger.bits.get("prior", 0.0) + ledger.bits.get("posterior", 0.0)
+    assert (totals[1] < totals[0]) == latents
+    assert true.modes == {"no latents": totals[0], "latents": totals[1], "KL": kl}
+    assert true.bits == short.bits
+    taken, other = ("latents", "no latents") if latents else ("no latents", "latents")
+    assert short.modes[taken] == true.modes[taken] < short.modes[other]
+    gap, true_gap = (ledger.modes[other] - ledger.modes[taken] for ledger in (short, true))
+    assert 0.4 < gap / true_gap < 2.5
+    assert short.modes["KL"] == (true.modes["KL"] if latents else 0)
+
+
+def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
+    """Both modes are tried where the sample does not tell, as for small tiles."""
+    x = synthetic(64, 64, 1)
+    expected, tried = encode_tile(tiny_codec, x, 3, 32768, both=True), []
+    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
+
+    def encode(x, gain):
+        def said(draft, count):
+            tried.append(count)
+            return trial._replace(gain=gain, deviation=100.0)
+
+        monkeypatch.setattr(streams, "try_latents", said)
+        return encode_tile(tiny_codec, x, 3, 32768)
+
+    assert expected.method == Method.LATENTS
+    assert encode(x, -149.0) == encode(x, 149.0) == expected
+    assert encode(x, -151.0).method == Method.NO_LATENTS
+    assert tried == [256, 256, 256]
+    encode(x[:31, :32], -151.0)
+    assert tried == [256, 256, 256]
+
+
+def test_fall_back(tiny_codec, synthetic, sampled, monkeypatch):
+    """Latents that seemed to pay and that nothing can pay for: the tile is coded without."""
+    x, tiles, tried = synthetic(40, 40, 1), tiny_codec.tiles, []
+    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
+
+    def dear(shapes, splits, *rest):
+        tried.append(splits[0])
+        if splits[0]:
+            raise EmptyStack("too dear")
+        return tiles(shapes, splits, *rest)
+
+    monkeypatch.setattr(tiny_codec, "tiles", dear)
+    monkeypatch.setattr(streams, "choose_split", lambda draft: 32)
+    found, ledgers = [], []
+    for gain in (1e4, -1e4):
+        monkeypatch.setattr(streams, "try_latents", lambda *_, gain=gain: trial._replace(gain=gain, deviation=1.0))
+        ledgers.append(Ledger())
+        found.append(encode_tile(tiny_codec, x, 3, 32768, ledgers[-1]))
+    assert tried == [32, 24, 16, 8, 0, 0]
+    assert found[0] == found[1]
+    assert found[0].method == Method.NO_LATENTS
+    assert ledgers[0].bits == ledgers[1].bits
+    assert ledgers[0].modes["no latents"] == sum(ledgers[0].bits.values())
+
+
+@pytest.mark.parametrize("height", [1, 7, 8])
+def test_low(tiny_codec, synthetic, sampled, height):
+    """Tiles without room for latents are not judged, however wide."""
+    x = synthetic(height, 1024, 1)
+    record = encode_tile(tiny_codec, x, 3, 32768)
+    assert record.method == Method.NO_LATENTS
+    assert np.array_equal(decode_tiles(tiny_codec, [record], [(height, 1024)], 3, 32768)[0], x)
+
+
+def test_spread(tiny_codec, synthetic, monkeypatch):
+    """Threads that share a tile change nothing."""
+    x = synthetic(53, 70, 1)
+    expected = encode_tile(tiny_codec, x, 3, 32768)
+    monkeypatch.setattr(pixels, "STRIP", 300)
+    with workers(3) as run:
+        assert encode_tile(tiny_codec, x, 3, 32768, None, run) == expected
 
 
 # ---------------------------------------------------------------------------------------------------- damage
