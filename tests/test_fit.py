@@ -184,7 +184,7 @@ def test_rows(tiny_codec, synthetic, monkeypatch, coded):
     assert (drawn.total, drawn.other) == (630, 17.0)
     assert np.array_equal(drawn.symbols, tile.reshape(-1, 3))
     _, freqs = tiny_codec.pixel_codec.intervals(tile[:0], tile, context, coded)
-    rows, references = tiny_codec.pixel_codec.rows(tile, context, np.arange(630))
+    rows, references = tiny_codec.nets.pixels.rows(tile, context, np.arange(630))
     assert np.array_equal(drawn.rows, rows)
     assert np.array_equal(drawn.offsets, references.astype(int) * 64)
     spent = sample.bits(tiny_codec, drawn.rows, drawn.offsets, drawn.symbols, coded)

@@ -78,7 +78,7 @@ def test_no_floats(tiny, synthetic):
         record = encode_tile(codec, x, 3, 500)
         assert record.method == Method.LATENTS
         assert np.array_equal(decode_tiles(codec, [record], [(49, 40)], 3, 500)[0], x)
-        codec.pixel_codec.rows(x, None, np.arange(9))
+        codec.nets.pixels.rows(x, None, np.arange(9))
     uniform = codecs.uniform(8, (3,))
     uniform.pop(uniform.push(ans.empty(), np.arange(3)))
     bad, seen = walk(COMPILED)

@@ -1,6 +1,7 @@
 """Latents on the CPU: the flow prior is its definition in plain integers, and pops invert pushes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vlae_codec.tile import TileCodec
 from vlae_codec.waves import window_offsets
 
 GRIDS = [(1, 1), (1, 9), (9, 1), (4, 5)]
-FLOWS = {
+FLOWS: dict[str, dict[str, Any]] = {
     "none": {"flow_steps": 0},
     "one step": {"flow_steps": 1, "latents": 1},
     "two steps": {"flow_steps": 2},

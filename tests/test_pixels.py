@@ -1,6 +1,7 @@
 """Pixels on the CPU: every way to their intervals gives what plain integers give, and pops invert pushes."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from vlae_codec.simd import FLOAT32
 from vlae_codec.waves import window_offsets
 from vlae_codec.workers import workers
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "tiny": {},
     "grey": {"channels": 1},
     "bilevel": {"channels": 1, "levels": 2},
@@ -168,9 +169,9 @@ def test_inverse(codec, coded, latents, lanes):
         messages.append(random_message(rng, lanes, 4000))
         context = contexts[-1] if latents else None
         if height:
-            intervals = codec.pixel_codec.intervals(known[-1], bands[-1], context, coded)
+            starts, freqs = codec.pixel_codec.intervals(known[-1], bands[-1], context, coded)
             region = (0, height, width)
-            pushed.append(waves.push_region(messages[-1], *intervals, region, codec.nets.slope, coded))
+            pushed.append(waves.push_region(messages[-1], starts, freqs, region, codec.nets.slope, coded))
         else:
             pushed.append(messages[-1])
     heights, given = [len(band) for band in bands], contexts if latents else None
@@ -185,8 +186,8 @@ def test_inverse(codec, coded, latents, lanes):
         if len(band):
             assert band.max() < codec.levels
             assert np.array_equal(band[..., coded:], np.repeat(band[..., :1], channels - coded, axis=2))
-            intervals = codec.pixel_codec.intervals(above, band, context if latents else None, coded)
-            message = waves.push_region(message, *intervals, (0, *band.shape[:2]), codec.nets.slope, coded)
+            starts, freqs = codec.pixel_codec.intervals(above, band, context if latents else None, coded)
+            message = waves.push_region(message, starts, freqs, (0, *band.shape[:2]), codec.nets.slope, coded)
         assert message == before
 
 

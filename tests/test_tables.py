@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,8 +157,9 @@ def test_grid(levels):
 
 
 def random_rows(rng, n, mixtures, channels, levels, coupled=True):
-    params = [extreme_row(rng, mixtures, channels, coupled) for _ in range(n)]
-    params = np.array(params, np.int32).reshape(n, tables.parameter_count(mixtures, channels, coupled))
+    params = np.zeros((n, tables.parameter_count(mixtures, channels, coupled)), np.int32)
+    for row in params:
+        row[:] = extreme_row(rng, mixtures, channels, coupled)
     offsets = rng.integers(0, levels << 6, (n, channels)).astype(np.int32)
     outers = rng.choice(OUTERS, (n, channels)).astype(np.int32)
     return params, offsets, outers
@@ -195,7 +197,7 @@ def pop(rows, args, message, phase=0):
     from what is compiled for photographs where that is the same.
     """
     mixtures, coupled, *rest = args
-    found = []
+    found: list[Any] = []
     for garbage, photographs in ((0, False), (-1, False), (-1, (mixtures, rows[1].shape[1], coupled) == (5, 3, True))):
         params, offsets, outers = (np.pad(a, ((0, 3), (0, 0)), constant_values=garbage) for a in rows)
         params = np.pad(params, ((0, 0), (0, 5)), constant_values=garbage)
@@ -293,7 +295,7 @@ def test_coded():
         assert np.all(starts[:, 1:] == 77)
         assert np.all(freqs[:, 1:] == 77)
         found.append((starts, freqs))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     whole = np.zeros((2, 20, 3), np.uint32)
     tables.intervals(*rows, symbols, 5, True, 256, 3, TABLES, *whole)
     assert np.array_equal(found[0], np.where([True, False, False], whole, 77))

@@ -1,5 +1,6 @@
 """Bits-back coding of tiles: both laws for every part, lengths against the ELBO, and what damage does."""
 
+import math
 import zlib
 
 import numpy as np
@@ -337,10 +338,11 @@ def even(height, width):
     return np.random.default_rng(1).normal(128, 4, (height, width, 3)).round().astype(np.uint8)
 
 
-def test_try_latents(tiny_codec, synthetic):
+def test_try_latents(tiny_codec, synthetic, monkeypatch):
     """The sample of all pixels says what latents save, to the bit; always the same; a part of them about the same."""
     x = synthetic(65, 64, 1)
     draft = Draft(tiny_codec, x, 3)
+    monkeypatch.setattr(streams, "CLEAR", math.inf)
     whole = streams.try_latents(draft, 10**6)
     draft.below(0)
     again = streams.try_latents(draft, 10**6)
@@ -353,11 +355,13 @@ def test_try_latents(tiny_codec, synthetic):
     assert whole.gain == pytest.approx((bits[0] - bits[1]).sum() - whole.kl)
     assert whole.deviation == pytest.approx((bits[0] - bits[1]).std() * 64)
     assert whole.gain > 3 * whole.deviation
-    for count in (1000, 2000):
-        part = streams.try_latents(draft, count)
-        assert np.array_equal(part.context, whole.context)
-        assert part.kl == whole.kl
-        assert 0 < abs(part.gain - whole.gain) < 3 * part.deviation
+    for clear in (math.inf, 3.0):
+        monkeypatch.setattr(streams, "CLEAR", clear)
+        for count in (1000, 2000):
+            part = streams.try_latents(draft, count)
+            assert np.array_equal(part.context, whole.context)
+            assert part.kl == whole.kl
+            assert 0 < abs(part.gain - whole.gain) < 3 * part.deviation
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
@@ -368,28 +372,45 @@ def test_fair_sample(tiny_codec, synthetic, seed):
     assert streams.try_latents(Draft(tiny_codec, x, 3), 64).kl == pytest.approx(ledger.modes["KL"], rel=0.3)
 
 
-@pytest.mark.parametrize(("height", "width", "count"), [(9, 1, 3), (33, 50, 256), (17, 40, 640), (64, 512, 1000)])
-def test_places(tiny_codec, synthetic, monkeypatch, height, width, count):
-    """One pixel of each so many, in order, of those that can have latents; in no fixed column."""
-    seen, at = [], tiny_codec.pixel_codec.at
+@pytest.fixture
+def looked(tiny_codec, monkeypatch):
+    """(rows that a sample may be of, whether with a context, the pixels) of each look at some of a tile's pixels."""
+    seen, at = [], tiny_codec.nets.pixels.at
 
     def watch(tile, context, positions, coded):
-        seen.append((len(tile), positions))
+        seen.append((len(tile), context is not None, positions))
         return at(tile, context, positions, coded)
 
-    monkeypatch.setattr(tiny_codec.pixel_codec, "at", watch)
+    monkeypatch.setattr(tiny_codec.nets.pixels, "at", watch)
+    return seen
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(9, 1, 8), (33, 50, 256), (17, 40, 640), (64, 512, 1000)])
+def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count):
+    """One pixel of each so many of those that can have latents, with and without; in no fixed column."""
+    monkeypatch.setattr(streams, "CLEAR", math.inf)
     streams.try_latents(Draft(tiny_codec, synthetic(height, width, 1), 3), count)
     rows = (height - 1) // 8 * 8
-    for used, places in seen:
-        assert used == rows
-        count = min(count, rows * width)
-        cells = rows * width / count
+    assert {above for above, _, _ in looked} == {rows}
+    for context in (False, True):
+        places = np.sort(np.concatenate([found for _, with_, found in looked if with_ == context]))
         assert len(places) == count
+        cells = rows * width / count
         assert np.all(places >= np.floor(np.arange(count) * cells))
         assert np.all(places < (np.arange(count) + 1) * cells)
         if count == 1000:
             assert len(np.unique(places % 16)) == 16
-    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("clear", "parts"), [(math.inf, 4), (0.0, 1)])
+def test_parts(tiny_codec, synthetic, monkeypatch, looked, clear, parts):
+    """Where some pixels say it clearly no more are looked at; those are from all over the tile."""
+    monkeypatch.setattr(streams, "CLEAR", clear)
+    streams.try_latents(Draft(tiny_codec, synthetic(65, 64, 1), 3), 1000)
+    assert [len(found) for _, _, found in looked] == [250] * 2 * parts
+    for _, _, found in looked:
+        assert found.min() < 64
+        assert found.max() > 63 * 64
 
 
 @pytest.mark.parametrize("picture", ["gain", "loss"])
@@ -443,10 +464,11 @@ def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
         return encode_tile(tiny_codec, x, 3, 32768)
 
     assert expected.method == Method.LATENTS
-    assert encode(x, -149.0) == encode(x, 149.0) == expected
-    assert encode(x, -151.0).method == Method.NO_LATENTS
+    edge = 100 * streams.DOUBT
+    assert encode(x, 1 - edge) == encode(x, edge - 1) == expected
+    assert encode(x, -1 - edge).method == Method.NO_LATENTS
     assert tried == [256, 256, 256]
-    encode(x[:31, :32], -151.0)
+    encode(x[:31, :32], -1 - edge)
     assert tried == [256, 256, 256]
 
 
