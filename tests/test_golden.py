@@ -7,6 +7,7 @@ import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 from PIL import Image
+from test_simd import PROCESSORS, has, variant  # type: ignore[import-not-found]
 
 from vlae_codec import container, decompress
 from vlae_codec.container import Method
@@ -80,6 +81,19 @@ def test_fresh_process(tiny):
     done = subprocess.run([sys.executable, "-c", FRESH, str(tiny), *files], capture_output=True)
     assert not done.returncode, done.stderr
     assert done.stdout == b"".join(golden(name)[0].tobytes() for name in [*NAMES, "colour"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_processors(tiny, tmp_path, name):
+    """All of it compiled for processors with other vectors."""
+    features, _, _ = PROCESSORS[name]
+    if name != "none" and not has(features):
+        pytest.skip("this processor lacks them")
+    files = [str(make_golden.DATA / f"{name}.vlae") for name in NAMES]
+    env = variant(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
+    done = subprocess.run([sys.executable, "-c", FRESH, str(tiny), *files], capture_output=True, env=env)
+    assert done.stdout == b"".join(golden(name)[0].tobytes() for name in NAMES), done.stderr
 
 
 @pytest.mark.gpu
