@@ -183,7 +183,7 @@ def test_progress(folder, compress_files, decompress_files, threads, effort):
 
 
 def test_gpu(folder, monkeypatch):
-    """One picture at a time."""
+    """Many pictures side by side, whatever the number of processors."""
     asked = []
 
     def some_workers(threads, real=workers.workers):
@@ -191,7 +191,7 @@ def test_gpu(folder, monkeypatch):
         return real(threads)
 
     monkeypatch.setattr(batch, "workers", some_workers)
-    monkeypatch.setattr(batch, "_codecs", lambda model, device: modes.Codecs(model, "int8"))
-    vlae_codec.compress_files(["in/sub"], "coded", effort=1, device="cuda", threads=4)
-    assert asked == [1]
+    monkeypatch.setattr(batch, "_codecs", lambda model, device: modes.Codecs(model, "cpu"))
+    vlae_codec.compress_files(["in/sub"], "coded", effort=1, device="cuda")
+    assert asked == [batch.ON_DEVICE]
     assert container.read_header((folder / "coded" / "d.vlae").read_bytes()).width == 40

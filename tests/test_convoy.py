@@ -42,11 +42,13 @@ def pop(convoy, message, band, tick=None):
 
 def test_together(tiny_codec, parts):
     counted = Counted(tiny_codec.pixel_codec, 4)
-    convoy, told = Convoy(counted, patience=0.2), []
+    told: list[int] = []
+    convoy = Convoy(counted, patience=0.2)
 
     def one(part):
         counted.all_asked.wait()
-        return pop(convoy, *part, told.append)
+        message, band = part
+        return pop(convoy, message, band, told.append)
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(one, parts))

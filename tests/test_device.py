@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlae_codec import ans, device, model
 from vlae_codec.device import DevicePixels
-from vlae_codec.errors import EmptyStack, WeightsError
+from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 from vlae_codec.tile import TileCodec
 
 SHAPES = [(0, 6, 17), (3, 4, 5), (2, 0, 9), (7, 1, 1), (0, 1, 9), (1, 9, 1), (11, 5, 21)]  # known rows, height, width
@@ -308,3 +308,9 @@ def test_gpu(synthetic, name, compiled):
         check(codec, pixels, synthetic, shapes, [8, 3, 1, 2, 7], codec.config["channels"], latents)
     if compiled:
         assert all(function.compiling for function in (pixels.mixture, pixels.intervals_of, pixels.pop_group))
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_no_device(tiny_codec, device):
+    with pytest.raises(VlaeError, match="no device"):
+        DevicePixels(tiny_codec.model, device)

@@ -166,7 +166,7 @@ def test_smaller_than_single_files(tiny, pictures):
 def test_no_latents(tiny):
     """Where latents do not pay, no picture of the group has them."""
     flat = [np.full((24, 32, 3), seed, np.uint8) for seed in range(12)]
-    codec = find_codec(tiny, None, "int8", "RGB")
+    codec = find_codec(tiny, None, "cpu", "RGB")
     ledger = Ledger()
     record = streams.encode_chain(codec, flat, 3, many.LANE_SYMBOLS, ledger)
     assert streams._read_splits(record.data, [3] * 12)[0] == [0] * 12
@@ -179,7 +179,7 @@ def test_no_latents(tiny):
 
 def test_lanes(tiny, pictures):
     """Several lanes are legal; `many` takes one."""
-    codec = find_codec(tiny, None, "int8", "RGB")
+    codec = find_codec(tiny, None, "cpu", "RGB")
     sizes = {}
     for lane_symbols in (many.LANE_SYMBOLS, 2000):
         record = streams.encode_chain(codec, pictures, 3, lane_symbols)
@@ -214,7 +214,7 @@ def test_default_groups(tiny, pictures, monkeypatch):
 
 def test_same_bytes(tiny, pictures, backend, monkeypatch):
     """Every backend, 1 and 2 threads, groups one by one and all at once."""
-    expected = compress_many(pictures, model=tiny, device="int8", groups=3, verify=False)
+    expected = compress_many(pictures, model=tiny, device="cpu", groups=3, verify=False)
     for threads in (1, 2):
         options = {"model": tiny, "device": backend, "threads": threads}
         assert compress_many(pictures, **options, groups=3, verify=False) == expected
@@ -315,7 +315,7 @@ def test_damage_behind_good_checksums(tiny, pictures):
 
 def test_swapped_pictures(tiny, pictures):
     """The seed covers the order."""
-    codec = find_codec(tiny, None, "int8", "RGB")
+    codec = find_codec(tiny, None, "cpu", "RGB")
     record = streams.encode_chain(codec, pictures[:2], 3, many.LANE_SYMBOLS)
     rows, position = streams._read_splits(record.data, [3, 3])
     message = ans.from_bytes(record.data[position:], 1)

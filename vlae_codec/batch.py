@@ -154,7 +154,7 @@ def _codecs(model: str | Path | None, device: str) -> Codecs:
 
 def _threads(device: str, threads: int | None) -> int | None:
     """A GPU takes many pictures at once (`vlae_codec.convoy`), whatever the number of processors."""
-    return threads or (ON_DEVICE if "cuda" in device else None)
+    return ON_DEVICE if threads is None and "cuda" in device else threads
 
 
 def _attempts(

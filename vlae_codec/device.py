@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from vlae_codec.ans import HEAD_MIN, Message
-from vlae_codec.errors import EmptyStack, WeightsError
+from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 from vlae_codec.inference import STRETCH
 from vlae_codec.model import Model
 from vlae_codec.network import DIGIT_BITS, Layer
@@ -343,10 +343,16 @@ class DevicePixels:
     """p(x | context, known) of a model on a torch device, as `vlae_codec.tile` has it on the CPU.
 
     compiled: whether torch compiles the arithmetic, if it can (it takes a while, once); by default on CUDA. Raises
-    WeightsError for tables other than `models.export` makes.
+    WeightsError for tables other than `models.export` makes, VlaeError for a device that torch does not have.
     """
 
     def __init__(self, model: Model, device: str, compiled: bool | None = None) -> None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
+            raise VlaeError(
+                f"torch has no device {device!r} here; use --device cpu (the bytes are the same)"
+            ) from error
         self.device = torch.device(device)
         self.channels, self.stretch = model.config["channels"], STRETCH[model.config.get("levels", 256)]
         self.window, self.slope = window_offsets(model.config["window"]), window_slope(model.config["window"])

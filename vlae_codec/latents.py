@@ -94,7 +94,7 @@ def _last(prior, plane, rows, columns, begin, n, memory, params):
 
 @njit(cache=True, nogil=True)
 def prior_parameters(prior, z, rows, columns, planes, params, offsets, outers):
-    """Fills params (cells, prior.columns or more) int32 and offsets, outers (cells, C) int32 of known latents.
+    """Fills params (cells, prior.columns) int32 and offsets, outers (cells, C) int32 of known latents.
 
     z: (cells, C) uint8 at cells rows, columns (cells,) int64; planes: (affine + 1, h, w, C) int8, to work in.
     """

@@ -31,6 +31,7 @@ from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec, bits_of
 
 SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
+FEWEST = 256  # by which a deviation is judged
 PARTS = 4  # of these pixels, looked at one after the other
 CLEAR = 3.0  # standard deviations of what they say, beyond which no more are looked at
 DOUBT = 1.0  # and within which, when all were, both modes are tried: what this costs is a few bytes
@@ -196,7 +197,7 @@ def try_latents(draft: Draft, count: int) -> Trial:
         null, drawn = (codec.nets.pixels.at(upper, f, part, coded)[1][:, :coded] for f in (None, context))
         saved = np.concatenate([saved, np.log2(drawn / null).sum(1)])
         gain, deviation = saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved))
-        if abs(gain) > CLEAR * deviation:
+        if len(saved) >= FEWEST and abs(gain) > CLEAR * deviation:
             break
     return Trial(context, kl, gain, deviation)
 

@@ -90,7 +90,7 @@ class TileCodec:
 
     def __init__(self, model: Model, backend: str = "cpu") -> None:
         self.model, self.config, self.backend = model, model.config, backend
-        self.device = backend.partition(":")[2] or None  # of torch; None: the CPU
+        self.device = backend.removeprefix("torch:") if backend.startswith("torch:") else None  # None: the CPU
         self.nets = Inference(model, "cpu" if self.device else backend)
         self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
         self.pixel_codec: PixelCodec = self.nets.pixels
