@@ -31,7 +31,7 @@ from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec, bits_of
 
 SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
-FEWEST = 256  # by which a deviation is judged
+FEWEST = 64  # by which a deviation is judged
 PARTS = 4  # of these pixels, looked at one after the other
 CLEAR = 3.0  # standard deviations of what they say, beyond which no more are looked at
 DOUBT = 1.0  # and within which, when all were, both modes are tried: what this costs is a few bytes
