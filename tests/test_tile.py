@@ -338,6 +338,12 @@ def even(height, width):
     return np.random.default_rng(1).normal(128, 4, (height, width, 3)).round().astype(np.uint8)
 
 
+def codec_freqs(draft, context):
+    """(rows, W, coded) frequencies of the rows that have a context."""
+    band = draft.tile[: len(context)]
+    return draft.codec.pixel_codec.intervals(band[:0], band, context, draft.coded)[1][..., : draft.coded]
+
+
 def test_try_latents(tiny_codec, synthetic, monkeypatch):
     """The sample of all pixels says what latents save, to the bit; always the same; a part of them about the same."""
     x = synthetic(65, 64, 1)
@@ -347,7 +353,8 @@ def test_try_latents(tiny_codec, synthetic, monkeypatch):
     draft.below(0)
     again = streams.try_latents(draft, 10**6)
     assert np.array_equal(whole.context, again.context)
-    assert whole[1:] == again[1:]
+    assert whole[1:4] == again[1:4]
+    assert whole.gain_of(codec_freqs(draft, whole.context), whole.kl) == pytest.approx(whole.gain)
     bits = [
         (24 - np.log2(tiny_codec.pixel_codec.intervals(x[:0], x[:64], context, 3)[1])).sum(-1)
         for context in (None, whole.context)
@@ -402,12 +409,12 @@ def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count
             assert len(np.unique(places % 16)) == 16
 
 
-@pytest.mark.parametrize(("clear", "parts"), [(math.inf, 4), (0.0, 1)])
+@pytest.mark.parametrize(("clear", "parts"), [(math.inf, streams.PARTS), (0.0, 1)])
 def test_parts(tiny_codec, synthetic, monkeypatch, looked, clear, parts):
     """Where some pixels say it clearly no more are looked at; those are from all over the tile."""
     monkeypatch.setattr(streams, "CLEAR", clear)
     streams.try_latents(Draft(tiny_codec, synthetic(65, 64, 1), 3), 1000)
-    assert [len(found) for _, _, found in looked] == [250] * 2 * parts
+    assert [len(found) for _, _, found in looked] == [1000 // streams.PARTS] * 2 * parts
     for _, _, found in looked:
         assert found.min() < 64
         assert found.max() > 63 * 64
@@ -468,7 +475,7 @@ def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
     assert encode(x, 1 - edge) == encode(x, edge - 1) == expected
     assert encode(x, -1 - edge).method == Method.NO_LATENTS
     assert tried == [256, 256, 256]
-    encode(x[:31, :32], -1 - edge)
+    encode(x[:15, :32], -1 - edge)
     assert tried == [256, 256, 256]
 
 
@@ -565,3 +572,25 @@ def test_invalid(coded):
         decode(data[2:], Method.NO_LATENTS)
     with pytest.raises(CorruptFile, match="bands"):
         decode(bytes(2) + data[2:])
+
+
+def test_other_latents_are_worse(tiny_codec, synthetic, sampled, monkeypatch):
+    """Where the latents of the file turn out worse than those of the trial, the tile is coded without them, too."""
+    x = synthetic(64, 64, 1)
+    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
+    without = encode_tile(tiny_codec, x, 3, 32768, both=True)
+    assert without.method == Method.LATENTS
+
+    def said(draft, count):
+        return trial._replace(gain=1e4, deviation=1.0, bits=trial.bits - 100.0)  # as if all were cheap without
+
+    tried = []
+
+    def below(self, row, real=Draft.below):
+        tried.append(row)
+        return real(self, row)
+
+    monkeypatch.setattr(streams, "try_latents", said)
+    monkeypatch.setattr(Draft, "below", below)
+    assert encode_tile(tiny_codec, x, 3, 32768) == without
+    assert 0 in tried

@@ -350,9 +350,7 @@ class DevicePixels:
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
-            raise VlaeError(
-                f"torch has no device {device!r} here: use --device cpu, the bytes are the same"
-            ) from error
+            raise VlaeError(f"torch has no device {device!r} here: use --device cpu, the bytes are the same") from error
         self.device = torch.device(device)
         self.channels, self.stretch = model.config["channels"], STRETCH[model.config.get("levels", 256)]
         self.window, self.slope = window_offsets(model.config["window"]), window_slope(model.config["window"])

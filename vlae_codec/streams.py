@@ -28,13 +28,14 @@ from vlae_codec import ans
 from vlae_codec.chunks import pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
+from vlae_codec.tables import PRECISION
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec, bits_of
 
-SAMPLE = 1 << 14  # pixels of a tile by which the use of its latents is judged
+SAMPLE = 1 << 15  # pixels of a tile by which the use of its latents is judged
 FEWEST = 64  # by which a deviation is judged
-PARTS = 4  # of these pixels, looked at one after the other
-CLEAR = 3.0  # standard deviations of what they say, beyond which no more are looked at
-DOUBT = 1.0  # and within which, when all were, both modes are tried: what this costs is a few bytes
+PARTS = 8  # of these pixels, looked at one after the other
+CLEAR = 2.5  # standard deviations of what they say, beyond which no more are looked at
+DOUBT = 0.2  # and within which, when all were, both modes are tried: to take the wrong one costs some 20 bytes
 
 
 def encode_tile(
@@ -48,7 +49,8 @@ def encode_tile(
 ) -> TileRecord:
     """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
 
-    Where a sample of its pixels leaves no doubt which that is, the other one is not tried, unless `both` is asked for.
+    Where a sample of its pixels leaves little doubt which that is, the other one is not tried, unless `both` is asked
+    for.
     `ledger` receives the bits of each term of the mode taken, and the totals of both modes: of one that was not tried,
     what the sample lets expect. spread: a `map` for parts of the tile, perhaps of several threads.
     """
@@ -64,8 +66,8 @@ def encode_tile(
         spent = Ledger()
         return TileRecord(Method.NO_LATENTS, stream(0, spent)), spent
 
-    gain, doubt, split = 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
-    if not both and height > codec.stride and height * width >= 4 * SAMPLE:
+    trial, gain, doubt, split = None, 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
+    if not both and height > codec.stride and height * width >= 2 * SAMPLE:
         trial = try_latents(draft, SAMPLE)
         gain, doubt = trial.gain, DOUBT * trial.deviation
     best, spent = without() if gain < doubt else (None, Ledger())
@@ -80,6 +82,10 @@ def encode_tile(
             split -= codec.stride
             continue
         attempted, kl = sum(attempt.bits.values()), attempt.bits["prior"] + attempt.bits["posterior"]
+        if best is None and trial is not None:
+            gain = trial.gain_of(attempt.freqs["band B"], kl)
+            if gain < doubt:  # these latents are worse than those of the trial
+                best, spent = without()
         if best is None:
             best, spent, total = TileRecord(Method.LATENTS, data), attempt, attempted + gain
         else:
@@ -173,6 +179,15 @@ class Trial(NamedTuple):
     kl: float  # bits of the latents themselves
     gain: float  # bits that the whole tile would need less, the latents' own paid for
     deviation: float  # standard deviation of the gain, by the sample
+    places: np.ndarray  # (n,) flat indices of the pixels that were looked at
+    bits: np.ndarray  # (n,) what they take without latents
+
+    def gain_of(self, freqs: np.ndarray, kl: float) -> float:
+        """The gain with other latents, of the intervals (rows, W, coded) that they lead to, and of their bits."""
+        flat = freqs.reshape(-1, freqs.shape[2])
+        inside = self.places < len(flat)
+        saved = self.bits[inside] - _bits(flat[self.places[inside]])
+        return float(saved.mean()) * len(flat) - kl
 
 
 def try_latents(draft: Draft, count: int) -> Trial:
@@ -192,14 +207,21 @@ def try_latents(draft: Draft, count: int) -> Trial:
     cells = rows * width / min(count, rows * width)  # one pixel of each, at a place that has no period
     index = np.arange(min(count, rows * width))
     places = (index * cells + (index * 2654435761 % (1 << 32)) * (cells / (1 << 32))).astype(np.int64)
-    saved = np.zeros(0)
-    for part in (places[k::PARTS] for k in range(PARTS)):
-        null, drawn = (codec.nets.pixels.at(upper, f, part, coded)[1][:, :coded] for f in (None, context))
-        saved = np.concatenate([saved, np.log2(drawn / null).sum(1)])
+    bits, saved = np.zeros(0), np.zeros(0)
+    for k in range(PARTS):
+        part = places[k::PARTS]
+        null, drawn = (_bits(codec.nets.pixels.at(upper, f, part, coded)[1][:, :coded]) for f in (None, context))
+        bits, saved = np.concatenate([bits, null]), np.concatenate([saved, null - drawn])
         gain, deviation = saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved))
         if len(saved) >= FEWEST and abs(gain) > CLEAR * deviation:
             break
-    return Trial(context, kl, gain, deviation)
+    looked_at = np.concatenate([places[j::PARTS] for j in range(k + 1)])
+    return Trial(context, kl, gain, deviation, looked_at, bits)
+
+
+def _bits(freqs: np.ndarray) -> np.ndarray:
+    """(n,) bits of pixels, of the frequencies (n, coded) of their symbols."""
+    return (PRECISION - np.log2(freqs.astype(np.float64))).sum(1)
 
 
 class Draft:

@@ -41,9 +41,11 @@ class Ledger:
 
     bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
     modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
+    freqs: dict[str, np.ndarray] = field(default_factory=dict)  # of the symbols added last to each term
 
     def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
         self.bits[term] = self.bits.get(term, 0.0) + sign * bits_of(freqs)
+        self.freqs[term] = freqs
 
     def merge(self, other: Ledger) -> None:
         for mine, others in ((self.bits, other.bits), (self.modes, other.modes)):
