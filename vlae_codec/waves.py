@@ -1,11 +1,8 @@
 """Waves: all positions of a grid that a causal A x B window lets go at once.
 
 With a window that reaches `slope - 1` columns to the right on the rows above, position (r, c) needs nothing of its own
-wave c + slope * r or of a later one. So a region of h x w positions takes w + slope * (h - 1) steps, and all tiles of a
-batch advance in the same step as one matrix product. Within a wave a tile's rows go from the top down.
-
-A `Grid` is a batch of tiles, padded to one shape; of tile t only rows first[t] <= r < last[t] and columns c < width[t]
-are walked. Rows above `first` are known context (band A looks into band B).
+wave c + slope * r or of a later one. So a region of h x w positions takes w + slope * (h - 1) steps. Within a wave rows
+go from the top down.
 
 Two kinds of rows are gathered, as bytes, 128 more than what they stand for (see `network.forward`):
     pixel_row    differences of the window to the pixel's reference | reference - 128 | context features
@@ -13,8 +10,6 @@ Two kinds of rows are gathered, as bytes, 128 more than what they stand for (see
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -37,30 +32,6 @@ def window_offsets(window: tuple[int, int]) -> np.ndarray:
 def window_slope(window: tuple[int, int]) -> int:
     """Columns that a wave shifts per row."""
     return window[0] // 2 + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Geometry of a batch of T tiles, each (T,) int64."""
-
-    first: np.ndarray
-    last: np.ndarray
-    width: np.ndarray
-
-    @staticmethod
-    def of(regions: list[tuple[int, int, int]]) -> Grid:
-        """From (first row, last row, width) of each tile."""
-        columns = np.array(regions, np.int64).reshape(-1, 3).T
-        return Grid(*(np.ascontiguousarray(v) for v in columns))
-
-    def waves(self, slope: int) -> int:
-        """Number of steps until the longest tile is done."""
-        steps = np.where(self.last > self.first, self.width + slope * (self.last - self.first - 1), 0)
-        return int(steps.max(initial=0))
-
-    def widest(self) -> int:
-        """Upper bound of the positions of one wave, all tiles together."""
-        return int(np.maximum(self.last - self.first, 0).sum())
 
 
 @njit(cache=True)
@@ -191,27 +162,6 @@ def push_region(
     words[:n] = message.words
     n = _push_region(starts, freqs, first, last, width, slope, coded, heads, words, n)
     return Message(heads, words[:n].copy())
-
-
-class Stacks:
-    """The messages of a batch of tiles as arrays that compiled loops pop from in place; made from copies."""
-
-    def __init__(self, messages: list[Message]) -> None:
-        lanes = [len(m.heads) for m in messages]
-        self.lanes = np.array(lanes, np.int64)
-        self.heads = np.zeros((len(messages), max(lanes, default=0)), np.uint64)
-        self.sizes = np.array([len(m.words) for m in messages], np.int64)
-        self.words = np.concatenate([m.words for m in messages]) if messages else np.empty(0, np.uint32)
-        self.phases = np.zeros(len(messages), np.int64)  # rows popped so far: the lanes are used in turn
-        self.begins = np.concatenate([[0], np.cumsum(self.sizes)])[:-1].astype(np.int64)
-        for row, m in zip(self.heads, messages):
-            row[: len(m.heads)] = m.heads
-
-    def messages(self) -> list[Message]:
-        return [
-            Message(heads[:lanes].copy(), self.words[begin : begin + size].copy())
-            for heads, lanes, begin, size in zip(self.heads, self.lanes, self.begins, self.sizes)
-        ]
 
 
 def identity_outer(shape: tuple[int, ...]) -> np.ndarray:
