@@ -44,7 +44,8 @@ def encode(codecs: Codecs, picture: Picture, job: Job, run: Run) -> bytes:
         def encode_place(place: Place) -> tuple[TileRecord, Ledger]:
             spent = Ledger()
             tile = tile_of(part(place), codec.config["channels"])
-            record = encode_tile(codec, tile, header.channels, LANE_SYMBOLS, spent, run)
+            both = job.ledger is not None  # to report both modes is to try both
+            record = encode_tile(codec, tile, header.channels, LANE_SYMBOLS, spent, run, both)
             record = stored.smaller(record, stored.samples(part(place)))
             if record.method in STORED:
                 spent.bits = {"stored": 8.0 * len(record.data)}
