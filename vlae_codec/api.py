@@ -37,8 +37,8 @@ def compress(
     adapter, and so another file, which decodes to the same pixels everywhere; the file of effort 1 is the same on all.
     device: auto, cpu or cuda (or a backend's name: int8, float32, torch:DEVICE). verify: decode the result and compare
     before returning it. progress: told (pixels done, pixels in all) of each stage; watch: told how far the fit is.
-    ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO; for its sake each tile is coded with
-    and without latents, where a sample of its pixels would have said which is smaller.
+    ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO; for its sake each tile is
+    coded with and without latents, where a sample of its pixels would have said which is smaller.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
