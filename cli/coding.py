@@ -241,5 +241,6 @@ def _progress(label: str, quiet: bool) -> Iterator[_Bar | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit="px", unit_scale=True, leave=False) as bar:
+    begin = "compiling, once (half a minute)" if files.to_be_compiled() else label
+    with tqdm(desc=begin, unit="px", unit_scale=True, leave=False) as bar:
         yield _Bar(label, bar)
