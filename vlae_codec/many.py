@@ -1,8 +1,9 @@
 """Many pictures of one mode in one file: in each group the bits of one picture pay for the latents of the next.
 
 Alone, a small picture cannot use its latents: to draw them takes bits that are not there yet. In a chain (Townsend,
-Bird and Barber 2019, arXiv 1901.04866) only the first picture of a group lacks them. A group is serial, but all groups
-advance in common waves, so there are as many as their overhead allows: decoding G groups takes the steps of one.
+Bird and Barber 2019, arXiv 1901.04866) only the first picture of a group lacks them. A group is serial, but
+groups do not depend on each other, so there are as many as their overhead allows: threads share them out, and on a
+device all advance in common waves.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from vlae_codec.errors import CorruptFile, InputError, WeightsError
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> Any:
     """The `TileCodec` of a model (None: that of `model_id`, or the default one) that codes pictures of a mode.
 
-    "auto" is the CPU: until whole waves run on a GPU, sending each there and back is slower. Raises InputError when the
-    model codes no such pictures, CorruptFile when it is the file's own.
+    "auto" is the CPU: from which size on a GPU is faster has not been measured. Raises InputError when the model
+    codes no such pictures, CorruptFile when it is the file's own.
     """
     from vlae_codec.model import default_model_name, find_model
 

@@ -8,7 +8,8 @@
 
 In codecs: `after(bits_back(prior, likelihood, posterior), band A)`. The encoder takes the least A that pays. A picture
 too small to pay has split 0: all of it is band A, the same codec with an empty B. A message here is a list of
-`ans.Message`, one a tile, and a symbol a list of arrays, so that a batch of tiles is popped in common waves.
+`ans.Message`, one a tile, and a symbol a list of arrays, so that a device can pop a batch of tiles in common
+waves.
 """
 
 from __future__ import annotations

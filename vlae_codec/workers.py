@@ -1,7 +1,7 @@
 """Threads that share out pictures, tiles or groups of pictures, and a count of what they have done.
 
-Inside a tile all is serial: a wave is a hundred microseconds of work, and threads that meet at a barrier in each wave
-get 60 times slower as soon as the machine has other work.
+Decoding a tile is serial: a wave is a hundred microseconds of work, and threads that meet at a barrier in each wave
+get 60 times slower as soon as the machine has other work. An encoder knows all pixels, so it shares out parts of tiles.
 
 What a thread works on may itself be shared out: a picture is work of one thread, and so are its tiles where all threads
 have a picture of their own; a thread for which no picture is left takes tiles of another's. So small pictures go side
