@@ -304,7 +304,7 @@ def decode_chains(
     lane_symbols: int,
     tick: Tick | None = None,
 ) -> list[Arrays]:
-    """The tiles (H, W, C) uint8 of each group; shapes: their (height, width). A device takes all groups in common waves.
+    """The tiles (H, W, C) uint8 of each group; shapes: their (height, width). A device takes all in common waves.
 
     Raises CorruptFile when a stack does not end exactly empty.
     """
