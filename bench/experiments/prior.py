@@ -1,0 +1,41 @@
+"""(c) Autoregressive-flow prior (section 3.2) against N(0, I): the same nets, the same budget.
+
+    python -m bench.experiments.prior DATA [--steps TIMES] [--device cuda]
+
+Static MNIST. About 15 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from .information import BUDGET, CONVOLUTIONAL, VLAE
+from .record import Row, Run, command, judge, write
+
+ROWS = [
+    Row(f"{name}, {label}", "mnist", replace(spec, prior=prior), BUDGET)
+    for name, spec in (("VLAE (7x4)", VLAE), ("convolutional VAE", CONVOLUTIONAL))
+    for prior, label in (("normal", "N(0, I)"), ("flow", "AF prior"))
+]
+
+
+def main(run: Run) -> None:
+    begun = time.time()
+    rows = judge(ROWS, run)
+    for plain, flow in zip(rows[::2], rows[1::2]):
+        plain["gain"], flow["gain"] = None, plain["elbo"] - flow["elbo"]
+    write(
+        run,
+        "c-prior",
+        begun,
+        rows=rows,
+        title="Autoregressive flow as prior",
+        text=["Two affine autoregressive steps in opposite orders from the latents to N(0, I), against none."],
+        columns={"label": "model", "elbo": "-ELBO, nats", "local": "local", "kl": "KL", "gain": "gain of the flow, nats"},
+        notes=["The paper's flow prior against its inverse as posterior (IAF) differs by 0.58 nats on static MNIST (79.30 and 79.88)."],
+    )
+
+
+if __name__ == "__main__":
+    command(main)()

@@ -1,0 +1,139 @@
+"""What the experiments' commands share: options, training of all rows side by side, and the JSON that reports are made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import torch
+
+from ..processes import processor
+from . import sets
+from .fit import Budget, importance, spread_out, terms_of, trained
+from .nets import Net, Spec
+
+RESULTS = Path("bench/results/experiments")
+
+
+class Row(NamedTuple):
+    """A net to be trained and judged."""
+
+    label: str
+    set: str
+    spec: Spec
+    budget: Budget
+
+
+class Run(NamedTuple):
+    """How and where: what the options of a command say."""
+
+    data: Path
+    work: Path
+    out: Path
+    device: str
+    jobs: int
+    steps: float  # times those of the budget
+
+    def scaled(self, budget: Budget) -> Budget:
+        return replace(budget, steps=max(20, round(self.steps * budget.steps)))
+
+
+def command(function: Callable[[Run], None]) -> click.Command:
+    """A command of (run: Run), with its module's docstring as help."""
+
+    def main(data: Path, work: Path, out: Path, device: str, jobs: int | None, steps: float) -> None:
+        function(Run(data, work, out, device, jobs or os.cpu_count() or 1, steps))
+
+    for decorate in (
+        click.option("--steps", type=float, default=1.0, show_default=True, help="Times the usual number of steps."),
+        click.option("--jobs", type=click.IntRange(min=1), help="Nets trained side by side [default: one a core]."),
+        click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
+        click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="For the results."),
+        click.option(
+            "--work",
+            type=click.Path(path_type=Path),
+            default=Path("runs/experiments"),
+            show_default=True,
+            help="For trained nets; those found there are not trained again.",
+        ),
+        click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False)),
+    ):
+        main = decorate(main)
+    return click.command(help=sys.modules[function.__module__].__doc__)(main)
+
+
+def train(rows: Sequence[Row], run: Run) -> list[tuple[Net, dict[str, Any]]]:
+    """The rows' nets and facts, in order, trained side by side with one thread each."""
+    tasks = [(row.spec, row.set, run.scaled(row.budget), run) for row in rows]
+    if run.jobs == 1 or len(rows) == 1:
+        for task in tasks:
+            _one(*task)
+    else:
+        with ProcessPoolExecutor(run.jobs, mp_context=get_context("spawn")) as pool:
+            for done in [pool.submit(_one, *task) for task in tasks]:
+                done.result()
+    return [
+        trained(spec, sets.load(run.data, name), budget, run.work, run.device) for spec, name, budget, _ in tasks
+    ]
+
+
+def _one(spec: Spec, name: str, budget: Budget, run: Run) -> None:
+    torch.set_num_threads(1)
+    trained(spec, sets.load(run.data, name), budget, run.work, run.device)
+
+
+def judge(rows: Sequence[Row], run: Run, samples: int = 0, pictures: int = 0) -> list[dict[str, Any]]:
+    """A dict for each row: what it is, the terms of -ELBO on the test pictures in nats a picture, and how it was trained.
+
+    samples: also the importance-sampled bound of so many samples, on so many test pictures (`nll`), and -ELBO on the same
+    pictures (`elbo_part`).
+    """
+    found = []
+    for row, (net, facts) in zip(rows, train(rows, run)):
+        test = sets.load(run.data, row.set).test
+        terms = {name: value.mean().item() for name, value in terms_of(net, test).items()}
+        budget = run.scaled(row.budget)
+        result = {
+            "label": row.label,
+            "set": sets.LABELS[row.set],
+            "elbo": terms["total"],
+            "local": terms["local"],
+            "kl": terms["kl"],
+            "steps": budget.steps,
+            "epochs": budget.steps * budget.batch / len(sets.load(run.data, row.set).train),
+            "weights": facts["weights"],
+            "minutes": facts["seconds"] / 60,
+        }
+        if samples:
+            part = spread_out(test, pictures)
+            result["elbo_part"] = terms_of(net, part, samples=8)["total"].mean().item()
+            result["nll"] = importance(net, part, samples).mean().item()
+        print(json.dumps(result), flush=True)
+        found.append(result)
+    return found
+
+
+def write(run: Run, name: str, begun: float, **parts: Any) -> None:
+    """NAME.json under `run.out`. parts: title, text, columns, rows, notes, figures (`bench.report` says how)."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    module = Path(sys.argv[0]).stem
+    report = {
+        "name": name,
+        "command": f"python -m bench.experiments.{module} DATA",
+        "steps_factor": run.steps,
+        "processor": processor(),
+        "torch": torch.__version__,
+        "seconds": time.time() - begun,
+        **parts,
+    }
+    (run.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(run.out / f"{name}.json")
