@@ -13,15 +13,26 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlae_codec.models.optim import Muon
 
-from .nets import Net, Spec, Terms, likelihood, normal
+from .nets import Net, Terms, likelihood, normal
 from .sets import Set, draw
+
+
+class Buildable(Protocol):
+    """What says what a net is: `nets.Spec`, or another that names its decoder."""
+
+    @property
+    def decoder(self) -> str: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def build(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,13 @@ class Budget:
     seed: int = 1
 
 
-def trained(spec: Spec, data: Set, budget: Budget, work: Path, device: str = "cpu") -> tuple[Net, dict[str, Any]]:
+def trained(
+    spec: Buildable, data: Set, budget: Budget, work: Path, device: str = "cpu"
+) -> tuple[Any, dict[str, Any]]:
     """The net and facts about its run (seconds, steps of the best look); from `work` if it was trained before."""
     key = json.dumps([spec.to_dict(), data.name, asdict(budget)], sort_keys=True)
     path = work / f"{data.name}-{spec.decoder}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt"
-    net = Net(spec).to(device)
+    net = spec.build().to(device)
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
@@ -53,9 +66,9 @@ def trained(spec: Spec, data: Set, budget: Budget, work: Path, device: str = "cp
     return net.eval(), facts
 
 
-def _train(spec: Spec, data: Set, budget: Budget, device: str, label: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _train(spec: Buildable, data: Set, budget: Budget, device: str, label: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     torch.manual_seed(budget.seed)
-    net, mean = Net(spec).to(device), Net(spec).to(device)
+    net, mean = spec.build().to(device), spec.build().to(device).eval()
     mean.load_state_dict(net.state_dict())
     optimiser = Muon(net.parameters(), lr=budget.rate)
     train, valid = data.train.to(device), data.valid[:1000].to(device)
@@ -98,7 +111,7 @@ def _train(spec: Spec, data: Set, budget: Budget, device: str, label: str) -> tu
 
 
 @torch.no_grad()
-def terms_of(net: Net, x: Tensor, samples: int = 1, size: int = 250) -> dict[str, Tensor]:
+def terms_of(net: nn.Module, x: Tensor, samples: int = 1, size: int = 250) -> dict[str, Tensor]:
     """Terms of -ELBO of each picture in nats, (N,), the mean of some samples of z; seeded, and nothing else is disturbed."""
     device = next(net.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

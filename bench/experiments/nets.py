@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlae_codec.models.vlae import mixture_nll, mixture_width, split_mixture, window_offsets
+from vlae_codec.models.vlae import Mixture, mixture_nll, mixture_width, split_mixture, window_offsets
 
 FEATURES = 24  # of a pixel from the latents
 MIXTURES = 5  # logistics of a colour pixel
@@ -47,8 +47,11 @@ class Spec:
     levels: int = 2
     width: int = 64  # of the decoder
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def build(self) -> Net:
+        return Net(self)
 
     @property
     def channels(self) -> int:
@@ -159,24 +162,26 @@ class Flow(nn.Module):
         self.steps = nn.ModuleList(Made(spec.dimensions, hidden, bool(i % 2)) for i in range(steps))
 
     def forward(self, z: Tensor) -> Tensor:
-        """(B, D) -> nats (B,)."""
-        total = torch.zeros(len(z), device=z.device)
+        """(B, D) -> log p(z) in nats, (B,)."""
+        eps, scales = self.base(z)
+        return normal(eps, torch.zeros_like(eps), torch.zeros_like(eps)) - scales
+
+    def base(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """eps (B, D), and the log of what the steps divided by (B,)."""
+        scales = torch.zeros(len(z), device=z.device)
         for step in self.steps:
             shift, scale = step(z)
             z = (z.float() - shift) * torch.exp(-scale)
-            total = total - scale.sum(1)
-        return total + normal(z, torch.zeros_like(z), torch.zeros_like(z))
+            scales = scales + scale.sum(1)
+        return z, scales
 
     @torch.no_grad()
-    def sample(self, count: int, device: str | torch.device) -> Tensor:
-        """(count, D) of the prior, an entry at a time."""
-        first = self.steps[0].layers[0].in_features if len(self.steps) else None
-        if first is None:
-            raise ValueError("N(0, I) needs no network to be sampled from")
-        z = torch.randn(count, first, device=device)
+    def invert(self, eps: Tensor) -> Tensor:
+        """N(0, I) -> the prior, (B, D) each, an entry at a time."""
+        z = eps
         for step in reversed(self.steps):
             eps, z = z, torch.zeros_like(z)
-            for _ in range(first):  # each pass gets one more entry right
+            for _ in range(z.shape[1]):  # each pass gets one more entry right
                 shift, scale = step(z)
                 z = eps * torch.exp(scale) + shift
         return z
@@ -312,7 +317,11 @@ class Attention(Window):
 
 
 class Unrestricted(Window):
-    """Window, then residual blocks of dilated masked 3x3 convolutions (van den Oord et al. 2016): sees all before."""
+    """Window, then residual blocks of dilated masked 3x3 convolutions (van den Oord et al. 2016): sees all before.
+
+    Going up by r rows these reach no more than r + 3 columns to the right, PixelCNN's blind spot; so each pixel also gets
+    features of the whole row above.
+    """
 
     DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
 
@@ -320,6 +329,8 @@ class Unrestricted(Window):
         super().__init__(spec)
         causal = [*window_offsets((3, 1)), (0, 0)]
         self.narrow = Conv(spec.width, 32)
+        self.above = nn.Linear(spec.channels * spec.size, 16 * spec.size)
+        self.widen_above = Conv(16, 32)
         self.blocks = nn.ModuleList(
             nn.ModuleList([Conv(32, 16), Conv(16, 16, (3, 3), dilation=d, offsets=causal), Conv(16, 32, gain=0.3)])
             for d in self.DILATIONS
@@ -328,7 +339,9 @@ class Unrestricted(Window):
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         h = self.joined(z, x)
-        far = self.narrow(F.relu(h))
+        row = F.pad(x, (0, 0, 1, 0))[:, :, :-1].transpose(1, 2).flatten(2)  # (B, H, C * W): the row above each row
+        above = self.above(row).view(*row.shape[:2], 16, -1).transpose(1, 2)
+        far = self.narrow(F.relu(h)) + self.widen_above(F.relu(above))
         for first, middle, last in self.blocks:
             far = far + last(F.relu(middle(F.relu(first(F.relu(far))))))
         return self.finish(h + self.widen(F.relu(far)), x)
@@ -344,13 +357,36 @@ def likelihood(parameters: Tensor, x: Tensor, levels: int) -> Tensor:
     """log p(x) of each picture in nats, (B,); parameters (B, P, H, W), x (B, C, H, W) uint8."""
     if levels == 2:
         return -F.binary_cross_entropy_with_logits(parameters.float(), x.float(), reduction="none").sum((1, 2, 3))
-    rows = parameters.float().permute(0, 2, 3, 1).reshape(-1, parameters.shape[1])
     pixels = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).float()
-    mixture = split_mixture(rows, MIXTURES, x.shape[1])
-    spread = torch.linspace(-64, 64, MIXTURES, device=x.device)[None, :, None]
-    mixture = mixture._replace(loc=mixture.loc * UNIT + spread, log2_scale=mixture.log2_scale + 4)
+    mixture = colours(parameters.permute(0, 2, 3, 1).reshape(-1, parameters.shape[1]), x.shape[1])
     bits = mixture_nll(mixture, pixels - 127.5, pixels <= 0, pixels >= levels - 1, torch.ones_like(pixels).bool())
     return -bits.view(len(x), -1).sum(1) * math.log(2)
+
+
+def colours(rows: Tensor, channels: int) -> Mixture:
+    """(N, P) outputs -> a mixture whose locations are grey levels from 127.5."""
+    mixture = split_mixture(rows.float(), MIXTURES, channels)
+    spread = torch.linspace(-64, 64, MIXTURES, device=rows.device)[None, :, None]
+    return mixture._replace(loc=mixture.loc * UNIT + spread, log2_scale=mixture.log2_scale + 4)
+
+
+def drawn(rows: Tensor, levels: int, channels: int) -> Tensor:
+    """A pixel of each row of parameters (N, P), drawn from its distribution: (N, C) uint8."""
+    if levels == 2:
+        return (torch.rand(len(rows), 1, device=rows.device) < torch.sigmoid(rows.float())).to(torch.uint8)
+    mixture = colours(rows, channels)
+    chosen = torch.multinomial(mixture.weights, 1)[:, 0]
+    each = torch.arange(len(rows), device=rows.device)
+    loc, scale, coefs = (part[each, chosen] for part in mixture[1:])
+    noise = torch.logit(torch.rand(len(rows), channels, device=rows.device).clamp(1e-5, 1 - 1e-5))
+    pixels, pair = torch.zeros_like(loc), 0
+    for c in range(channels):
+        mean = loc[:, c]
+        for earlier in range(c):
+            mean = mean + coefs[:, pair] * (pixels[:, earlier] - 127.5)
+            pair += 1
+        pixels[:, c] = (mean + torch.exp2(scale[:, c]) * noise[:, c] + 127.5).round().clamp(0, levels - 1)
+    return pixels.to(torch.uint8)
 
 
 class Terms(NamedTuple):
@@ -397,3 +433,13 @@ class Net(nn.Module):
         z = mean + torch.exp(deviation) * torch.randn_like(mean)
         local = -likelihood(self.parameters_of(z, x), x, self.spec.levels)
         return Terms(local, -self.prior(z), -normal(z, mean, deviation))
+
+    @torch.no_grad()
+    def pictures(self, z: Tensor) -> Tensor:
+        """Pictures drawn from p(x | z), pixel by pixel: (B, C, H, W) uint8."""
+        s = self.spec
+        x = torch.zeros(len(z), s.channels, s.size, s.size, dtype=torch.uint8, device=z.device)
+        for r in range(s.size):
+            for c in range(s.size):
+                x[:, :, r, c] = drawn(self.parameters_of(z, x)[:, :, r, c], s.levels, s.channels)
+        return x

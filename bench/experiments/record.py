@@ -18,8 +18,7 @@ import torch
 
 from ..processes import processor
 from . import sets
-from .fit import Budget, importance, spread_out, terms_of, trained
-from .nets import Net, Spec
+from .fit import Budget, Buildable, importance, spread_out, terms_of, trained
 
 RESULTS = Path("bench/results/experiments")
 
@@ -29,7 +28,7 @@ class Row(NamedTuple):
 
     label: str
     set: str
-    spec: Spec
+    spec: Buildable
     budget: Budget
 
 
@@ -71,7 +70,7 @@ def command(function: Callable[[Run], None]) -> click.Command:
     return click.command(help=sys.modules[function.__module__].__doc__)(main)
 
 
-def train(rows: Sequence[Row], run: Run) -> list[tuple[Net, dict[str, Any]]]:
+def train(rows: Sequence[Row], run: Run) -> list[tuple[Any, dict[str, Any]]]:
     """The rows' nets and facts, in order, trained side by side with one thread each."""
     tasks = [(row.spec, row.set, run.scaled(row.budget), run) for row in rows]
     if run.jobs == 1 or len(rows) == 1:
@@ -86,7 +85,7 @@ def train(rows: Sequence[Row], run: Run) -> list[tuple[Net, dict[str, Any]]]:
     ]
 
 
-def _one(spec: Spec, name: str, budget: Budget, run: Run) -> None:
+def _one(spec: Buildable, name: str, budget: Budget, run: Run) -> None:
     torch.set_num_threads(1)
     trained(spec, sets.load(run.data, name), budget, run.work, run.device)
 

@@ -20,7 +20,7 @@ from .nets import Spec
 from .record import Row, Run, command, judge, write
 
 WINDOWS = [(1, 0), (3, 1), (5, 2), (7, 4), (11, 6)]
-COLOUR = Budget(steps=1200, batch=32)
+COLOUR = Budget(steps=800, batch=32)
 ATTENTION = "attention in the 7x4 window"
 
 
