@@ -1,4 +1,4 @@
-"""The experiments' nets and code: causality, distributions that sum to one, bounds, files. Small, untrained or hardly trained."""
+"""The experiments' nets and code: causality, distributions that sum to one, bounds, files."""
 
 import itertools
 import json

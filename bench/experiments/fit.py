@@ -48,9 +48,7 @@ class Budget:
     seed: int = 1
 
 
-def trained(
-    spec: Buildable, data: Set, budget: Budget, work: Path, device: str = "cpu"
-) -> tuple[Any, dict[str, Any]]:
+def trained(spec: Buildable, data: Set, budget: Budget, work: Path, device: str = "cpu") -> tuple[Any, dict[str, Any]]:
     """The net and facts about its run (seconds, steps of the best look); from `work` if it was trained before."""
     key = json.dumps([spec.to_dict(), data.name, asdict(budget)], sort_keys=True)
     path = work / f"{data.name}-{spec.decoder}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt"
@@ -66,7 +64,9 @@ def trained(
     return net.eval(), facts
 
 
-def _train(spec: Buildable, data: Set, budget: Budget, device: str, label: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _train(
+    spec: Buildable, data: Set, budget: Budget, device: str, label: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     torch.manual_seed(budget.seed)
     net, mean = spec.build().to(device), spec.build().to(device).eval()
     mean.load_state_dict(net.state_dict())
@@ -112,7 +112,8 @@ def _train(spec: Buildable, data: Set, budget: Budget, device: str, label: str) 
 
 @torch.no_grad()
 def terms_of(net: nn.Module, x: Tensor, samples: int = 1, size: int = 250) -> dict[str, Tensor]:
-    """Terms of -ELBO of each picture in nats, (N,), the mean of some samples of z; seeded, and nothing else is disturbed."""
+    """Terms of -ELBO of each picture in nats, (N,), the mean of some samples of z; seeded, and nothing else is
+    disturbed."""
     device = next(net.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)

@@ -37,13 +37,19 @@ def main(run: Run) -> None:
         title="Information preference",
         text=[
             "A decoder that can see all pixels before has no use for latents: whatever they told would have to be paid "
-            "for by log q(z|x) - log p(z). So the KL falls to nothing, and the VAE is the autoregressive model that it would be "
-            "without latents. A decoder that sees a small window only leaves the rest to them."
+            "for by log q(z|x) - log p(z). So the KL falls to nothing, and the VAE is the autoregressive model that it "
+            "would be without latents. A decoder that sees a small window only leaves the rest to them."
         ],
-        columns={"label": "model", "elbo": "-ELBO, nats", "local": "local", "kl": "KL", "minutes": "minutes on one core"},
+        columns={
+            "label": "model",
+            "elbo": "-ELBO, nats",
+            "local": "local",
+            "kl": "KL",
+            "minutes": "minutes on one core",
+        },
         notes=[
-            "Static MNIST, all 10,000 test pictures. The paper states the effect without such a table; its VLAE needs 79.03 nats "
-            "(importance-sampled), with days of training on GPUs.",
+            "Static MNIST, all 10,000 test pictures. The paper states the effect without such a table; its VLAE needs "
+            "79.03 nats (importance-sampled), with days of training on GPUs.",
         ],
     )
 

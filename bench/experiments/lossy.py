@@ -3,8 +3,8 @@
     python -m bench.experiments.lossy DATA [--steps TIMES] [--device cuda]
 
 First from real files: z is read from the file and nothing else of it (`vlae-codec preview`). Then from the nets of the
-other experiments, whose latents are as in the paper a vector (28x28) or a grid, with two windows. About 15 minutes on two
-cores if the other experiments were run before, which train the nets.
+other experiments, whose latents are as in the paper a vector (28x28) or a grid, with two windows. About 15 minutes on
+two cores if the other experiments were run before, which train the nets.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ PHOTO = "photos/kodak/kodim19.png"
 
 def grid(rows: list[np.ndarray], scale: int = 3) -> np.ndarray:
     """Rows of (N, H, W, C) uint8 pictures -> one picture, each pixel `scale` wide, rows and pictures set apart."""
-    lines = [np.concatenate(list(np.pad(row, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=128)), 1) for row in rows]
+    lines = [
+        np.concatenate(list(np.pad(row, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=128)), 1) for row in rows
+    ]
     return np.concatenate(lines, 0).repeat(scale, 0).repeat(scale, 1)
 
 
@@ -69,9 +71,13 @@ def from_nets(run: Run) -> tuple[list[dict], list[dict]]:
         window = name(row.spec.window)
         file = f"d-{row.set}-{window}.png"
         save(run.out / file, grid([shown(x, data.levels) for x in (few, *draws)]))
-        caption = f"{sets.LABELS[row.set]}, {window} window: originals, then two draws of z ~ q(z|x) and of pixels given z"
+        caption = (
+            f"{sets.LABELS[row.set]}, {window} window: originals, then two draws of z ~ q(z|x) and of pixels given z"
+        )
         figures.append({"file": file, "caption": caption})
-        rows.append({"set": sets.LABELS[row.set], "model": f"experiment's net, {window}", "kl_bytes": kl / math.log(256)})
+        rows.append(
+            {"set": sets.LABELS[row.set], "model": f"experiment's net, {window}", "kl_bytes": kl / math.log(256)}
+        )
         rows[-1]["raw_bytes"] = few[0].numel() / (8 if data.levels == 2 else 1)
     return rows, figures
 
@@ -90,12 +96,16 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
             lines.append(np.stack([x[..., None] * np.uint8(255) if x.dtype == bool else x for x in back]))
         file = f"d-file-{kind}.png"
         save(run.out / file, grid([line[at : at + COUNT] for at in (0, COUNT) for line in lines]))
-        figures.append({"file": file, "caption": f"{sets.LABELS[kind]}, `{model}`: originals, then two previews of the file"})
+        figures.append(
+            {"file": file, "caption": f"{sets.LABELS[kind]}, `{model}`: originals, then two previews of the file"}
+        )
         rows.append(latent_row(sets.LABELS[kind], f"`{model}`, a file of {len(pictures)}", pictures, ledger))
     pixels, ledger = load(run.data / PHOTO).pixels, Ledger()
     data = vlae_codec.compress(pixels, effort=1, ledger=ledger)
     save(run.out / "d-file-photo.png", np.concatenate([pixels, vlae_codec.preview(data)], 1)[::2, ::2])
-    figures.append({"file": "d-file-photo.png", "caption": f"{Path(PHOTO).name}, `photo`, and the preview of its file (halved)"})
+    figures.append(
+        {"file": "d-file-photo.png", "caption": f"{Path(PHOTO).name}, `photo`, and the preview of its file (halved)"}
+    )
     rows.append(latent_row(Path(PHOTO).name, "`photo`", [pixels], ledger))
     return rows, figures
 
@@ -117,13 +127,14 @@ def main(run: Run) -> None:
         figures=figures,
         title="Lossy codes",
         text=[
-            "Pictures from their latents alone: the strokes and shapes that the latents hold come back, what the window takes care of "
-            "is drawn anew. The KL is what these latents cost."
+            "Pictures from their latents alone: the strokes and shapes that the latents hold come back, what the "
+            "window takes care of is drawn anew. The KL is what these latents cost."
         ],
         columns={"set": "set", "model": "model", "kl_bytes": "latents, bytes a picture (KL)", "raw_bytes": "raw bytes"},
         notes=[
-            "The paper's figures 1 to 3 show the same of MNIST, OMNIGLOT and CIFAR-10 with larger nets. In photographs the shipped "
-            "model's latents hold next to nothing (0.04 % of the file), and the preview shows it: a texture with a tone, no picture.",
+            "The paper's figures 1 to 3 show the same of MNIST, OMNIGLOT and CIFAR-10 with larger nets. In photographs "
+            "the shipped model's latents hold next to nothing (0.04 % of the file), and the preview shows it: a "
+            "texture with a tone, no picture.",
         ],
     )
 

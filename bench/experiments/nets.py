@@ -13,8 +13,8 @@
                Unrestricted   Window, then dilated masked convolutions that see every pixel before
 
 Pictures of bits have one logit a pixel, others a mixture of logistics with coupled colours (`vlae_codec.models.vlae`).
-Latents: a vector, as in the paper for pictures of 28x28, or a grid of cells of 4x4 pixels. Without latents (`latents` = 0)
-the same decoders give log p(x) itself.
+Latents: a vector, as in the paper for pictures of 28x28, or a grid of cells of 4x4 pixels. Without latents (`latents` =
+0) the same decoders give log p(x) itself.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Made(nn.Module):
 
 
 class Flow(nn.Module):
-    """log p(z): eps = (z - m(z before)) / exp(s(z before)), twice, in opposite orders, eps ~ N(0, I). No steps: N(0, I)."""
+    """log p(z): eps = (z - m(z before)) / exp(s(z before)) ~ N(0, I), twice, in opposite orders. No steps: N(0, I)."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -282,8 +282,8 @@ class Window(nn.Module):
 
 
 class Attention(Window):
-    """The window by attention: four heads, queries from the latents' features, keys and values from the neighbours' values
-    and relative positions (Shaw et al. 2018), and a null neighbour for pixels that have no other."""
+    """The window by attention: four heads, queries from the latents' features, keys and values from the neighbours'
+    values and relative positions (Shaw et al. 2018), and a null neighbour for pixels that have no other."""
 
     HEADS, SIZE = 4, 16
 
@@ -319,8 +319,8 @@ class Attention(Window):
 class Unrestricted(Window):
     """Window, then residual blocks of dilated masked 3x3 convolutions (van den Oord et al. 2016): sees all before.
 
-    Going up by r rows these reach no more than r + 3 columns to the right, PixelCNN's blind spot; so each pixel also gets
-    features of the whole row above.
+    Going up by r rows these reach no more than r + 3 columns to the right, PixelCNN's blind spot; so each pixel also
+    gets features of the whole row above.
     """
 
     DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)

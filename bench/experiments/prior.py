@@ -32,8 +32,17 @@ def main(run: Run) -> None:
         rows=rows,
         title="Autoregressive flow as prior",
         text=["Two affine autoregressive steps in opposite orders from the latents to N(0, I), against none."],
-        columns={"label": "model", "elbo": "-ELBO, nats", "local": "local", "kl": "KL", "gain": "gain of the flow, nats"},
-        notes=["The paper's flow prior against its inverse as posterior (IAF) differs by 0.58 nats on static MNIST (79.30 and 79.88)."],
+        columns={
+            "label": "model",
+            "elbo": "-ELBO, nats",
+            "local": "local",
+            "kl": "KL",
+            "gain": "gain of the flow, nats",
+        },
+        notes=[
+            "The paper's flow prior against its inverse as posterior (IAF) differs by 0.58 nats on static MNIST (79.30 "
+            "and 79.88)."
+        ],
     )
 
 

@@ -1,4 +1,4 @@
-"""What the experiments' commands share: options, training of all rows side by side, and the JSON that reports are made of."""
+"""What the experiments' commands share: options, training of rows side by side, and the JSON that reports are made of."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def command(function: Callable[[Run], None]) -> click.Command:
         click.option("--steps", type=float, default=1.0, show_default=True, help="Times the usual number of steps."),
         click.option("--jobs", type=click.IntRange(min=1), help="Nets trained side by side [default: one a core]."),
         click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
-        click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="For the results."),
+        click.option(
+            "--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="For the results."
+        ),
         click.option(
             "--work",
             type=click.Path(path_type=Path),
@@ -80,9 +82,7 @@ def train(rows: Sequence[Row], run: Run) -> list[tuple[Any, dict[str, Any]]]:
         with ProcessPoolExecutor(run.jobs, mp_context=get_context("spawn")) as pool:
             for done in [pool.submit(_one, *task) for task in tasks]:
                 done.result()
-    return [
-        trained(spec, sets.load(run.data, name), budget, run.work, run.device) for spec, name, budget, _ in tasks
-    ]
+    return [trained(spec, sets.load(run.data, name), budget, run.work, run.device) for spec, name, budget, _ in tasks]
 
 
 def _one(spec: Buildable, name: str, budget: Budget, run: Run) -> None:
@@ -91,10 +91,11 @@ def _one(spec: Buildable, name: str, budget: Budget, run: Run) -> None:
 
 
 def judge(rows: Sequence[Row], run: Run, samples: int = 0, pictures: int = 0) -> list[dict[str, Any]]:
-    """A dict for each row: what it is, the terms of -ELBO on the test pictures in nats a picture, and how it was trained.
+    """A dict for each row: what it is, the terms of -ELBO on the test pictures in nats a picture, and how it was
+    trained.
 
-    samples: also the importance-sampled bound of so many samples, on so many test pictures (`nll`), and -ELBO on the same
-    pictures (`elbo_part`).
+    samples: also the importance-sampled bound of so many samples, on so many test pictures (`nll`), and -ELBO on the
+    same pictures (`elbo_part`).
     """
     found = []
     for row, (net, facts) in zip(rows, train(rows, run)):

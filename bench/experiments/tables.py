@@ -1,4 +1,5 @@
-"""(g) The shape of the paper's tables 1 to 4: -ELBO and the importance-sampled bound, VLAE beside rows of the same budget.
+"""(g) The shape of the paper's tables 1 to 4: -ELBO and the importance-sampled bound, VLAE beside rows of the same
+budget.
 
     python -m bench.experiments.tables DATA [--steps TIMES] [--device cuda]
 
@@ -50,8 +51,8 @@ def main(run: Run) -> None:
         rows=rows,
         title="The paper's tables 1 to 4 in shape",
         text=[
-            f"Nats a picture. -ELBO of all test pictures; the importance-sampled bound ({SAMPLES} samples, the paper's metric, "
-            f"which has 4,096) on {PICTURES} of them at even distances, with -ELBO of these beside it."
+            f"Nats a picture. -ELBO of all test pictures; the importance-sampled bound ({SAMPLES} samples, the paper's "
+            f"metric, which has 4,096) on {PICTURES} of them at even distances, with -ELBO of these beside it."
         ],
         columns={
             "set": "set",
@@ -63,10 +64,12 @@ def main(run: Run) -> None:
             "paper": "paper",
         },
         notes=[
-            f"{sets.LABELS['omniglot']}: a subset of 4,840 characters, 8 of 50 alphabets, so figures do not compare with the paper's; "
-            f"{sets.LABELS['caltech']}: the official sizes, another shuffle, so they compare loosely.",
-            "The paper's nets are ResNet VAEs with 64 feature maps and free bits, trained to convergence on GPUs; these have 0.6 million "
-            f"weights and {BUDGET.steps} steps of {BUDGET.batch} pictures ({SMALL.steps} on the small sets).",
+            f"{sets.LABELS['omniglot']}: a subset of 4,840 characters, 8 of 50 alphabets, so figures do not compare "
+            f"with the paper's; {sets.LABELS['caltech']}: the official sizes, another shuffle, so they compare "
+            "loosely.",
+            "The paper's nets are ResNet VAEs with 64 feature maps and free bits, trained to convergence on GPUs; "
+            f"these have 0.6 million weights and {BUDGET.steps} steps of {BUDGET.batch} pictures ({SMALL.steps} on the "
+            "small sets).",
         ],
     )
 

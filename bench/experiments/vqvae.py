@@ -2,10 +2,10 @@
 
     python -m bench.experiments.vqvae DATA [--steps TIMES] [--device cuda]
 
-Its latents (van den Oord et al. 2017) are a function of the picture, so a code is sent under its prior and then the pixels
-given the code: no bits come back, and none are missing at the start. Encoder, decoder (7x4 window) and steps are VLAE's; the
-prior over the 7x7 codes, a masked convolutional net, is trained alongside. Static MNIST; files are written by the codec's
-ANS coder and decoded again, in floats, so on the same machine only. About 15 minutes on two cores.
+Its latents (van den Oord et al. 2017) are a function of the picture, so a code is sent under its prior and then the
+pixels given the code: no bits come back, and none are missing at the start. Encoder, decoder (7x4 window) and steps are
+VLAE's; the prior over the 7x7 codes, a masked convolutional net, is trained alongside. Static MNIST; files are written
+by the codec's ANS coder and decoded again, in floats, so on the same machine only. About 15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class CodePrior(nn.Module):
         self.embed = nn.Embedding(codes, 32)
         self.place = nn.Parameter(torch.zeros(1, width, cells, cells))
         self.look = Conv(32, width, (13, 7), offsets=window_offsets((7, 6)))
-        self.blocks = nn.ModuleList(Conv(width, width, (3, 3), offsets=[*window_offsets((3, 1)), (0, 0)]) for _ in range(3))
+        self.blocks = nn.ModuleList(
+            Conv(width, width, (3, 3), offsets=[*window_offsets((3, 1)), (0, 0)]) for _ in range(3)
+        )
         self.out = Conv(width, codes, gain=0.3)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -81,7 +83,9 @@ class VqVae(nn.Module):
         """Codes that nobody uses move to something that the encoder says."""
         with torch.no_grad():
             nearest = torch.cdist(rows, self.book).argmin(1)
-            self.used.mul_(0.97).add_(0.03 * torch.bincount(nearest, minlength=len(self.book)) / len(rows) * len(self.book))
+            self.used.mul_(0.97).add_(
+                0.03 * torch.bincount(nearest, minlength=len(self.book)) / len(rows) * len(self.book)
+            )
             unused = (self.used < 0.02).nonzero().flatten()
             self.book[unused] = rows[torch.randint(len(rows), (len(unused),), device=rows.device)]
             self.used[unused] = 1.0
@@ -207,8 +211,9 @@ def main(run: Run) -> None:
         rows=rows,
         title="VQ-VAE without bits-back",
         text=[
-            "A code per 4x4 pixels under an autoregressive prior, then the pixels given the codes, decoder, steps and window as VLAE's. "
-            f"The file is that of {CODED} test pictures, written by the codec's ANS coder and decoded again."
+            "A code per 4x4 pixels under an autoregressive prior, then the pixels given the codes, decoder, steps and "
+            f"window as VLAE's. The file is that of {CODED} test pictures, written by the codec's ANS coder and "
+            "decoded again."
         ],
         columns={
             "label": "model",
@@ -221,8 +226,10 @@ def main(run: Run) -> None:
             "file_bpd": "bits/dim of their file",
             "exact": "decoded exactly",
         },
-        notes=["The paper does not make this comparison. Codes are trained for the pixels' likelihood, not for their own cost: that is "
-               "what a deterministic code cannot trade, and what VLAE's posterior can."],
+        notes=[
+            "The paper does not make this comparison. Codes are trained for the pixels' likelihood, not for their own "
+            "cost: that is what a deterministic code cannot trade, and what VLAE's posterior can."
+        ],
     )
 
 

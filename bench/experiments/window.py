@@ -44,7 +44,7 @@ ROWS = [
 def main(run: Run) -> None:
     begun = time.time()
     rows = judge(ROWS, run)
-    for row, (label, name_of_set, spec, _) in zip(rows, ROWS):
+    for row, (_, name_of_set, spec, _) in zip(rows, ROWS):
         every = spec.size * (spec.size // 2)
         row["pixels"] = every if spec.decoder == "unrestricted" else len(window_offsets(spec.window))
         if name_of_set == "cifar10":
@@ -58,9 +58,10 @@ def main(run: Run) -> None:
         rows=rows,
         title="Receptive field against KL",
         text=[
-            "The same net with a larger and larger masked window (A wide, B rows up, and A // 2 pixels to the left). What the "
-            "window tells the latents need not: the KL falls. The row of attention sees the 7x4 window, too, by queries, keys and "
-            "relative positions instead of a masked convolution: what counts is the reach, not the kind of decoder."
+            "The same net with a larger and larger masked window (A wide, B rows up, and A // 2 pixels to the left). "
+            "What the window tells the latents need not: the KL falls. The row of attention sees the 7x4 window, too, "
+            "by queries, keys and relative positions instead of a masked convolution: what counts is the reach, not "
+            "the kind of decoder."
         ],
         columns={
             "set": "set",
@@ -72,7 +73,10 @@ def main(run: Run) -> None:
             "minutes": "minutes on one core",
         },
         figures=[{"file": "b-window.png", "caption": "KL and -ELBO against the pixels that a decoder sees"}],
-        notes=["The paper shows the effect by pictures (its figures 1 and 2 have two decoders' codes), not by such a curve."],
+        notes=[
+            "The paper shows the effect by pictures (its figures 1 and 2 have two decoders' codes), not by such a "
+            "curve."
+        ],
     )
 
 
