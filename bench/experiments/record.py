@@ -1,4 +1,4 @@
-"""What the experiments' commands share: options, training of rows side by side, and the JSON that reports are made of."""
+"""What the commands share: options, training of rows side by side, and the JSON that reports are made of."""
 
 from __future__ import annotations
 
