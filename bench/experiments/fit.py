@@ -25,7 +25,7 @@ from .sets import Set, draw
 
 
 class Buildable(Protocol):
-    """What says what a net is: `nets.Spec`, or another that names its decoder."""
+    """What says what a net is: `nets.Spec`, or another."""
 
     @property
     def decoder(self) -> str: ...
@@ -72,7 +72,8 @@ def _train(
     mean.load_state_dict(net.state_dict())
     optimiser = Muon(net.parameters(), lr=budget.rate)
     train, valid = data.train.to(device), data.valid[:1000].to(device)
-    best, facts, start, shown = math.inf, {"best_step": 0}, time.perf_counter(), []
+    best, start, shown = math.inf, time.perf_counter(), list[float]()
+    facts: dict[str, Any] = {"best_step": 0}
     weights = mean.state_dict()
     looks = {budget.steps - i * budget.steps // (2 * budget.looks) for i in range(budget.looks)}
     for step in range(1, budget.steps + 1):

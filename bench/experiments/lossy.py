@@ -68,7 +68,7 @@ def from_nets(run: Run) -> tuple[list[dict], list[dict]]:
         draws = [net.pictures(mean + torch.exp(deviation) * torch.randn_like(mean)) for _ in range(DRAWS)]
         with torch.no_grad():
             kl = net(data.test[:500].to(run.device)).kl.mean().item()
-        window = name(row.spec.window)
+        window = name(net.spec.window)
         file = f"d-{row.set}-{window}.png"
         save(run.out / file, grid([shown(x, data.levels) for x in (few, *draws)]))
         caption = (

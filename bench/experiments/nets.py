@@ -138,14 +138,16 @@ class Made(nn.Module):
         unit = torch.arange(hidden) * (dimensions - 1) // hidden  # the last entry that a hidden unit sees
         masks = [unit[:, None] >= order[None], unit[:, None] >= unit[None], order[:, None] > unit[None]]
         masks[2] = masks[2].repeat(2, 1)
-        self.layers = nn.ModuleList(nn.Linear(mask.shape[1], mask.shape[0]) for mask in masks)
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        layers = [nn.Linear(mask.shape[1], mask.shape[0]) for mask in masks]
+        nn.init.zeros_(layers[2].weight)
+        nn.init.zeros_(layers[2].bias)
+        self.layers = nn.ModuleList(layers)
         for i, mask in enumerate(masks):
             self.register_buffer(f"mask{i}", mask.float(), persistent=False)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         for i, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)
             z = F.linear(z, layer.weight * getattr(self, f"mask{i}"), layer.bias)
             z = F.relu(z) if i < 2 else z
         shift, scale = z.float().chunk(2, dim=1)
@@ -332,7 +334,14 @@ class Unrestricted(Window):
         self.above = nn.Linear(spec.channels * spec.size, 16 * spec.size)
         self.widen_above = Conv(16, 32)
         self.blocks = nn.ModuleList(
-            nn.ModuleList([Conv(32, 16), Conv(16, 16, (3, 3), dilation=d, offsets=causal), Conv(16, 32, gain=0.3)])
+            nn.Sequential(
+                nn.ReLU(),
+                Conv(32, 16),
+                nn.ReLU(),
+                Conv(16, 16, (3, 3), dilation=d, offsets=causal),
+                nn.ReLU(),
+                Conv(16, 32, gain=0.3),
+            )
             for d in self.DILATIONS
         )
         self.widen = Conv(32, spec.width)
@@ -342,8 +351,8 @@ class Unrestricted(Window):
         row = F.pad(x, (0, 0, 1, 0))[:, :, :-1].transpose(1, 2).flatten(2)  # (B, H, C * W): the row above each row
         above = self.above(row).view(*row.shape[:2], 16, -1).transpose(1, 2)
         far = self.narrow(F.relu(h)) + self.widen_above(F.relu(above))
-        for first, middle, last in self.blocks:
-            far = far + last(F.relu(middle(F.relu(first(F.relu(far))))))
+        for block in self.blocks:
+            far = far + block(far)
         return self.finish(h + self.widen(F.relu(far)), x)
 
 

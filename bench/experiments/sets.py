@@ -51,7 +51,7 @@ def load(folder: Path, name: str) -> Set:
     if name == "mnist":
         with np.load(binary / "mnist" / "binarized_mnist_static.npz") as arrays:
             bits = [np.unpackbits(arrays[part], axis=1).reshape(-1, 1, 28, 28) for part in ("train", "valid", "test")]
-        return Set(name, *map(torch.from_numpy, bits), levels=2)
+        return _set(name, bits, 2)
     if name == "mnist-dynamic":
         with np.load(binary / "mnist" / "mnist_train60k.npz") as arrays:
             grey = arrays["x"][:, None]
@@ -66,13 +66,11 @@ def load(folder: Path, name: str) -> Set:
         from scipy.io import loadmat
 
         pixels = _shuffled(loadmat(binary / "caltech" / "caltech101_silhouettes_28.mat")["X"].reshape(-1, 1, 28, 28))
-        parts = pixels[:4100], pixels[4100:6364], pixels[6364:]
-        return Set(name, *(torch.from_numpy(part.copy()) for part in parts), levels=2)
+        return _set(name, [pixels[:4100], pixels[4100:6364], pixels[6364:]], 2)
     if name == "cifar10":
         train = np.stack(load_images(sorted((folder / "cifar10").glob("train-*.webp")), 32, mosaic=32))
         test = np.stack(load_images([folder / "cifar10" / "test500.npz"], 32))
-        parts = train[:-1000], train[-1000:], test
-        return Set(name, *(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()) for x in parts), levels=256)
+        return _set(name, [x.transpose(0, 3, 1, 2) for x in (train[:-1000], train[-1000:], test)], 256)
     raise KeyError(f"no set {name!r}; there are {', '.join(LABELS)}")
 
 
@@ -81,10 +79,15 @@ def draw(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return (torch.rand(pixels.shape, generator=generator, device=pixels.device) * 255 < pixels).to(torch.uint8)
 
 
-def _dynamic(name: str, train: np.ndarray, valid: np.ndarray, test: np.ndarray) -> Set:
+def _set(name: str, parts: list[np.ndarray], levels: int) -> Set:
+    train, valid, test = (torch.from_numpy(part.copy()) for part in parts)
+    return Set(name, train, valid, test, levels)
+
+
+def _dynamic(name: str, *parts: np.ndarray) -> Set:
+    train, valid, test = (torch.from_numpy(part.copy()) for part in parts)
     generator = torch.Generator().manual_seed(0)
-    fixed = [draw(torch.from_numpy(part.copy()), generator) for part in (valid, test)]
-    return Set(name, torch.from_numpy(train.copy()), *fixed, levels=2, dynamic=True)
+    return Set(name, train, draw(valid, generator), draw(test, generator), levels=2, dynamic=True)
 
 
 def _shuffled(pixels: np.ndarray) -> np.ndarray:

@@ -45,8 +45,8 @@ def main(run: Run) -> None:
     begun = time.time()
     rows = judge(ROWS, run)
     for row, (_, name_of_set, spec, _) in zip(rows, ROWS):
-        every = spec.size * (spec.size // 2)
-        row["pixels"] = every if spec.decoder == "unrestricted" else len(window_offsets(spec.window))
+        assert isinstance(spec, Spec)
+        row["pixels"] = spec.size**2 // 2 if spec.decoder == "unrestricted" else len(window_offsets(spec.window))
         if name_of_set == "cifar10":
             row["bpd"] = row["elbo"] / (math.log(2) * 3 * spec.size**2)
     run.out.mkdir(parents=True, exist_ok=True)
