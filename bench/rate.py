@@ -19,10 +19,11 @@ from typing import Any
 import click
 import numpy as np
 
-from bench import peers
 from vlae_codec import api, container
 from vlae_codec.image import load
 from vlae_codec.tile import Ledger
+
+from . import peers
 
 
 def listed(given: Iterable[Path]) -> list[Path]:
