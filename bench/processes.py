@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.peers import versions
 from vlae_codec.effort import DEFAULT
 from vlae_codec.image import load
+
+from .peers import versions
 
 # A process's peak counts what it was forked from, so a small one starts it.
 _CHILD = """

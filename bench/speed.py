@@ -37,13 +37,14 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from bench.effort import write
-from bench.peers import NAMES, Peer, peers, same, timed
-from bench.processes import cores, machine, memory, start_up
-from bench.rate import listed
 from vlae_codec import api
 from vlae_codec.effort import LEVELS
 from vlae_codec.image import load
+
+from .effort import write
+from .peers import NAMES, Peer, peers, same, timed
+from .processes import cores, machine, memory, start_up
+from .rate import listed
 
 REFERENCE = "jxl e7"
 SLOW = 3.0  # seconds a picture

@@ -8,10 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-sys.path.append(str(Path(__file__).parents[1]))  # bench is not installed
-
-from bench import effort, kernels, peers, processes, profile, rate, speed, unlike
 from vlae_codec import api, model, simd
+from vlae_codec.bench import effort, kernels, peers, processes, profile, rate, speed, unlike
 from vlae_codec.tile import TileCodec
 
 Synthetic = Callable[[int, int, int], np.ndarray]

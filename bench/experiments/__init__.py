@@ -1,0 +1,1 @@
+"""Experiments whose outcome is known, each with the command that repeats it."""
