@@ -1,41 +1,37 @@
-r"""Theory against files: what the model promised, what is in the streams, what is in the file, and what the start costs.
+"""Theory against files: what the model promised, what the streams hold, the size of the file, what the start costs.
 
     python -m bench.theory NAME PICTURES... [--model NAME_OR_PATH] [--grey | --binary] [--archive] [--sample N]
                            [--effort N] [--json OUT]
 
-PICTURES: files, folders, FILE.npz or FILE.npz:KEY (`vlae_codec.models.data.load_images`), of one mode. Each picture is in
-a file of its own, with --archive all are in one. The set is added to the JSON under its name, or replaced there.
-Every picture is decoded and compared; the exit status is 1 if one did not come back.
+PICTURES: files, folders, FILE.npz or FILE.npz:KEY (`vlae_codec.models.data.load_images`), of one mode. Each is in a
+file of its own; with --archive all are in one. The set is added to the JSON under its name, or replaced there. Every
+picture is decoded and compared; the exit status is 1 if one did not come back.
 
 \b
--ELBO    = local + KL                                            of the sample z that was coded
-local    = - log2 p(x | z)       bits of what has latents ("x given z"),
-                                 of bands A and of tiles that have none, both by the null context,
-                                 of stored tiles, and of the adapter (effort 2 and more)
-KL       = - log2 p(z) + log2 q(z | x)                           "prior" and "posterior", the latter negative
-coded    = streams + adapter                                     their bytes in the file
-file     = coded + header, tables, framing, checksums, metadata
+-ELBO  = local + KL, of the sample z that was coded
+local  = -log2 p(x | z)                    of what has latents ("x given z"); by the null context, of the bands A
+                                           and of tiles that have none; of stored tiles; and the adapter's bits
+KL     = -log2 p(z) + log2 q(z | x)        "prior" and "posterior", which is negative
+coded  = streams and adapter               their bytes in the file
+file   = coded, header, tables, framing, checksums, metadata
 
-"Over -ELBO" is file / -ELBO - 1 of the set, and of its worst picture. A picture of an archive has no file of its own:
-there the worst is a group, its stream and its record in the table against its share of -ELBO.
+"Over -ELBO" is file / -ELBO - 1, of the set and of its worst picture. A picture of an archive has no file of its own:
+there it is the worst group, its stream and its record in the table against its share of -ELBO.
 
-The start. Bits-back draws z from the stack, so something must lie there first. It is needed once a stream: for a tile of
-a picture, which decodes on its own, or a group of an archive, where each picture pays for the next.
+The start. Bits-back draws z from the stack, so something must lie there first, once in every stream: a tile of a
+picture, which decodes on its own, or a group of an archive, in which each picture pays for the next.
 
 \b
-classic  = - log2 q(z_1 | x_1)    random bits for the latents of the first tile of a stream, which then carry nothing.
-                                  They are in the file beside -ELBO, which counts them as given back.
-ours     = sum over bands A of    - log2 p(x_A | null) + log2 p(x_A | z) - KL_A
+classic  = -log2 q(z | x) of a stream's first tile, in random bits, which carry nothing
+ours     = sum over bands A of  -log2 p(x_A | null) + log2 p(x_A | z) - KL_A
 
-The classic coder has no null context, so that all tiles have latents there: every stream pays; were all streams one
-chain, through which there is no way but from one end to the other, only the first would. Ours has nothing beside
--ELBO to pay for the start: the price is inside it, as band A, or what of a chain's first pictures has no latents, is
-dearer without latents than it would be with. z for this is a second sample of the whole tile, drawn with bits from
-nowhere (`draw_latents`); KL_A counts the latents of A's rows, those of B above being known. So the price is measured,
-not bounded, up to the noise of that sample on A alone; it is negative where the latents do not pay in these rows. A tile
-wholly without latents is charged what they would save, but at least 0: who has bits for nothing may leave them out
-as well. That is what it costs not to pay for the start at all, too. The lanes' state (32 bits each) is in
-"coded" and the same for both ways.
+The classic coder's bits come on top of -ELBO. It has no null context, so every stream is charged; if all tiles and
+pictures were one chain, with no way but from one end to the other, only the first would be ("once"). Ours is
+inside -ELBO: band A, or what of a chain's first pictures has no latents, is dearer than with latents. That is measured
+by a second sample z of the whole tile, drawn with bits from nowhere, so there is noise of this sample on A, and where
+latents do not pay in these rows the price is negative; KL_A counts the latents of A's rows, given those above. A tile
+wholly without latents is charged what they would have saved, at least 0: with bits for nothing one may leave them out,
+too. The lanes' state, 32 bits each, is in "coded" and the same both ways.
 """
 
 from __future__ import annotations
@@ -168,7 +164,7 @@ def archive(name: str, pictures: Sequence[np.ndarray], model: str | None, effort
     return with_start(file, data, pictures, ledger, model), groups
 
 
-def figures(files: Sequence[Row], worst: Sequence[Row], pictures: int, nats: bool) -> Row:
+def figures(files: list[Row], worst: Sequence[Row], pictures: int, nats: bool) -> Row:
     """What is to be said of a set. Rates are nats a picture or bits per subpixel; worst: rows of what can be worst."""
     totals = summary(files)
     subpixels, elbo = sum(r["subpixels"] for r in files), sum(r["elbo_bits"] for r in files)
@@ -241,7 +237,7 @@ def main(
     if sample is not None and sample < len(loaded):
         names = list(loaded)
         loaded = {chosen: loaded[chosen] for chosen in (names[i * len(names) // sample] for i in range(sample))}
-    rows = []
+    rows: list[Row] = []
     if together:
         file, rows = archive(name, list(loaded.values()), model, effort)
         click.echo(line(file))

@@ -61,13 +61,14 @@ def test_summary_of_two_pictures() -> None:
 
 
 @pytest.mark.parametrize("level", [1, 9])
-def test_rate_accounts_for_the_adapter(tmp_path: Path, level: int, tiny: Path, synthetic: Synthetic) -> None:
-    path = tmp_path / "a.png"
-    Image.fromarray(synthetic(96, 96, 0)[..., ::-1] // 2).save(path)  # unlike the training's, so that a change pays
-    row = rate.measure(path, str(tiny), False, level)
-    assert row["exact"]
+def test_rate_accounts_for_the_adapter(level: int, tiny: Path, synthetic: Synthetic) -> None:
+    pixels = synthetic(96, 96, 0)[..., ::-1] // 2  # unlike the training's, so that a change pays
+    row, data, ledger = rate.measure("a", pixels, str(tiny), level)
+    assert row["failures"] == 0
+    assert row["bytes"] == len(data)
     assert (row["items"]["adapter"] > 0) == ("adapter" in row["terms"]) == (level > 1)
     assert 0 <= row["items"]["lanes"] < 40
+    assert len(ledger.parts) == row["tiles"] == 1
     assert rate.summary([row])["adapters"] == (level > 1)
 
 
