@@ -95,13 +95,13 @@ def _lost(folder: Path, pixels: np.ndarray) -> int:
     return int(not np.array_equal(load(folder / "b.png").pixels, pixels))
 
 
-def machine() -> dict[str, Any]:
-    """What figures depend on, and the command line that made them."""
+def machine(program: str | None = None) -> dict[str, Any]:
+    """What figures depend on, and the command line that made them; program: its words before the arguments."""
     given = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]  # folders are this machine's
     installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
     names = ("vlae-codec", "numpy", "numba", "llvmlite", "torch", "pillow")
     return {
-        "command": shlex.join(["python", "-m", f"bench.{Path(sys.argv[0]).stem}", *given]),
+        "command": f"{program or f'python -m bench.{Path(sys.argv[0]).stem}'} {shlex.join(given)}".strip(),
         "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
         "cores": cores(),
