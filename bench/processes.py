@@ -96,8 +96,11 @@ def _lost(folder: Path, pixels: np.ndarray) -> int:
 
 
 def machine(program: str | None = None) -> dict[str, Any]:
-    """What figures depend on, and the command line that made them; program: its words before the arguments."""
-    given = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]  # folders are this machine's
+    """What figures depend on, and the command line that made them; program: its words before the arguments.
+
+    Of absolute paths, whose folders are this machine's, it has the last two parts.
+    """
+    given = [str(Path(*Path(word).parts[-2:])) if os.path.isabs(word) else word for word in sys.argv[1:]]
     installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
     names = ("vlae-codec", "numpy", "numba", "llvmlite", "torch", "pillow")
     return {

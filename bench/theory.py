@@ -160,7 +160,7 @@ def archive(name: str, pictures: Sequence[np.ndarray], model: str | None, effort
     for g, (record, part, (ours, classic)) in enumerate(each):
         size = len(record.data) + 5 + len(pack_varint(len(record.data)))  # method, length and CRC in the table
         bits = {"elbo_bits": sum(part.bits.values()), "ours_bits": ours, "classic_bits": classic}
-        groups.append({"picture": f"group {g}", "bytes": size, **bits, "terms": terms([part])})
+        groups.append({"picture": f"group {g}", "bytes": size, **bits})
     return with_start(file, data, pictures, ledger, model), groups
 
 
@@ -252,7 +252,8 @@ def main(
     if out is not None:
         contents = json.loads(out.read_text()) if out.exists() else {"sets": {}}
         settings = {"made": machine(), "model": model, "effort": effort, "archive": together}
-        contents["sets"][name] = {**settings, **found, "rows": rows}
+        kept = ("picture", "bytes", "elbo_bits", "ours_bits", "classic_bits")
+        contents["sets"][name] = {**settings, **found, "rows": [{key: r[key] for key in kept} for r in rows]}
         write(out, contents)
     raise SystemExit(1 if found["failures"] else 0)
 

@@ -187,9 +187,9 @@ def test_processes() -> None:
 
 
 def test_machine_names_no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/x/bench/speed.py", "/x/pictures/a", "--threads", "1,2"])
+    monkeypatch.setattr(sys, "argv", ["/x/bench/speed.py", "/x/y/pictures/a", "--threads", "1,2"])
     found = processes.machine()
-    assert found["command"] == "python -m bench.speed a --threads 1,2"
+    assert found["command"] == "python -m bench.speed pictures/a --threads 1,2"
     assert found["cores"] >= 1
     assert found["processor"]
     assert {"python", "vlae-codec", "numpy"} <= set(found["versions"])

@@ -36,7 +36,7 @@ def test_price_of_a_whole_tile_is_what_its_latents_save(tiny_codec, synthetic):
         spent = Ledger()
         codec = tiny_codec.tiles([(32, 40)], [split], 3, spent)
         codec.push([message], ([tile[:split]], [tile[split:]]))
-        bits.append((sum(spent.bits.values()), spent.bits.get("posterior")))
+        bits.append((sum(spent.bits.values()), spent.bits.get("posterior", 0.0)))
     (without, _), (full, posterior) = bits
     dearer, drawn = theory.price(tiny_codec, tile, 0, 3)
     assert dearer == pytest.approx(without - full)
