@@ -29,7 +29,7 @@ th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
 thead th { border-bottom-width: 2px; } tr.ours { background: var(--ours); font-weight: 600; }
 .lost { color: #c43d3d; font-weight: 600; } @media (prefers-color-scheme: dark) { .lost { color: #ff8a80; } }
 .pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
-figure { margin: 0; min-width: 0; } svg { width: 100%; height: auto; max-width: 44rem; display: block; }
+figure { margin: 0; min-width: 0; } svg { width: 100%; height: auto; max-width: 36rem; display: block; }
 img { max-width: 100%; height: auto; display: block; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
 """
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ COLOURS = {  # family -> one that is legible on white and on black
     "png": "#8a8f98",
     "qoi": "#9a8520",
 }
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*p<h>"
 STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "bench",
@@ -34,8 +34,10 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "legend.fontsize": 9,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+WIDTH = 4.4  # inches: on a narrow screen text is then as large as asked for
 NAMED = 60  # pictures that get a line of their own
 Row = dict[str, Any]
 Look = dict[str, str]
@@ -43,20 +45,15 @@ Look = dict[str, str]
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
     """codec -> colour and marker."""
-    seen: Counter[str] = Counter()
-    found = {}
-    for name in names:
-        family = name.split()[0]
-        found[name] = {"color": COLOURS.get(family, INK), "marker": MARKERS[seen[family] % len(MARKERS)]}
-        seen[family] += 1
-    return found
+    colours = [COLOURS.get(name.split()[0], INK) for name in names]
+    return {name: {"color": colour, "marker": marker} for name, colour, marker in zip(names, colours, cycle(MARKERS))}
 
 
 def rates(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Bits per subpixel of each picture (a line of the plot, the smallest at the top) by each codec."""
     best = [min((rate for name in names if (rate := rate_of(row, name)) is not None), default=0.0) for row in rows]
     order = [rows[i] for i in np.argsort(best, kind="stable")]
-    height = 1.6 + 0.2 * min(max(len(rows), 4), NAMED)
+    height = 1.7 + 0.2 * min(max(len(rows), 4), NAMED)
     with _figure(height) as (figure, axes):
         for name, look in reversed(looks(names).items()):  # ours on top
             points = [(rate, i) for i, row in enumerate(order) if (rate := rate_of(row, name)) is not None]
@@ -72,13 +69,13 @@ def rates(rows: Sequence[Row], names: Sequence[str]) -> str:
         axes.set_xlabel("bits per subpixel")
         axes.grid(alpha=0.15, color=INK)
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=4, fontsize=8, handletextpad=0.1)
+        figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=3, handletextpad=0.1)
         return _svg(figure)
 
 
 def speeds(summary: dict[str, Row], way: str) -> str:
     """Bits per subpixel against MB/s, logarithmic, to encode or to decode: a point for each codec that lost nothing."""
-    with _figure(3.8) as (figure, axes):
+    with _figure(3.6) as (figure, axes):
         points = []
         for name, look in looks(list(summary)).items():
             total = summary[name]
@@ -124,7 +121,7 @@ class _figure:
         from matplotlib import pyplot
 
         self.style.__enter__()
-        self.figure, axes = pyplot.subplots(figsize=(5.2, self.height), layout="constrained")
+        self.figure, axes = pyplot.subplots(figsize=(WIDTH, self.height), layout="constrained")
         return self.figure, axes
 
     def __exit__(self, *error: Any) -> None:
@@ -157,7 +154,7 @@ def _label(figure: Any, axes: Any, points: Sequence[tuple[str, float, float]]) -
         places = [(8, 0, "left"), (-8, 0, "right"), (0, 10, "center"), (0, -10, "center")]
         places += [(dx * 8, dy * far, side) for far in (10, 18, 26) for dy in (1, -1) for dx, side in _SIDES]
         for dx, dy, side in places:
-            text = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=8)
+            text = axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=9)
             box = text.get_window_extent().extents
             inside = frame[0] <= box[0] and box[2] <= frame[2] and frame[1] <= box[1] and box[3] <= frame[3]
             others = [other for other, its in zip(taken, centres + [None] * len(taken)) if its is not centre]
@@ -165,7 +162,7 @@ def _label(figure: Any, axes: Any, points: Sequence[tuple[str, float, float]]) -
                 break
             text.remove()
         else:
-            text = axes.annotate(name, (x, y), (8, 0), textcoords="offset points", va="center", fontsize=8)
+            text = axes.annotate(name, (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9)
         taken.append(tuple(text.get_window_extent().extents))
 
 
