@@ -284,7 +284,8 @@ def test_command(run):
     assert "1 picture, 45 subpixels; vlae on 1 thread, the others on 1" in result.stdout
     assert re.search(r"^vlae tiny e1 +\d+ +\d+\.\d{4} +", result.stdout, re.MULTILINE)
     found = json.loads(Path("out.json").read_text())
-    assert found["made"]["command"].startswith("vlae-codec bench album/colour.png --model data/tiny.safetensors --effort 1")
+    begun = "vlae-codec bench album/colour.png --model data/tiny.safetensors --effort 1"
+    assert found["made"]["command"].startswith(begun)
     assert found["made"]["processor"]
     assert found["made"]["versions"]["vlae-codec"]
     assert found["settings"]["threads"] == 1
