@@ -20,11 +20,12 @@ from typing import Any
 import click
 import numpy as np
 
-from bench.peers import measure as measure_peer
-from bench.peers import peers, timed
-from bench.rate import listed, read
 from vlae_codec import api, container
 from vlae_codec.effort import DEFAULT, LEVELS
+
+from .peers import measure as measure_peer
+from .peers import peers, timed
+from .rate import listed, read
 
 PEER = "jxl e7"
 COLUMNS = {  # figure -> heading, format; figures that a summary lacks are left out

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NAMES = ("png", "webp", "jxl e3", "jxl e7", "jxl e9")
+NAMES = ("png", "webp", "jpeg2000", "jpegls", "jxl e3", "jxl e7", "jxl e9", "qoi", "avif")
 USUAL = ("png", "webp", "jxl e7")
+LIBRARIES = ("png", "webp", "jpeg2k", "jpegls", "jpegxl", "qoi", "avif")
 
 
 class Peer(NamedTuple):
@@ -19,21 +20,36 @@ class Peer(NamedTuple):
 
 
 def peers(names: Sequence[str] = USUAL) -> dict[str, Peer]:
-    """Codecs of (H, W) or (H, W, 3) uint8: PNG at level 9, WebP by method 6, JPEG XL. Empty without imagecodecs."""
+    """Codecs of (H, W) or (H, W, 3) uint8. Empty without imagecodecs.
+
+    PNG at level 9; WebP by method 6; JPEG 2000 with the reversible wavelet, as a bare codestream; JPEG-LS, which codes
+    the channels as they are; JPEG XL; QOI; AVIF at level 100, for which imagecodecs takes full range, 4:4:4 and, in
+    colour, the identity matrix, at avifenc's usual speed 6. WebP and QOI have no grey: they get three equal channels.
+    """
     try:
         import imagecodecs
     except ImportError:
         return {}
-    jxl = partial(imagecodecs.jpegxl_encode, lossless=True, numthreads=1)
     webp = partial(imagecodecs.webp_encode, lossless=True, level=100, method=6, numthreads=1)
+    jpeg2000 = partial(imagecodecs.jpeg2k_encode, level=0, reversible=True, codecformat="j2k", numthreads=1)
+    avif = partial(imagecodecs.avif_encode, level=100, speed=6, pixelformat="444", numthreads=1)
     found = {
         "png": Peer(partial(imagecodecs.png_encode, level=9), imagecodecs.png_decode),
         "webp": Peer(lambda x: webp(_colour(x)), imagecodecs.webp_decode),
+        "jpeg2000": Peer(jpeg2000, partial(imagecodecs.jpeg2k_decode, numthreads=1)),
+        "jpegls": Peer(_jpegls(imagecodecs), imagecodecs.jpegls_decode),
+        "qoi": Peer(lambda x: imagecodecs.qoi_encode(_colour(x)), imagecodecs.qoi_decode),
+        "avif": Peer(avif, partial(imagecodecs.avif_decode, numthreads=1)),
     }
     for effort in (3, 7, 9):
-        encode = partial(jxl, effort=effort)
+        encode = partial(imagecodecs.jpegxl_encode, lossless=True, effort=effort, numthreads=1)
         found[f"jxl e{effort}"] = Peer(encode, partial(imagecodecs.jpegxl_decode, numthreads=1))
     return {name: found[name] for name in names}
+
+
+def _jpegls(imagecodecs: Any) -> Callable[[Any], Any]:
+    """With room for files larger than the pixels; imagecodecs' own choice has too little for noise."""
+    return lambda x: imagecodecs.jpegls_encode(x, level=0, out=2 * x.nbytes + 4096)
 
 
 def versions() -> dict[str, str]:
@@ -42,7 +58,8 @@ def versions() -> dict[str, str]:
         import imagecodecs
     except ImportError:
         return {}
-    named = (getattr(imagecodecs, f"{kind}_version")() for kind in ("png", "webp", "jpegxl"))
+    at_hand = [kind for kind in LIBRARIES if getattr(imagecodecs, kind.upper()).available]
+    named = (getattr(imagecodecs, f"{kind}_version")() for kind in at_hand)
     return {"imagecodecs": imagecodecs.__version__, **dict(name.split(maxsplit=1) for name in named)}
 
 

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.peers import versions
 from vlae_codec.effort import DEFAULT
 from vlae_codec.image import load
+
+from .peers import versions
 
 # A process's peak counts what it was forked from, so a small one starts it.
 _CHILD = """
@@ -94,13 +95,16 @@ def _lost(folder: Path, pixels: np.ndarray) -> int:
     return int(not np.array_equal(load(folder / "b.png").pixels, pixels))
 
 
-def machine() -> dict[str, Any]:
-    """What figures depend on, and the command line that made them."""
-    given = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]  # folders are this machine's
+def machine(program: str | None = None) -> dict[str, Any]:
+    """What figures depend on, and the command line that made them; program: its words before the arguments.
+
+    Of absolute paths, whose folders are this machine's, it has the last two parts.
+    """
+    given = [str(Path(*Path(word).parts[-2:])) if os.path.isabs(word) else word for word in sys.argv[1:]]
     installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
     names = ("vlae-codec", "numpy", "numba", "llvmlite", "torch", "pillow")
     return {
-        "command": shlex.join(["python", "-m", f"bench.{Path(sys.argv[0]).stem}", *given]),
+        "command": f"{program or f'python -m bench.{Path(sys.argv[0]).stem}'} {shlex.join(given)}".strip(),
         "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
         "cores": cores(),

@@ -37,13 +37,6 @@ import click
 import numpy as np
 from PIL import Image
 
-from bench import kernels
-from bench.effort import write
-from bench.kernels import CODING, GATHER, LOCAL, blocks, multiply_adds, of_a_cell, per_pixel, product_rate, wave_blocks
-from bench.peers import timed
-from bench.processes import machine
-from bench.rate import listed
-from bench.speed import Row, of_size, rounded, table
 from vlae_codec import (
     ans,
     api,
@@ -63,6 +56,14 @@ from vlae_codec import (
 from vlae_codec.inference import Inference
 from vlae_codec.modes import find_codec, tile_of
 from vlae_codec.simd import ROWS
+
+from . import kernels
+from .effort import write
+from .kernels import CODING, GATHER, LOCAL, blocks, multiply_adds, of_a_cell, per_pixel, product_rate, wave_blocks
+from .peers import timed
+from .processes import machine
+from .rate import listed
+from .speed import Row, of_size, rounded, table
 
 CHOICE, LOOP = "choice of the mode", "pixels"
 UNEXPLAINED, REST = "pixels: not explained", "the rest"

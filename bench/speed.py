@@ -37,15 +37,17 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from bench.effort import write
-from bench.peers import NAMES, Peer, peers, same, timed
-from bench.processes import cores, machine, memory, start_up
-from bench.rate import listed
 from vlae_codec import api
 from vlae_codec.effort import LEVELS
 from vlae_codec.image import load
 
+from .effort import write
+from .peers import NAMES, Peer, peers, same, timed
+from .processes import cores, machine, memory, start_up
+from .rate import listed
+
 REFERENCE = "jxl e7"
+OTHERS = "png,webp,jxl e3,jxl e7,jxl e9"
 SLOW = 3.0  # seconds a picture
 SIZES = {  # height, width
     "64x64": (64, 64),
@@ -335,7 +337,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str) -> li
 @click.option("--threads", default=f"1,{cores()}" if cores() > 1 else "1", show_default=True, callback=_numbers)
 @click.option("--device", "devices", default="cpu", show_default=True, callback=_words, help="Or several: cpu,cuda.")
 @click.option("--effort", "efforts", default="1", show_default=True, callback=_numbers, help="Or several: 1,3.")
-@click.option("--peers", "others", default=",".join(NAMES), show_default=True, callback=_words)
+@click.option("--peers", "others", default=OTHERS, show_default=True, callback=_words)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures.")
 @click.option("--largest", type=click.Choice(list(SIZES)), default="24 MP", show_default=True, help="Of the sizes.")
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True)

@@ -17,7 +17,7 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from bench.rate import listed
+from .rate import listed
 
 Random = np.random.Generator
 Maker = Callable[[int, int, Random], np.ndarray]  # height, width -> (H, W) or (H, W, 3) uint8

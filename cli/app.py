@@ -11,6 +11,7 @@ from vlae_codec.errors import VlaeError
 
 # name -> (module, the command in it, line of help): listing the commands imports none of them.
 _COMMANDS = {
+    "bench": ("vlae_codec.cli.bench", "bench", "Compare the models with other codecs on your pictures."),
     "compress": ("vlae_codec.cli.coding", "compress", "Compress a picture into a .vlae file."),
     "decompress": ("vlae_codec.cli.coding", "decompress", "Bring back the picture of a .vlae file."),
     "info": ("vlae_codec.cli.info", "info", "Say what a .vlae file holds."),

@@ -8,10 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-sys.path.append(str(Path(__file__).parents[1]))  # bench is not installed
-
-from bench import effort, kernels, peers, processes, profile, rate, speed, unlike
 from vlae_codec import api, model, simd
+from vlae_codec.bench import effort, kernels, peers, processes, profile, rate, speed, unlike
 from vlae_codec.tile import TileCodec
 
 Synthetic = Callable[[int, int, int], np.ndarray]
@@ -63,13 +61,14 @@ def test_summary_of_two_pictures() -> None:
 
 
 @pytest.mark.parametrize("level", [1, 9])
-def test_rate_accounts_for_the_adapter(tmp_path: Path, level: int, tiny: Path, synthetic: Synthetic) -> None:
-    path = tmp_path / "a.png"
-    Image.fromarray(synthetic(96, 96, 0)[..., ::-1] // 2).save(path)  # unlike the training's, so that a change pays
-    row = rate.measure(path, str(tiny), False, level)
-    assert row["exact"]
+def test_rate_accounts_for_the_adapter(level: int, tiny: Path, synthetic: Synthetic) -> None:
+    pixels = synthetic(96, 96, 0)[..., ::-1] // 2  # unlike the training's, so that a change pays
+    row, data, ledger = rate.measure("a", pixels, str(tiny), level)
+    assert row["failures"] == 0
+    assert row["bytes"] == len(data)
     assert (row["items"]["adapter"] > 0) == ("adapter" in row["terms"]) == (level > 1)
     assert 0 <= row["items"]["lanes"] < 40
+    assert len(ledger.parts) == row["tiles"] == 1
     assert rate.summary([row])["adapters"] == (level > 1)
 
 
@@ -188,9 +187,9 @@ def test_processes() -> None:
 
 
 def test_machine_names_no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/x/bench/speed.py", "/x/pictures/a", "--threads", "1,2"])
+    monkeypatch.setattr(sys, "argv", ["/x/bench/speed.py", "/x/y/pictures/a", "--threads", "1,2"])
     found = processes.machine()
-    assert found["command"] == "python -m bench.speed a --threads 1,2"
+    assert found["command"] == "python -m bench.speed pictures/a --threads 1,2"
     assert found["cores"] >= 1
     assert found["processor"]
     assert {"python", "vlae-codec", "numpy"} <= set(found["versions"])

@@ -45,21 +45,31 @@ def make_plan(
     All outputs are checked and the folders made. Raises InputError when there is nothing to do, OutputExists without
     `force`, and OutputError when two files would have one name, an input would be overwritten, or a folder cannot be.
     """
-    tasks, skipped = [], []
+    found, skipped = listed(sources, wanted)
+    tasks = [Task(path, _output(output, name, wanted, suffix)) for path, name in found]
+    _check(tasks, output, suffix, force)
+    return Plan(tasks, skipped)
+
+
+def listed(sources: Sequence[str | Path], wanted: frozenset[str]) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """The wanted files, each with its path in the folder that it comes from, and the other files of the folders.
+
+    Raises InputError when there are none.
+    """
+    found, skipped = [], []
     for source in map(Path, sources):
         if os.path.isdir(source):
             for path in _walk(source):
                 if path.suffix.lower() in wanted and not path.name.startswith(".") and path.is_file():
-                    tasks.append(Task(path, _output(output, path.relative_to(source), wanted, suffix)))
+                    found.append((path, path.relative_to(source)))
                 else:
                     skipped.append(path)
         else:
-            tasks.append(Task(source, _output(output, Path(source.name), wanted, suffix)))
-    if not tasks:
+            found.append((source, Path(source.name)))
+    if not found:
         kinds = "no .vlae files" if wanted == CODED else "no pictures"
         raise InputError(f"there are {kinds} in {', '.join(map(str, sources))}: give files or folders with some")
-    _check(tasks, output, suffix, force)
-    return Plan(tasks, skipped)
+    return found, skipped
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -197,12 +197,7 @@ def try_latents(draft: Draft, count: int) -> Trial:
     codec, coded = draft.codec, draft.coded
     height, width, _ = draft.tile.shape
     rows = (height - 1) // codec.stride * codec.stride
-    upper, spent = draft.tile[:rows], Ledger()
-    count_z = rows // codec.stride * -(-width // codec.stride) * codec.channels
-    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count_z)), "<u4").astype(np.uint32)
-    message = ans.Message(ans.empty(1, int(words[0])).heads, words)  # an empty head would draw the rarest latent first
-    _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
-    codec.prior([z.shape[:2]], spent).push([message], [z])
+    upper, (z, spent) = draft.tile[:rows], draw_latents(draft, rows)
     kl, context = sum(spent.bits.values()), codec.nets.context(z, width)
     cells = rows * width / min(count, rows * width)  # one pixel of each, at a place that has no period
     index = np.arange(min(count, rows * width))
@@ -217,6 +212,20 @@ def try_latents(draft: Draft, count: int) -> Trial:
             break
     looked_at = np.concatenate([places[j::PARTS] for j in range(k + 1)])
     return Trial(context, kl, gain, deviation, looked_at, bits)
+
+
+def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
+    """Latents (gh, gw, C) uint8 of the first rows of a tile, whole latent rows, drawn from their posterior with bits
+    from nowhere, always the same; and what they take under prior and posterior.
+    """
+    codec, spent = draft.codec, Ledger()
+    upper = draft.tile[:rows]
+    count = rows // codec.stride * -(-upper.shape[1] // codec.stride) * codec.channels
+    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count)), "<u4").astype(np.uint32)
+    message = ans.Message(ans.empty(1, int(words[0])).heads, words)  # an empty head would draw the rarest latent first
+    _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
+    codec.prior([z.shape[:2]], spent).push([message], [z])
+    return z, spent
 
 
 def _bits(freqs: np.ndarray) -> np.ndarray:
@@ -280,13 +289,8 @@ def decode_tiles(
     """The tiles (H, W, C) uint8 of model-coded records. Raises CorruptFile when a stack does not end exactly empty."""
     messages, splits = [], []
     for record, (height, width) in zip(records, shapes):
-        split, stream = 0, record.data
-        if record.method == Method.LATENTS:
-            split = int.from_bytes(stream[:2], "little") * codec.stride
-            stream = stream[2:]
-            if not 0 < split < height:
-                raise CorruptFile("a tile's bands do not fit its height; the file is damaged")
-        messages.append(ans.from_bytes(stream, lanes_for(height * width * coded, lane_symbols)))
+        (split,), position = read_splits(record, [height], codec.stride)
+        messages.append(ans.from_bytes(record.data[position:], lanes_for(height * width * coded, lane_symbols)))
         splits.append(split)
     messages, (upper, lower) = codec.tiles(shapes, splits, coded, None, tick).pop(messages)
     tiles = [np.concatenate(bands) for bands in zip(upper, lower)]
@@ -310,10 +314,10 @@ def decode_chains(
     """
     messages, splits = [], []
     for record, group in zip(records, shapes):
-        rows, position = _read_splits(record.data, [height // codec.stride for height, _ in group])
+        rows, position = read_splits(record, [height for height, _ in group], codec.stride)
         lanes = lanes_for(sum(height * width for height, width in group) * coded, lane_symbols)
         messages.append(ans.from_bytes(record.data[position:], lanes))
-        splits.append([codec.stride * n for n in rows])
+        splits.append(rows)
     tiles: list[Arrays] = [[] for _ in records]
     for step in range(1, max(map(len, shapes), default=0) + 1):
         active = [g for g, group in enumerate(shapes) if step <= len(group)]
@@ -340,6 +344,22 @@ def _pack_splits(rows: Sequence[int], most: Sequence[int]) -> bytes:
     ]
     numbers = [number for value, length in runs for number in (length, value)]
     return b"".join(map(pack_varint, [*numbers, 0, last]))
+
+
+def read_splits(record: TileRecord, heights: Sequence[int], stride: int) -> tuple[list[int], int]:
+    """(rows of band B of each tile of a model-coded stream, where its message begins); heights: rows of the tiles.
+
+    Raises CorruptFile.
+    """
+    if record.method == Method.CHAIN:
+        rows, position = _read_splits(record.data, [height // stride for height in heights])
+        return [stride * n for n in rows], position
+    if record.method != Method.LATENTS:
+        return [0], 0
+    split = int.from_bytes(record.data[:2], "little") * stride
+    if not 0 < split < heights[0]:
+        raise CorruptFile("a tile's bands do not fit its height; the file is damaged")
+    return [split], 2
 
 
 def _read_splits(data: bytes, most: Sequence[int]) -> tuple[list[int], int]:
