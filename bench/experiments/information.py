@@ -29,11 +29,14 @@ ROWS = [
 
 def main(run: Run) -> None:
     begun = time.time()
+    rows = judge(ROWS, run)
+    kl = ", ".join(f"{row['kl']:.2f} ({row['label']})" for row in rows if row["kl"])
     write(
         run,
         "a-information",
         begun,
-        rows=judge(ROWS, run),
+        rows=rows,
+        headline=f"KL on static MNIST, nats: {kl}",
         title="Information preference",
         text=[
             "A decoder that can see all pixels before has no use for latents: whatever they told would have to be paid "

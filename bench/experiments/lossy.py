@@ -125,6 +125,8 @@ def main(run: Run) -> None:
         begun,
         rows=rows,
         figures=figures,
+        headline="latents alone, bytes a picture: "
+        + ", ".join(f"{row['kl_bytes']:.1f} ({row['set']}, {row['model']})" for row in rows),
         title="Lossy codes",
         text=[
             "Pictures from their latents alone: the strokes and shapes that the latents hold come back, what the "

@@ -209,6 +209,7 @@ def main(run: Run) -> None:
         "e-vqvae",
         begun,
         rows=rows,
+        headline="bits/dim of static MNIST: " + ", ".join(f"{row['bpd']:.4f} ({row['label']})" for row in rows),
         title="VQ-VAE without bits-back",
         text=[
             "A code per 4x4 pixels under an autoregressive prior, then the pixels given the codes, decoder, steps and "

@@ -51,11 +51,15 @@ def main(run: Run) -> None:
             row["bpd"] = row["elbo"] / (math.log(2) * 3 * spec.size**2)
     run.out.mkdir(parents=True, exist_ok=True)
     plot(rows, run.out / "b-window.png")
+    curves = {}
+    for row in rows:
+        curves.setdefault(row["set"], []).append(f"{row['kl']:.1f} ({row['label']})")
     write(
         run,
         "b-window",
         begun,
         rows=rows,
+        headline="KL, nats: " + "; ".join(f"{name_of_set} {', '.join(kl)}" for name_of_set, kl in curves.items()),
         title="Receptive field against KL",
         text=[
             "The same net with a larger and larger masked window (A wide, B rows up, and A // 2 pixels to the left). "
