@@ -84,7 +84,8 @@ def _train(
         x = draw(x) if data.dynamic else x
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             terms = net(x)
-        loss = (terms.local + min(1.0, 0.01 + part / budget.warmup) * terms.kl + terms.aside).mean()
+        weight = min(1.0, 0.01 + part / budget.warmup) if budget.warmup else 1.0
+        loss = (terms.local + weight * terms.kl + terms.aside).mean()
         optimiser.zero_grad(set_to_none=True)
         (loss / x[0].numel()).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
