@@ -30,7 +30,8 @@ thead th { border-bottom-width: 2px; } tr.ours { background: var(--ours); font-w
 .lost { color: #c43d3d; font-weight: 600; } @media (prefers-color-scheme: dark) { .lost { color: #ff8a80; } }
 .pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
 figure { margin: 0; min-width: 0; } svg { width: 100%; height: auto; max-width: 36rem; display: block; }
-img { max-width: 100%; height: auto; display: block; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
+img { width: 100%; max-height: 36rem; object-fit: contain; object-position: left top; display: block; }
+img.small { image-rendering: pixelated; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
 """
 
 
@@ -58,7 +59,7 @@ def page(contents: Row, sample: Sample | None) -> str:
         "</div>",
         "" if sample is None else _bits(sample, contents["settings"]["threads"]),
         _pictures(rows, names),
-        _made(contents["made"], contents["skipped"]),
+        _made(contents),
     ]
     head = f"<meta name=viewport content='width=device-width, initial-scale=1'><style>{STYLE}</style>"
     body = "\n".join(part for part in parts if part)
@@ -109,9 +110,9 @@ def _bits(sample: Sample, threads: int) -> str:
     except ModuleNotFoundError:
         return ""
     bits = bitsmap.bits_map(sample.data, model=sample.model, threads=threads)
-    name = escape(sample.picture)
-    picture = f"<img alt='{name}' src='{plots.image_uri(sample.pixels)}'>"
-    drawn = f"<img alt='Bits of each pixel' src='{plots.image_uri(bitsmap.render(bits))}'>"
+    look = " class=small" if max(sample.pixels.shape) < 256 else ""
+    picture = f"<img{look} alt='{escape(sample.picture)}' src='{plots.image_uri(sample.pixels)}'>"
+    drawn = f"<img{look} alt='Bits of each pixel' src='{plots.image_uri(bitsmap.render(bits))}'>"
     local, latent = float(bits.local.sum()), float(bits.latent.sum())
     caption = f"Where the bits of its {len(sample.data):,} bytes went: {local / 8:,.0f} bytes in pixels"
     caption += f", {latent / 8:,.0f} in latents." if latent else "."
@@ -135,12 +136,16 @@ def _pictures(rows: list[Row], names: list[str]) -> str:
     return f"<details><summary>Bits per subpixel of each picture</summary>{_table(lines, [])}</details>"
 
 
-def _made(made: Row, skipped: list[str]) -> str:
+def _made(contents: Row) -> str:
+    made, others = contents["made"], contents["settings"]["others"]
+    machine = f"{made['date']}; {made['processor']}, {made['cores']} cores, load {made['load']} at the end."
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    settings = "; ".join(f"{name}: {how}" for name, how in others.items() if how)
     lines = [
-        f"<code>{escape(made['command'])}</code>",
-        escape(f"{made['date']}; {made['processor']}, {made['cores']} cores, load {made['load']} at the end"),
-        escape(versions),
-        *(escape(f"skipped: {why}") for why in skipped),
+        machine,
+        f"{versions}.",
+        *([f"{settings}."] if settings else []),
+        *(f"Skipped {x}" for x in contents["skipped"]),
     ]
-    return f"<h2>How it was made</h2><footer>{'<br>'.join(lines)}</footer>"
+    text = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f"<h2>How it was made</h2><footer><code>{escape(made['command'])}</code>{text}</footer>"

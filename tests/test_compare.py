@@ -279,7 +279,7 @@ def run(folder, tiny, monkeypatch, tmp_path):
 def test_command(run):
     result = run("--json", "out.json")
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines() == [compare.HOW_TO_GET_PEERS]
+    assert result.stderr.splitlines() == [compare.NO_PEERS]
     assert "pip install 'vlae-codec[bench]'" in result.stderr
     assert "1 picture, 45 subpixels; vlae on 1 thread, the others on 1" in result.stdout
     assert re.search(r"^vlae tiny e1 +\d+ +\d+\.\d{4} +", result.stdout, re.MULTILINE)
