@@ -83,7 +83,8 @@ class Comparison:
         return (
             f"{count} {'picture' if count == 1 else 'pictures'}, {subpixels:,} subpixels; "
             f"vlae on {self.threads} {'thread' if self.threads == 1 else 'threads'}, the others on 1; MB/s of raw "
-            "pixels, a byte a subpixel, without start-up, compiling and verifying; bytes of JXL e7 on the same pictures"
+            "pixels, a byte a subpixel, without start-up, compiling and verifying; 'of JXL e7': of its bytes on the "
+            "same pictures"
         )
 
     def contents(self, program: str) -> Row:

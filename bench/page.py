@@ -28,7 +28,7 @@ th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(-
 th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
 thead th { border-bottom-width: 2px; } tr.ours { background: var(--ours); font-weight: 600; }
 .lost { color: #c43d3d; font-weight: 600; } @media (prefers-color-scheme: dark) { .lost { color: #ff8a80; } }
-.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 figure { margin: 0; min-width: 0; } svg { width: 100%; height: auto; max-width: 36rem; display: block; }
 img { width: 100%; max-height: 36rem; object-fit: contain; object-position: left top; display: block; }
 img.small { image-rendering: pixelated; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
@@ -104,20 +104,24 @@ def _lost(rows: list[Row], names: list[str]) -> str:
 
 
 def _bits(sample: Sample, threads: int) -> str:
-    """The picture beside its map of bits; empty where this package has none."""
+    """The picture beside the map of its bits, of its latents' too if it has any; empty without `vlae_codec.bitsmap`."""
     try:
         bitsmap: Any = importlib.import_module("vlae_codec.bitsmap")
     except ModuleNotFoundError:
         return ""
     bits = bitsmap.bits_map(sample.data, model=sample.model, threads=threads)
+    drawn = bitsmap.render(bits)
+    middle = drawn.shape[1] // 2  # two maps of one size, side by side
+    shown = [(sample.pixels, f"{sample.picture}: a file of {len(sample.data):,} bytes")]
+    for values, part, what in ((bits.local, drawn[:, :middle], "pixels"), (bits.latent, drawn[:, middle:], "latents")):
+        if values.any():
+            shown.append((part, f"Bits of its {what}: {values.sum(dtype=float) / 8:,.0f} bytes"))
     look = " class=small" if max(sample.pixels.shape) < 256 else ""
-    picture = f"<img{look} alt='{escape(sample.picture)}' src='{plots.image_uri(sample.pixels)}'>"
-    drawn = f"<img{look} alt='Bits of each pixel' src='{plots.image_uri(bitsmap.render(bits))}'>"
-    local, latent = float(bits.local.sum()), float(bits.latent.sum())
-    caption = f"Where the bits of its {len(sample.data):,} bytes went: {local / 8:,.0f} bytes in pixels"
-    caption += f", {latent / 8:,.0f} in latents." if latent else "."
-    pair = _figure(picture, sample.picture) + _figure(drawn, caption)
-    return f"<h2>Where the bits went ({escape(sample.codec)})</h2><div class=pair>{pair}</div>"
+    figures = [
+        _figure(f"<img{look} alt='{escape(caption)}' src='{plots.image_uri(part)}'>", caption)
+        for part, caption in shown
+    ]
+    return f"<h2>Where the bits went ({escape(sample.codec)})</h2><div class=pair>{''.join(figures)}</div>"
 
 
 def _pictures(rows: list[Row], names: list[str]) -> str:
