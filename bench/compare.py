@@ -24,7 +24,7 @@ from . import peers, speed
 from .processes import machine
 
 REFERENCE = "jxl e7"
-HOW_TO_GET_PEERS = "without the other codecs, since imagecodecs is not installed: pip install 'vlae-codec[bench]'"
+NO_PEERS = "the other codecs are left out, since imagecodecs is not installed: pip install 'vlae-codec[bench]'"
 COLUMNS = {  # figure -> heading, format; a codec with failures has only the last two
     "bytes": ("bytes", ",d"),
     "bpsp": ("bpsp", ".4f"),
@@ -83,12 +83,14 @@ class Comparison:
         return (
             f"{count} {'picture' if count == 1 else 'pictures'}, {subpixels:,} subpixels; "
             f"vlae on {self.threads} {'thread' if self.threads == 1 else 'threads'}, the others on 1; MB/s of raw "
-            "pixels, a byte a subpixel, without start-up, compiling and verifying"
+            "pixels, a byte a subpixel, without start-up, compiling and verifying; 'of JXL e7': of its bytes on the "
+            "same pictures"
         )
 
     def contents(self, program: str) -> Row:
         """All of it as JSON types, with the machine and the command line."""
-        settings = {"threads": self.threads, "threads of the others": 1, "conditions": self.conditions()}
+        settings: Row = {"threads": self.threads, "threads of the others": 1, "conditions": self.conditions()}
+        settings["others"] = {codec.name: peers.SETTINGS.get(codec.name, "") for codec in self.codecs if not codec.ours}
         figures = {"settings": settings, "summary": self.summary(), "skipped": self.skipped, "rows": self.rows}
         return speed.rounded({"made": machine(program), **figures})
 

@@ -28,9 +28,10 @@ th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(-
 th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
 thead th { border-bottom-width: 2px; } tr.ours { background: var(--ours); font-weight: 600; }
 .lost { color: #c43d3d; font-weight: 600; } @media (prefers-color-scheme: dark) { .lost { color: #ff8a80; } }
-.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 figure { margin: 0; min-width: 0; } svg { width: 100%; height: auto; max-width: 36rem; display: block; }
-img { max-width: 100%; height: auto; display: block; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
+img { width: 100%; max-height: 36rem; object-fit: contain; object-position: left top; display: block; }
+img.small { image-rendering: pixelated; } details { margin: 1rem 0; } code { overflow-wrap: anywhere; }
 """
 
 
@@ -58,7 +59,7 @@ def page(contents: Row, sample: Sample | None) -> str:
         "</div>",
         "" if sample is None else _bits(sample, contents["settings"]["threads"]),
         _pictures(rows, names),
-        _made(contents["made"], contents["skipped"]),
+        _made(contents),
     ]
     head = f"<meta name=viewport content='width=device-width, initial-scale=1'><style>{STYLE}</style>"
     body = "\n".join(part for part in parts if part)
@@ -103,20 +104,24 @@ def _lost(rows: list[Row], names: list[str]) -> str:
 
 
 def _bits(sample: Sample, threads: int) -> str:
-    """The picture beside its map of bits; empty where this package has none."""
+    """The picture beside the map of its bits, of its latents' too if it has any; empty without `vlae_codec.bitsmap`."""
     try:
         bitsmap: Any = importlib.import_module("vlae_codec.bitsmap")
     except ModuleNotFoundError:
         return ""
     bits = bitsmap.bits_map(sample.data, model=sample.model, threads=threads)
-    name = escape(sample.picture)
-    picture = f"<img alt='{name}' src='{plots.image_uri(sample.pixels)}'>"
-    drawn = f"<img alt='Bits of each pixel' src='{plots.image_uri(bitsmap.render(bits))}'>"
-    local, latent = float(bits.local.sum()), float(bits.latent.sum())
-    caption = f"Where the bits of its {len(sample.data):,} bytes went: {local / 8:,.0f} bytes in pixels"
-    caption += f", {latent / 8:,.0f} in latents." if latent else "."
-    pair = _figure(picture, sample.picture) + _figure(drawn, caption)
-    return f"<h2>Where the bits went ({escape(sample.codec)})</h2><div class=pair>{pair}</div>"
+    drawn = bitsmap.render(bits)
+    middle = drawn.shape[1] // 2  # two maps of one size, side by side
+    shown = [(sample.pixels, f"{sample.picture}: a file of {len(sample.data):,} bytes")]
+    for values, part, what in ((bits.local, drawn[:, :middle], "pixels"), (bits.latent, drawn[:, middle:], "latents")):
+        if values.any():
+            shown.append((part, f"Bits of its {what}: {values.sum(dtype=float) / 8:,.0f} bytes"))
+    look = " class=small" if max(sample.pixels.shape) < 256 else ""
+    figures = [
+        _figure(f"<img{look} alt='{escape(caption)}' src='{plots.image_uri(part)}'>", caption)
+        for part, caption in shown
+    ]
+    return f"<h2>Where the bits went ({escape(sample.codec)})</h2><div class=pair>{''.join(figures)}</div>"
 
 
 def _pictures(rows: list[Row], names: list[str]) -> str:
@@ -135,12 +140,16 @@ def _pictures(rows: list[Row], names: list[str]) -> str:
     return f"<details><summary>Bits per subpixel of each picture</summary>{_table(lines, [])}</details>"
 
 
-def _made(made: Row, skipped: list[str]) -> str:
+def _made(contents: Row) -> str:
+    made, others = contents["made"], contents["settings"]["others"]
+    machine = f"{made['date']}; {made['processor']}, {made['cores']} cores, load {made['load']} at the end."
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    settings = "; ".join(f"{name}: {how}" for name, how in others.items() if how)
     lines = [
-        f"<code>{escape(made['command'])}</code>",
-        escape(f"{made['date']}; {made['processor']}, {made['cores']} cores, load {made['load']} at the end"),
-        escape(versions),
-        *(escape(f"skipped: {why}") for why in skipped),
+        machine,
+        f"{versions}.",
+        *([f"{settings}."] if settings else []),
+        *(f"Skipped {x}" for x in contents["skipped"]),
     ]
-    return f"<h2>How it was made</h2><footer>{'<br>'.join(lines)}</footer>"
+    text = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f"<h2>How it was made</h2><footer><code>{escape(made['command'])}</code>{text}</footer>"

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NAMES = ("png", "webp", "jpeg2000", "jpegls", "jxl e3", "jxl e7", "jxl e9", "qoi", "avif")
+SETTINGS = {  # name -> how it is called
+    "png": "level 9",
+    "webp": "lossless, method 6; grey as three equal channels",
+    "jpeg2000": "reversible wavelet and colour transform, a bare codestream",
+    "jpegls": "lossless, the channels as they are",
+    "jxl e3": "lossless, effort 3",
+    "jxl e7": "lossless, effort 7",
+    "jxl e9": "lossless, effort 9",
+    "qoi": "grey as three equal channels",
+    "avif": "quality 100, speed 6, full range, 4:4:4, identity matrix",
+}
+NAMES = tuple(SETTINGS)
 USUAL = ("png", "webp", "jxl e7")
 LIBRARIES = ("png", "webp", "jpeg2k", "jpegls", "jpegxl", "qoi", "avif")
 
@@ -20,18 +31,14 @@ class Peer(NamedTuple):
 
 
 def peers(names: Sequence[str] = USUAL) -> dict[str, Peer]:
-    """Codecs of (H, W) or (H, W, 3) uint8. Empty without imagecodecs.
-
-    PNG at level 9; WebP by method 6; JPEG 2000 with the reversible wavelet, as a bare codestream; JPEG-LS, which codes
-    the channels as they are; JPEG XL; QOI; AVIF at level 100, for which imagecodecs takes full range, 4:4:4 and, in
-    colour, the identity matrix, at avifenc's usual speed 6. WebP and QOI have no grey: they get three equal channels.
-    """
+    """Codecs of (H, W) or (H, W, 3) uint8, called as SETTINGS says. Empty without imagecodecs."""
     try:
         import imagecodecs
     except ImportError:
         return {}
     webp = partial(imagecodecs.webp_encode, lossless=True, level=100, method=6, numthreads=1)
     jpeg2000 = partial(imagecodecs.jpeg2k_encode, level=0, reversible=True, codecformat="j2k", numthreads=1)
+    # At level 100 imagecodecs takes full range and, in colour, the identity matrix.
     avif = partial(imagecodecs.avif_encode, level=100, speed=6, pixelformat="444", numthreads=1)
     found = {
         "png": Peer(partial(imagecodecs.png_encode, level=9), imagecodecs.png_decode),

@@ -75,6 +75,8 @@ def rates(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 def speeds(summary: dict[str, Row], way: str) -> str:
     """Bits per subpixel against MB/s, logarithmic, to encode or to decode: a point for each codec that lost nothing."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     with _figure(3.6) as (figure, axes):
         points = []
         for name, look in looks(list(summary)).items():
@@ -84,6 +86,9 @@ def speeds(summary: dict[str, Row], way: str) -> str:
                 axes.plot(*points[-1][1:], linestyle="", markersize=7, **look)
         axes.set_xscale("log")
         axes.margins(0.12, 0.1)
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(f"{way} MB/s (further right is faster)")
         axes.set_ylabel("bits per subpixel (lower is smaller)")
         axes.xaxis.set_major_formatter("{x:g}")

@@ -65,7 +65,7 @@ def bench(
         raise click.UsageError(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(peers.NAMES)}")
     others = compare.others(chosen)
     if not others:
-        click.echo(compare.HOW_TO_GET_PEERS, err=True)
+        click.echo(compare.NO_PEERS, err=True)
     threads = threads or processes.cores()
     pictures, codecs = compare.named(sources, first), [*compare.ours(efforts, models, threads), *others]
 

@@ -233,9 +233,19 @@ def test_page_of_bits(folder, monkeypatch):
     sample = compare.Sample("a<b.png", "vlae e1", pixels, b"data", "m")
     text = page.page(contents(folder, [codec("vlae e1", HONEST)]), sample)
     assert calls == [(b"data", {"model": "m", "threads": 2})]
-    assert text.count("data:image/png;base64,") == 2
-    assert "a&lt;b.png" in text
-    assert "2 bytes in pixels, 2 in latents" in text
+    assert text.count("data:image/png;base64,") == 3
+    assert "a&lt;b.png: a file of 4 bytes" in text
+    assert "Bits of its pixels: 2 bytes" in text
+    assert "Bits of its latents: 2 bytes" in text
+    monkeypatch.setattr(Fake, "latent", np.zeros(pixels.shape[:2], np.float32))
+    assert page._bits(sample, 1).count("data:image/png;base64,") == 2
+
+
+def test_page_of_real_bits(folder, tiny):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("vlae_codec.bitsmap")
+    found = compare.compare(compare.named([folder / "colour.png"]), compare.ours([1], [str(tiny)], 1), 1)
+    assert "data:image/png;base64," in page.page(found.contents("vlae-codec"), found.sample)
 
 
 def test_many_pictures_are_drawn():
@@ -279,7 +289,7 @@ def run(folder, tiny, monkeypatch, tmp_path):
 def test_command(run):
     result = run("--json", "out.json")
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines() == [compare.HOW_TO_GET_PEERS]
+    assert result.stderr.splitlines() == [compare.NO_PEERS]
     assert "pip install 'vlae-codec[bench]'" in result.stderr
     assert "1 picture, 45 subpixels; vlae on 1 thread, the others on 1" in result.stdout
     assert re.search(r"^vlae tiny e1 +\d+ +\d+\.\d{4} +", result.stdout, re.MULTILINE)
