@@ -61,7 +61,15 @@ def bits_map(data: bytes, model: str | None = None, device: str = "auto", thread
     """
     contents = container.read(data)
     header = contents.header
-    height, width, groups = _groups(contents)
+    if contents.pictures is None:
+        height, width, corners = header.height, header.width, [(0, 0)]
+    else:
+        height, width, where = mosaic.places([(h, w) for w, h in contents.pictures.sizes()])
+        corners = [place[:2] for place in where]
+    groups = [
+        (record, [(corners[p][0] + y, corners[p][1] + x, h, w) for p, (y, x, h, w) in members])
+        for record, members in zip(contents.tiles, contents.members())
+    ]
     needed = any(record.method not in STORED for record in contents.tiles)
     codec = for_file(find_codec(model, header.model_id, device, header.mode) if needed else None, contents)
     local, latent = np.zeros((2, height, width), np.float32)
@@ -81,20 +89,6 @@ def bits_map(data: bytes, model: str | None = None, device: str = "auto", thread
     with workers(threads) as run:
         run(lambda group: fill(group, run), groups)
     return BitsMap(local, latent, tiles)
-
-
-def _groups(contents: Contents) -> tuple[int, int, list[tuple[TileRecord, list[Place]]]]:
-    """(height, width, each record and the places of its tiles) of the map."""
-    header, table = contents.header, contents.pictures
-    if table is None:
-        return header.height, header.width, [(r, [place]) for r, place in zip(contents.tiles, contents.places())]
-    height, width, pictures = mosaic.places([(h, w) for w, h in table.sizes()])
-
-    def tiles(top: int, left: int, height: int, width: int) -> list[Place]:
-        return [(top + y, left + x, h, w) for y, x, h, w in container.tile_grid(width, height, header.tile_size)]
-
-    groups = [[place for i in members for place in tiles(*pictures[i])] for members in table.members()]
-    return height, width, list(zip(contents.tiles, groups))
 
 
 def _bits(
