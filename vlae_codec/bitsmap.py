@@ -13,6 +13,7 @@ Not in the map is what is no stream: header, tables, metadata and a file's adapt
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ class BitsMap(NamedTuple):
     tiles: tuple[tuple[Place, Method], ...]  # (y, x, h, w) in the map and how it is coded
 
 
-def bits_map(data: bytes, model: str | None = None, device: str = "auto", threads: int | None = None) -> BitsMap:
+def bits_map(data: bytes, model: str | Path | None = None, device: str = "auto", threads: int | None = None) -> BitsMap:
     """Where the bits of a .vlae file went. model: a name or path, by default what the file names.
 
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile and ImageTooLarge.
@@ -103,7 +104,8 @@ def _bits(
         (tiles,) = decode_chains(codec, [record], [shapes], *args)
     else:
         tiles = decode_tiles(codec, [record], shapes, *args)
-    for (h, w), (split, _, spent) in zip(shapes, retrace(codec, record, tiles, *args, run)):
+    traced = retrace(codec, record, tiles, *args, run)
+    for (h, w), (split, _, spent) in zip(shapes, traced, strict=True):  # to its end, where it compares
         local, latent = np.zeros((2, h, w))
         for band, rows in (("band B", slice(0, split)), ("band A", slice(split, h))):
             if band in spent.freqs:

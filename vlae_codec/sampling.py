@@ -152,7 +152,7 @@ def _latents(
     else:
         (split,), message = read_record(codec, record, shapes, *args)
         stacks = [(split, message)]
-    for (_, width), (split, message) in zip(shapes, stacks):
+    for (_, width), (split, message) in zip(shapes, stacks, strict=True):
         if split:
             (rest,), (z,) = codec.prior([(split // codec.stride, -(-width // codec.stride))]).pop([message])
             yield split, z, ans.bits(message) - ans.bits(rest)
