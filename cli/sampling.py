@@ -41,7 +41,7 @@ def _writing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_writing
-@click.option("--size", type=Size(), metavar="WxH", help="Of each picture [default: as the model's training pictures].")
+@click.option("--size", type=Size(), metavar="WxH", help="Of each picture [default: by the model, 28x28 to 256x256].")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures.")
 @click.option("--no-latents", is_flag=True, help="Pixels alone, in the mode that codes tiles without latents.")
 def sample(
@@ -103,7 +103,7 @@ def preview(
 
     Only the latents are decoded; the pixels are drawn at random from what the model then expects. Digits keep their
     shape, but of photographs little is left to the latents. Tiles that are coded without latents have no lossy code and
-    are mid grey. The pictures of a file of many lie side by side.
+    are mid grey. The pictures of a file of many lie side by side; their latents lie too deep to be read alone.
     """
     from vlae_codec import image, sampling
     from vlae_codec.mosaic import mosaic

@@ -62,6 +62,14 @@ def test_sums(tiny, synthetic, mode):
     assert bits.latent[0, 0] != bits.latent[0, 8]
 
 
+def test_real_picture():
+    """The example under a shipped model: the map is the file but for a thousandth part."""
+    data = (make_golden.DATA / "mountains.vlae").read_bytes()
+    bits = bits_map(data, threads=1)
+    assert total(bits.local) + total(bits.latent) == pytest.approx(8 * len(data), rel=2e-3)
+    assert total(bits.latent) > 0
+
+
 def test_adapter(tiny, synthetic):
     """A file's adapter is honoured."""
     payload, spent = make_golden.adapted_payload(), Ledger()
