@@ -16,6 +16,8 @@ _COMMANDS = {
     "decompress": ("vlae_codec.cli.coding", "decompress", "Bring back the picture of a .vlae file."),
     "info": ("vlae_codec.cli.info", "info", "Say what a .vlae file holds."),
     "models": ("vlae_codec.cli.models", "models", "List the models at hand."),
+    "preview": ("vlae_codec.cli.sampling", "preview", "Show what the latents of a .vlae file say."),
+    "sample": ("vlae_codec.cli.sampling", "sample", "Draw new pictures from a model."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
 }
 

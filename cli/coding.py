@@ -19,8 +19,8 @@ from .app import Failure
 FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm")
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments that both directions share."""
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of all commands that run a model and write a file."""
     for decorate in (
         click.option("-q", "--quiet", is_flag=True, help="No progress and no summary."),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists."),
@@ -33,11 +33,16 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Where the networks run; the result is the same.",
         ),
         click.option("--model", metavar="PATH_OR_NAME", help="Weight file or name [default: a shipped one that fits]."),
-        click.option("-o", "--output", required=True, type=click.Path(), help="File to write, or folder."),
-        click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path()),
     ):
         command = decorate(command)
     return command
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments that both directions share."""
+    output = click.option("-o", "--output", required=True, type=click.Path(), help="File to write, or folder.")
+    sources = click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path())
+    return sources(output(running(command)))
 
 
 @click.command()
@@ -87,7 +92,7 @@ def compress(
     if plan.into_folder(sources, output):
         from vlae_codec import batch
 
-        with _progress("compress", quiet) as bar:
+        with progress_bar("compress", quiet) as bar:
             report = _Reporter(bar, quiet)
             done = batch.compress_files(sources, output, force=force, **options, **report.options())
         _conclude(done, output, quiet, start)
@@ -96,7 +101,7 @@ def compress(
 
     (source,) = sources
     files.check_output(output, force, source)
-    with _progress("compress", quiet) as bar:
+    with progress_bar("compress", quiet) as bar:
         progress, watch = (bar.report, bar.watch) if bar else (None, None)
         data = api.compress(source, progress=progress, watch=watch, **options)
     files.write_file(output, data, force)
@@ -133,7 +138,7 @@ def decompress(
 
         if region is not None:
             raise click.UsageError("--region is for one INPUT and an OUTPUT that is a file.")
-        with _progress("decompress", quiet) as bar:
+        with progress_bar("decompress", quiet) as bar:
             report = _Reporter(bar, quiet)
             options["suffix"] = f".{kind or 'png'}"
             done = batch.decompress_files(sources, output, force=force, **options, **report.options())
@@ -150,7 +155,7 @@ def decompress(
     with blame(source):
         header = container.read_header(data)
         image.output_format(output, header.mode)
-        with _progress("decompress", quiet) as bar:
+        with progress_bar("decompress", quiet) as bar:
             progress = bar.report if bar else None
             picture = api.decompress_picture(data, region=region, progress=progress, **options)
     image.save(output, picture.pixels, picture.metadata, force)
@@ -234,7 +239,7 @@ def _conclude(done: Any, output: str, quiet: bool, start: float) -> None:
 
 
 @contextmanager
-def _progress(label: str, quiet: bool) -> Iterator[_Bar | None]:
+def progress_bar(label: str, quiet: bool) -> Iterator[_Bar | None]:
     """A bar on stderr, for people only: none with -q or when stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None

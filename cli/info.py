@@ -1,4 +1,4 @@
-"""``vlae-codec info``. Needs neither models nor torch."""
+"""``vlae-codec info``. Needs neither models nor torch, unless a map is asked for."""
 
 from __future__ import annotations
 
@@ -43,11 +43,33 @@ def describe(data: bytes) -> dict[str, Any]:
 @click.command()
 @click.argument("source", metavar="FILE", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def info(source: str, as_json: bool) -> None:
-    """Say what the .vlae file FILE holds, after checking every checksum in it."""
+@click.option("--map", "drawing", metavar="PICTURE", type=click.Path(), help="Decode, and draw where the bits went.")
+@click.option("--model", metavar="PATH_OR_NAME", help="Of the map [default: the one that the file names].")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the map: CPU threads [default: all].")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the map's PICTURE if it exists.")
+def info(source: str, as_json: bool, drawing: str | None, model: str | None, threads: int | None, force: bool) -> None:
+    """Say what the .vlae file FILE holds, after checking every checksum in it.
+
+    --map draws two maps side by side: the bits of each pixel (lighter is more), and those of the latents, of each cell
+    spread over its pixels (blue where a cell saves bits). Of a file of many pictures it is a mosaic.
+    """
+    if drawing is not None:
+        from vlae_codec import image
+
+        image.output_format(drawing, "RGB")
+        files.check_output(drawing, force, source)
     data = files.read_file(source)
     with blame(source):
         facts = describe(data)
+        if drawing is not None:
+            from vlae_codec import bitsmap
+
+            found = bitsmap.bits_map(data, model, threads=threads)
+            image.save(drawing, bitsmap.render(found), force=force)
+            facts["map"] = {
+                "pixels": float(found.local.sum(dtype=float)),
+                "latents": float(found.latent.sum(dtype=float)),
+            }
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -56,14 +78,18 @@ def info(source: str, as_json: bool) -> None:
         sizes = "" if facts["sizes"] == 1 else f"{facts['sizes']} sizes, the first "
         size, parts = f"{facts['pictures']} of {sizes}{size}", "groups"
     bits = "1 bit" if facts["bit_depth"] == 1 else f"{facts['bit_depth']} bits"
-    for name, text in {
+    lines = {
         "picture" if facts["groups"] is None else "pictures": f"{size} {facts['mode']}, {bits}",
         "size": f"{facts['bytes']} bytes, {facts['bpsp']:.4f} bits per subpixel",
         "model": facts["model"],
         "tiles": f"{facts['tiles']} {parts} ({_list(facts['methods'])})",
         "metadata": _list(facts["metadata"]) or "none",
         "bytes of": _list(facts["items"]),
-    }.items():
+    }
+    if drawing is not None:
+        shares = _list({name: round(count / 8) for name, count in facts["map"].items()})
+        lines["map"] = f"{drawing}, bytes of {shares}"
+    for name, text in lines.items():
         click.echo(f"{name:9} {text}")
 
 

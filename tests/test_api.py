@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vlae_codec.batch
-from vlae_codec import api, container, many, model, modes, single, stored
+from vlae_codec import api, container, many, model, modes, sampling, single, stored
 from vlae_codec.container import Method
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
 from vlae_codec.models import fit
@@ -396,7 +396,7 @@ def test_public_names():
     assert sorted(vlae_codec.__all__) == vlae_codec.__all__
     public = {
         name: value
-        for module in (api, vlae_codec.batch, many)
+        for module in (api, vlae_codec.batch, many, sampling)
         for name, value in vars(module).items()
         if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == module.__name__
     }

@@ -158,6 +158,7 @@ def test_info(run):
         (["--help"], {"torch", "numba", "safetensors", "numpy"}),
         (["compress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
         (["decompress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
+        (["sample", "--help"], {"torch", "numba", "safetensors", "numpy"}),
     ],
 )
 def test_imports_little(run, arguments, forbidden):

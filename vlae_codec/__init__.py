@@ -19,6 +19,8 @@ __all__ = [
     "decompress_files",
     "decompress_many",
     "decompress_picture",
+    "preview",
+    "sample",
 ]
 __version__ = "0.1.0"
 
@@ -28,6 +30,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        module = {"many": "many", "files": "batch"}.get(name.rpartition("_")[2], "api")
+        modules = {"many": "many", "files": "batch", "preview": "sampling", "sample": "sampling"}
+        module = modules.get(name.rpartition("_")[2], "api")
         return getattr(import_module(f"vlae_codec.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

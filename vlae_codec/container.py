@@ -197,6 +197,16 @@ class Contents:
         """Where the tiles of a file of one picture are."""
         return tile_grid(self.header.width, self.header.height, self.header.tile_size, self.region)
 
+    def members(self) -> list[list[tuple[int, Place]]]:
+        """What tiles the stream of each record holds: in which picture, and where."""
+        if self.pictures is None:
+            return [[(0, place)] for place in self.places()]
+        sizes = self.pictures.sizes()
+        return [
+            [(i, place) for i in group for place in tile_grid(*sizes[i], self.header.tile_size)]
+            for group in self.pictures.members()
+        ]
+
     @property
     def subpixels(self) -> int:
         pixels = self.header.width * self.header.height if self.pictures is None else self.pictures.pixels

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlae_codec import ans
-from vlae_codec.chunks import pack_varint, read_varint
+from vlae_codec.chunks import checksum, pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.tables import PRECISION
@@ -117,9 +117,7 @@ def encode_chain(
     `ledger` receives the bits of each term of the mode taken, and the totals of both modes.
     """
     lanes = lanes_for(sum(tile.shape[0] * tile.shape[1] for tile in tiles) * coded, lane_symbols)
-    seed = 0
-    for tile in tiles:
-        seed = zlib.crc32(tile.tobytes(), seed)
+    seed = checksum(tile.tobytes() for tile in tiles)
     plain, without = ans.empty(lanes, seed), Ledger()
     for tile in tiles:
         plain = _push(codec, plain, tile, 0, coded, without)
@@ -278,6 +276,36 @@ def _push(
     return message
 
 
+def read_record(
+    codec: TileCodec, record: TileRecord, shapes: Sequence[tuple[int, int]], coded: int, lane_symbols: int
+) -> tuple[list[int], ans.Message]:
+    """(rows of band B of each tile, the message) of a model-coded record of tiles of these (height, width).
+
+    Raises CorruptFile.
+    """
+    splits, position = read_splits(record, [height for height, _ in shapes], codec.stride)
+    lanes = lanes_for(sum(height * width for height, width in shapes) * coded, lane_symbols)
+    return splits, ans.from_bytes(record.data[position:], lanes)
+
+
+def retrace(
+    codec: TileCodec, record: TileRecord, tiles: Arrays, coded: int, lane_symbols: int, spread: Any = map
+) -> Iterator[tuple[int, ans.Message, Ledger]]:
+    """For each tile of a decoded record, as its encoder pushed it: the rows of its band B, the message with it on top,
+    and a ledger of this tile alone with the bits and frequencies of every term.
+
+    As codecs are inverse both ways, to push what was decoded is to see what was coded, and ends with the record's very
+    message.
+    """
+    splits, end = read_record(codec, record, [tile.shape[:2] for tile in tiles], coded, lane_symbols)
+    message = ans.empty(len(end.heads), checksum(tile.tobytes() for tile in tiles))
+    for tile, split in zip(tiles, splits):
+        spent = Ledger()
+        message = _push(codec, message, tile, split, coded, spent, None, spread)
+        yield split, message, spent
+    assert message == end
+
+
 def decode_tiles(
     codec: TileCodec,
     records: Sequence[TileRecord],
@@ -288,9 +316,9 @@ def decode_tiles(
 ) -> Arrays:
     """The tiles (H, W, C) uint8 of model-coded records. Raises CorruptFile when a stack does not end exactly empty."""
     messages, splits = [], []
-    for record, (height, width) in zip(records, shapes):
-        (split,), position = read_splits(record, [height], codec.stride)
-        messages.append(ans.from_bytes(record.data[position:], lanes_for(height * width * coded, lane_symbols)))
+    for record, shape in zip(records, shapes):
+        (split,), message = read_record(codec, record, [shape], coded, lane_symbols)
+        messages.append(message)
         splits.append(split)
     messages, (upper, lower) = codec.tiles(shapes, splits, coded, None, tick).pop(messages)
     tiles = [np.concatenate(bands) for bands in zip(upper, lower)]
@@ -314,9 +342,8 @@ def decode_chains(
     """
     messages, splits = [], []
     for record, group in zip(records, shapes):
-        rows, position = read_splits(record, [height for height, _ in group], codec.stride)
-        lanes = lanes_for(sum(height * width for height, width in group) * coded, lane_symbols)
-        messages.append(ans.from_bytes(record.data[position:], lanes))
+        rows, message = read_record(codec, record, group, coded, lane_symbols)
+        messages.append(message)
         splits.append(rows)
     tiles: list[Arrays] = [[] for _ in records]
     for step in range(1, max(map(len, shapes), default=0) + 1):
@@ -328,10 +355,7 @@ def decode_chains(
             tiles[g].append(np.concatenate(bands))
     for g, message in enumerate(messages):
         tiles[g].reverse()
-        seed = 0
-        for tile in tiles[g]:
-            seed = zlib.crc32(tile.tobytes(), seed)
-        if not ans.is_empty(message, seed):
+        if not ans.is_empty(message, checksum(tile.tobytes() for tile in tiles[g])):
             raise CorruptFile(f"the stack of group {g} of the batch is not empty at its end; the file is damaged")
     return tiles
 
