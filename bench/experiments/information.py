@@ -2,12 +2,14 @@
 
     python -m bench.experiments.information DATA [--steps TIMES] [--device cuda]
 
-Static MNIST, one encoder, one prior, one budget; only the decoder changes. About 25 minutes on two cores.
+Static MNIST, one encoder, one prior, one budget; only the decoder changes, and whether the KL is warmed up. About 35
+minutes on two cores.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from .fit import Budget
 from .nets import Spec
@@ -17,11 +19,16 @@ BUDGET = Budget()
 VLAE = Spec()
 CONVOLUTIONAL = Spec(window=(1, 0))
 UNRESTRICTED = Spec("unrestricted")
+PLAIN = replace(BUDGET, warmup=0.0)
+DECODERS = {
+    "dense": Spec("dense"),
+    "convolutional": CONVOLUTIONAL,
+    "unrestricted PixelCNN": UNRESTRICTED,
+    "7x4 window (VLAE)": VLAE,
+}
 ROWS = [
-    Row("VAE, dense decoder", "mnist", Spec("dense"), BUDGET),
-    Row("VAE, convolutional decoder", "mnist", CONVOLUTIONAL, BUDGET),
-    Row("VAE, unrestricted PixelCNN decoder", "mnist", UNRESTRICTED, BUDGET),
-    Row("VLAE: PixelCNN decoder with a 7x4 window", "mnist", VLAE, BUDGET),
+    *(Row(label, "mnist", spec, PLAIN) for label, spec in DECODERS.items()),
+    *(Row(label, "mnist", spec, BUDGET) for label, spec in DECODERS.items()),
     Row("unrestricted PixelCNN, no latents", "mnist", Spec("unrestricted", latents=0), BUDGET),
     Row("7x4 window, no latents", "mnist", Spec(latents=0), BUDGET),
 ]
@@ -30,7 +37,13 @@ ROWS = [
 def main(run: Run) -> None:
     begun = time.time()
     rows = judge(ROWS, run)
-    kl = ", ".join(f"{row['kl']:.2f} ({row['label']})" for row in rows if row["kl"])
+    for row, (_, _, spec, budget) in zip(rows, ROWS):
+        row["objective"] = ("KL warm-up" if budget.warmup else "-ELBO") if spec.to_dict()["latents"] else None
+    kl = "; ".join(
+        f"{row['kl']:.2f} ({row['label']}, {row['objective']})"
+        for row, (_, _, spec, _) in zip(rows, ROWS)
+        if row["kl"] and spec in (UNRESTRICTED, VLAE)
+    )
     write(
         run,
         "a-information",
@@ -39,20 +52,27 @@ def main(run: Run) -> None:
         headline=f"KL on static MNIST, nats: {kl}",
         title="Information preference",
         text=[
-            "A decoder that can see all pixels before has no use for latents: whatever they told would have to be paid "
-            "for by log q(z|x) - log p(z). So the KL falls to nothing, and the VAE is the autoregressive model that it "
-            "would be without latents. A decoder that sees a small window only leaves the rest to them."
+            "A decoder that can see all pixels before has little use for latents: whatever they tell has to be paid "
+            "for by log q(z|x) - log p(z). Trained on -ELBO from the first step the KL of the unrestricted decoder "
+            "falls to nothing, and the VAE is the autoregressive model that it would be without latents; decoders that "
+            "see no pixels, or a small window only, leave the rest to the latents.",
+            "With KL warm-up (its weight rises from 0.01 to 1 in the first 30 % of the steps, and is 1 from there on) "
+            "nets begin as autoencoders. VLAE then needs fewer nats, and the unrestricted decoder, which at this size "
+            "and after so few steps is far from universal, keeps its latents, too, but fewer of them than any decoder "
+            "that sees less.",
         ],
         columns={
-            "label": "model",
+            "label": "decoder",
+            "objective": "trained on",
             "elbo": "-ELBO, nats",
             "local": "local",
             "kl": "KL",
             "minutes": "minutes on one core",
         },
         notes=[
-            "Static MNIST, all 10,000 test pictures. The paper states the effect without such a table; its VLAE needs "
-            "79.03 nats (importance-sampled), with days of training on GPUs.",
+            "Static MNIST, all 10,000 test pictures, one sample of z each. The paper states the effect without such a "
+            "table; its VLAE needs 79.03 nats (importance-sampled): larger nets, free bits, and far more training on "
+            "GPUs.",
         ],
     )
 

@@ -74,52 +74,55 @@ def command(function: Callable[[Run], None]) -> click.Command:
 
 def train(rows: Sequence[Row], run: Run) -> list[tuple[Any, dict[str, Any]]]:
     """The rows' nets and facts, in order, trained side by side with one thread each."""
-    tasks = [(row.spec, row.set, run.scaled(row.budget), run) for row in rows]
-    if run.jobs == 1 or len(rows) == 1:
-        for task in tasks:
-            _one(*task)
-    else:
-        with ProcessPoolExecutor(run.jobs, mp_context=get_context("spawn")) as pool:
-            for done in [pool.submit(_one, *task) for task in tasks]:
-                done.result()
-    return [trained(spec, sets.load(run.data, name), budget, run.work, run.device) for spec, name, budget, _ in tasks]
-
-
-def _one(spec: Buildable, name: str, budget: Budget, run: Run) -> None:
-    torch.set_num_threads(1)
-    trained(spec, sets.load(run.data, name), budget, run.work, run.device)
+    _side_by_side(_train, [(row, run) for row in rows], run.jobs)
+    return [_train(row, run) for row in rows]
 
 
 def judge(rows: Sequence[Row], run: Run, samples: int = 0, pictures: int = 0) -> list[dict[str, Any]]:
-    """A dict for each row: what it is, the terms of -ELBO on the test pictures in nats a picture, and how it was
-    trained.
+    """A dict for each row: what it is, the terms of -ELBO on the test pictures in nats a picture, how it was trained.
 
     samples: also the importance-sampled bound of so many samples, on so many test pictures (`nll`), and -ELBO on the
     same pictures (`elbo_part`).
     """
-    found = []
-    for row, (net, facts) in zip(rows, train(rows, run)):
-        test = sets.load(run.data, row.set).test
-        terms = {name: value.mean().item() for name, value in terms_of(net, test).items()}
-        budget = run.scaled(row.budget)
-        result = {
-            "label": row.label,
-            "set": sets.LABELS[row.set],
-            "elbo": terms["total"],
-            "local": terms["local"],
-            "kl": terms["kl"],
-            "steps": budget.steps,
-            "epochs": budget.steps * budget.batch / len(sets.load(run.data, row.set).train),
-            "weights": facts["weights"],
-            "minutes": facts["seconds"] / 60,
-        }
-        if samples:
-            part = spread_out(test, pictures)
-            result["elbo_part"] = terms_of(net, part, samples=8)["total"].mean().item()
-            result["nll"] = importance(net, part, samples).mean().item()
-        print(json.dumps(result), flush=True)
-        found.append(result)
-    return found
+    return _side_by_side(_judge, [(row, run, samples, pictures) for row in rows], run.jobs)
+
+
+def _side_by_side(function: Callable[..., Any], calls: list[tuple], jobs: int) -> list[Any]:
+    if jobs == 1 or len(calls) == 1:
+        return [function(*call) for call in calls]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        return [done.result() for done in [pool.submit(function, *call) for call in calls]]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _train(row: Row, run: Run) -> tuple[Any, dict[str, Any]]:
+    return trained(row.spec, sets.load(run.data, row.set), run.scaled(row.budget), run.work, run.device)
+
+
+def _judge(row: Row, run: Run, samples: int, pictures: int) -> dict[str, Any]:
+    net, facts = _train(row, run)
+    data, budget = sets.load(run.data, row.set), run.scaled(row.budget)
+    terms = {name: value.mean().item() for name, value in terms_of(net, data.test).items()}
+    result = {
+        "label": row.label,
+        "set": sets.LABELS[row.set],
+        "elbo": terms["total"],
+        "local": terms["local"],
+        "kl": terms["kl"],
+        "steps": budget.steps,
+        "epochs": budget.steps * budget.batch / len(data.train),
+        "weights": facts["weights"],
+        "minutes": facts["seconds"] / 60,
+    }
+    if samples:
+        part = spread_out(data.test, pictures)
+        result["elbo_part"] = terms_of(net, part, samples=8)["total"].mean().item()
+        result["nll"] = importance(net, part, samples).mean().item()
+    print(json.dumps(result), flush=True)
+    return result
 
 
 def write(run: Run, name: str, begun: float, **parts: Any) -> None:

@@ -21,7 +21,9 @@ from .record import Row, Run, command, judge, write
 
 WINDOWS = [(1, 0), (3, 1), (5, 2), (7, 4), (11, 6)]
 COLOUR = Budget(steps=800, batch=32)
+PLAIN = "unrestricted, no KL warm-up"
 ATTENTION = "attention in the 7x4 window"
+MARKS = {ATTENTION: ("s", "C3"), PLAIN: ("x", "C2")}  # beside the curve
 
 
 def name(window: tuple[int, int]) -> str:
@@ -35,6 +37,7 @@ def colour(decoder: str = "window", window: tuple[int, int] = (7, 4)) -> Spec:
 ROWS = [
     *(Row(name(w), "mnist", Spec(window=w), information.BUDGET) for w in WINDOWS),
     Row("unrestricted", "mnist", information.UNRESTRICTED, information.BUDGET),
+    Row(PLAIN, "mnist", information.UNRESTRICTED, information.PLAIN),
     Row(ATTENTION, "mnist", Spec("attention"), information.BUDGET),
     *(Row(name(w), "cifar10", colour(window=w), COLOUR) for w in WINDOWS),
     Row("unrestricted", "cifar10", colour("unrestricted"), COLOUR),
@@ -95,11 +98,12 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, grid = plt.subplots(2, len(names), figsize=(4.5 * len(names), 6), squeeze=False, sharex="col")
     for axes, title in zip(grid.T, names):
         for ax, key in zip(axes, ("kl", "elbo")):
-            line = [row for row in rows if row["set"] == title and row["label"] != ATTENTION]
+            line = [row for row in rows if row["set"] == title and row["label"] not in MARKS]
             ax.plot([1 + row["pixels"] for row in line], [row[key] for row in line], "o-", label="masked convolution")
             for row in rows:
-                if row["set"] == title and row["label"] == ATTENTION:
-                    ax.plot(1 + row["pixels"], row[key], "s", color="C3", label="attention")
+                if row["set"] == title and row["label"] in MARKS:
+                    mark, colour_of_mark = MARKS[row["label"]]
+                    ax.plot(1 + row["pixels"], row[key], mark, color=colour_of_mark, label=row["label"])
             ax.set_xscale("log")
             ax.set_ylabel({"kl": "KL, nats", "elbo": "-ELBO, nats"}[key])
             ax.grid(alpha=0.3)
