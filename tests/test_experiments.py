@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from bench.experiments import information, lossy, prior, record, sets, tables, vqvae, window
 from bench.experiments.fit import Budget, importance, spread_out, terms_of, trained
-from bench.experiments.nets import Flow, Net, Spec, colours, drawn, likelihood, normal
+from bench.experiments.latents import Flow
+from bench.experiments.likelihoods import colours, drawn, likelihood, normal
+from bench.experiments.nets import Net, Spec
 from vlae_codec.models.vlae import mixture_nll, window_offsets
 
 COLOUR = window.colour()

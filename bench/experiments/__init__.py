@@ -7,7 +7,8 @@
     python -m bench.experiments.vqvae DATA           (e) VQ-VAE with an autoregressive prior, coded without bits-back
     python -m bench.experiments.tables DATA          (g) the shape of the paper's tables 1 to 4
 
-DATA is a folder with the arrays that `sets` names. Data flows `sets` -> `nets` -> `fit` -> an experiment -> `record`,
-which writes JSON and figures into bench/results/experiments; `python -m bench.report` makes text of them. Everything
-here is in floats: what the codec's own integer models promise, and what their files need, is in `bench.theory`.
+DATA is a folder with the arrays that `sets` names. Data flows `sets` -> `nets` (`latents`, `decoders`, `likelihoods`)
+-> `fit` -> an experiment -> `record`, which writes JSON and figures into bench/results/experiments; `python -m
+bench.report` makes text of them. Everything here is in floats: what the codec's own integer models promise, and what
+their files need, is in `bench.theory`.
 """

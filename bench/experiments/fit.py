@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from vlae_codec.models.optim import Muon
 
-from .nets import Net, Terms, likelihood, normal
+from .likelihoods import likelihood, normal
+from .nets import Net, Terms
 from .sets import Set, draw
 
 

@@ -24,9 +24,13 @@ from vlae_codec import ans
 from vlae_codec.models.vlae import window_offsets
 
 from . import sets
+from .decoders import Window
 from .fit import spread_out, terms_of
 from .information import BUDGET, VLAE
-from .nets import Conv, Encoder, Spec, Terms, Window, likelihood, scaled
+from .latents import Encoder
+from .layers import Conv, scaled
+from .likelihoods import likelihood
+from .nets import Spec, Terms
 from .record import Row, Run, command, train, write
 
 CODEBOOKS = (2, 8, 32)

@@ -54,7 +54,7 @@ def main(run: Run) -> None:
             row["bpd"] = row["elbo"] / (math.log(2) * 3 * spec.size**2)
     run.out.mkdir(parents=True, exist_ok=True)
     plot(rows, run.out / "b-window.png")
-    curves = {}
+    curves: dict[str, list[str]] = {}
     for row in rows:
         curves.setdefault(row["set"], []).append(f"{row['kl']:.1f} ({row['label']})")
     write(
