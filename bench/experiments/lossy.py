@@ -92,8 +92,8 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
         data = vlae_codec.compress_many(pictures, model=model, ledger=ledger)
         lines = [shown(few, 2 if few.shape[1] == 1 else 256)]
         for seed in range(DRAWS):
-            back = vlae_codec.preview_many(data, seed=seed)
-            lines.append(np.stack([x[..., None] * np.uint8(255) if x.dtype == bool else x for x in back]))
+            back = np.stack(vlae_codec.preview(data, seed=seed).pictures)
+            lines.append(back if back.ndim == 4 else back[..., None])
         file = f"d-file-{kind}.png"
         save(run.out / file, grid([line[at : at + COUNT] for at in (0, COUNT) for line in lines]))
         figures.append(
@@ -102,7 +102,7 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
         rows.append(latent_row(sets.LABELS[kind], f"`{model}`, a file of {len(pictures)}", pictures, ledger))
     pixels, ledger = load(run.data / PHOTO).pixels, Ledger()
     data = vlae_codec.compress(pixels, effort=1, ledger=ledger)
-    save(run.out / "d-file-photo.png", np.concatenate([pixels, vlae_codec.preview(data)], 1)[::2, ::2])
+    save(run.out / "d-file-photo.png", vlae_codec.preview(data, beside=True).pictures[0][::2, ::2])
     figures.append(
         {"file": "d-file-photo.png", "caption": f"{Path(PHOTO).name}, `photo`, and the preview of its file (halved)"}
     )
@@ -111,7 +111,7 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
 
 
 def latent_row(label: str, model: str, pictures: list[np.ndarray], ledger: Ledger) -> dict:
-    bits = ledger.bits["prior"] + ledger.bits["posterior"]
+    bits = ledger.bits.get("prior", 0.0) + ledger.bits.get("posterior", 0.0)  # the latter is negative
     raw = sum(x.size / (8 if x.dtype == bool else 1) for x in pictures) / len(pictures)
     return {"set": label, "model": model, "kl_bytes": bits / 8 / len(pictures), "raw_bytes": raw}
 
