@@ -8,7 +8,6 @@ minutes on two cores.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from .fit import Budget
@@ -35,7 +34,6 @@ ROWS = [
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     rows = judge(ROWS, run)
     for row, (_, _, spec, budget) in zip(rows, ROWS):
         row["objective"] = ("KL warm-up" if budget.warmup else "-ELBO") if spec.to_dict()["latents"] else None
@@ -47,7 +45,6 @@ def main(run: Run) -> None:
     write(
         run,
         "a-information",
-        begun,
         rows=rows,
         headline=f"KL on static MNIST, nats: {kl}",
         title="Information preference",
@@ -67,7 +64,6 @@ def main(run: Run) -> None:
             "elbo": "-ELBO, nats",
             "local": "local",
             "kl": "KL",
-            "minutes": "minutes on one core",
         },
         notes=[
             "Static MNIST, all 10,000 test pictures, one sample of z each. The paper states the effect without such a "

@@ -10,7 +10,6 @@ two cores if the other experiments were run before, which train the nets.
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +116,10 @@ def latent_row(label: str, model: str, pictures: list[np.ndarray], ledger: Ledge
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     rows, figures = (a + b for a, b in zip(from_files(run), from_nets(run)))
     write(
         run,
         "d-lossy",
-        begun,
         rows=rows,
         figures=figures,
         headline="latents alone, bytes a picture: "

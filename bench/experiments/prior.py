@@ -7,7 +7,6 @@ Static MNIST. About 15 minutes on two cores.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from .information import BUDGET, CONVOLUTIONAL, VLAE
@@ -21,7 +20,6 @@ ROWS = [
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     rows = judge(ROWS, run)
     for plain, flow in zip(rows[::2], rows[1::2]):
         plain["gain"], flow["gain"] = None, plain["elbo"] - flow["elbo"]
@@ -29,7 +27,6 @@ def main(run: Run) -> None:
     write(
         run,
         "c-prior",
-        begun,
         rows=rows,
         headline=f"gain of the flow over N(0, I) on static MNIST, nats: {gains}",
         title="Autoregressive flow as prior",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -125,9 +124,11 @@ def _judge(row: Row, run: Run, samples: int, pictures: int) -> dict[str, Any]:
     return result
 
 
-def write(run: Run, name: str, begun: float, **parts: Any) -> None:
-    """NAME.json under `run.out`. parts: title, text, columns, rows, notes, figures (`bench.report` says how)."""
+def write(run: Run, name: str, **parts: Any) -> None:
+    """NAME.json under `run.out`. parts: title, text, columns, rows, notes, figures (`bench.sections` says how)."""
     run.out.mkdir(parents=True, exist_ok=True)
+    if spent := sum(row.get("minutes", 0) for row in parts["rows"]):
+        parts["notes"] = [*parts["notes"], f"Training took {spent:.0f} minutes of one core that had other work, too."]
     module = Path(sys.argv[0]).stem
     report = {
         "name": name,
@@ -135,7 +136,6 @@ def write(run: Run, name: str, begun: float, **parts: Any) -> None:
         "steps_factor": run.steps,
         "processor": processor(),
         "torch": torch.__version__,
-        "seconds": time.time() - begun,
         **parts,
     }
     (run.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -8,7 +8,6 @@ Static and dynamic MNIST, OMNIGLOT, Caltech-101 silhouettes. About 50 minutes on
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from . import sets
@@ -40,7 +39,6 @@ ROWS = [Row(label, name, spec, budget(name)) for name in PAPER for label, spec i
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     rows = judge(ROWS, run, SAMPLES, PICTURES)
     for row, (label, name, _, _) in zip(rows, ROWS):
         vlae, plain = PAPER[name]
@@ -50,7 +48,6 @@ def main(run: Run) -> None:
     write(
         run,
         "g-tables",
-        begun,
         rows=rows,
         headline=f"static MNIST, importance-sampled, nats: {best}; three more sets in RESULTS.md",
         title="The paper's tables 1 to 4 in shape",

@@ -11,7 +11,6 @@ by the codec's ANS coder and decoded again, in floats, so on the same machine on
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -192,7 +191,6 @@ ROWS = [
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     test, rows = sets.load(run.data, "mnist").test, []
     per_bit = 1 / (math.log(2) * test[0].numel())
     for (label, *_), (net, facts) in zip(ROWS, train(ROWS, run)):
@@ -211,7 +209,6 @@ def main(run: Run) -> None:
     write(
         run,
         "e-vqvae",
-        begun,
         rows=rows,
         headline="bits/dim of static MNIST: " + ", ".join(f"{row['bpd']:.4f} ({row['label']})" for row in rows),
         title="VQ-VAE without bits-back",

@@ -8,7 +8,6 @@ Static MNIST and CIFAR-10. About an hour on two cores; of that half are the two 
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ ROWS = [
 
 
 def main(run: Run) -> None:
-    begun = time.time()
     rows = judge(ROWS, run)
     for row, (_, name_of_set, spec, _) in zip(rows, ROWS):
         assert isinstance(spec, Spec)
@@ -60,7 +58,6 @@ def main(run: Run) -> None:
     write(
         run,
         "b-window",
-        begun,
         rows=rows,
         headline="KL, nats: " + "; ".join(f"{name_of_set} {', '.join(kl)}" for name_of_set, kl in curves.items()),
         title="Receptive field against KL",
@@ -77,7 +74,6 @@ def main(run: Run) -> None:
             "bpd": "-ELBO, bits/dim",
             "local": "local",
             "kl": "KL",
-            "minutes": "minutes on one core",
         },
         figures=[{"file": "b-window.png", "caption": "KL and -ELBO against the pixels that a decoder sees"}],
         notes=[
