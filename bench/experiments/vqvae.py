@@ -32,7 +32,7 @@ from .likelihoods import likelihood
 from .nets import Spec, Terms
 from .record import Row, Run, command, train, write
 
-CODEBOOKS = (2, 8, 32)
+CODEBOOKS = (2, 16)
 WIDTH = 16  # of a code's vector
 PRECISION = 16
 CODED = 200  # pictures that are coded and decoded
