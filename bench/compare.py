@@ -161,7 +161,8 @@ def compare(
         found.rows.append(row)
         save(found)
     if not found.rows:
-        raise InputError(f"no picture is left: {'; '.join(found.skipped)}")
+        others = f" (and {len(found.skipped) - 1} more like it)" if len(found.skipped) > 1 else ""
+        raise InputError(f"none of the pictures can be coded: {found.skipped[0]}{others}")
     return found
 
 

@@ -66,7 +66,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
 
             found = bitsmap.bits_map(data, model, threads=threads)
             image.save(drawing, bitsmap.render(found), force=force)
-            facts["map"] = {
+            facts["bits"] = {
                 "pixels": float(found.local.sum(dtype=float)),
                 "latents": float(found.latent.sum(dtype=float)),
             }
@@ -87,7 +87,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         "bytes of": _list(facts["items"]),
     }
     if drawing is not None:
-        shares = _list({name: round(count / 8) for name, count in facts["map"].items()})
+        shares = _list({name: round(count / 8) for name, count in facts["bits"].items()})
         lines["map"] = f"{drawing}, bytes of {shares}"
     for name, text in lines.items():
         click.echo(f"{name:9} {text}")

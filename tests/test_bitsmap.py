@@ -192,7 +192,7 @@ def test_command(run, tmp_path):
     assert np.array_equal(image.load(tmp_path / "map.png").pixels, render(bits))
     assert "map.png" in result.stdout.splitlines()[-1]
     facts = json.loads(run("--map", "map.png", "--json", "--force").stdout)
-    assert facts["map"] == {"pixels": pytest.approx(total(bits.local)), "latents": pytest.approx(total(bits.latent))}
+    assert facts["bits"] == {"pixels": pytest.approx(total(bits.local)), "latents": pytest.approx(total(bits.latent))}
 
 
 def test_command_refuses(run, tmp_path):

@@ -128,10 +128,10 @@ def _judge(row: Row, run: Run, samples: int, pictures: int) -> dict[str, Any]:
 def write(run: Run, name: str, begun: float, **parts: Any) -> None:
     """NAME.json under `run.out`. parts: title, text, columns, rows, notes, figures (`bench.report` says how)."""
     run.out.mkdir(parents=True, exist_ok=True)
-    module = Path(sys.argv[0]).stem
+    options = f" --steps {run.steps:g}" * (run.steps != 1) + f" --device {run.device}" * (run.device != "cpu")
     report = {
         "name": name,
-        "command": f"python -m bench.experiments.{module} DATA",
+        "command": f"python -m bench.experiments.{Path(sys.argv[0]).stem} DATA{options}",
         "steps_factor": run.steps,
         "processor": processor(),
         "torch": torch.__version__,
