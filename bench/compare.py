@@ -133,14 +133,14 @@ def compare(
     """The pictures in files, each with the name that it goes by, by all codecs; ours were made for so many threads.
 
     watch: told how many pictures are done, also in part, and what comes next; save: given what is there after each.
-    What our codec does not code (palettes and the like) is skipped. Raises InputError for a file that cannot be read,
-    and when nothing is left.
+    What cannot be read, and what our codec does not code (palettes and the like), is skipped. Raises InputError when
+    nothing is left.
     """
     found, warmed = Comparison(codecs, threads), set()
     for index, (path, name) in enumerate(files):
         try:
             picture = load(path)
-        except (UnsupportedImage, ImageTooLarge) as error:
+        except (InputError, UnsupportedImage, ImageTooLarge) as error:
             found.skipped.append(str(error))
             continue
         height, width = picture.pixels.shape[:2]

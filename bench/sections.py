@@ -105,7 +105,7 @@ FILES = {
     "pictures": "pictures",
     "unit": "unit",
     "file": "file",
-    "coded": "in the streams",
+    "coded": "streams and adapter",
     "elbo": "-ELBO",
     "local": "local",
     "kl": "KL",
