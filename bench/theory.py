@@ -32,7 +32,7 @@ inside -ELBO: band A, or what of a chain's first pictures has no latents, is dea
 by a second sample z of the whole tile, drawn with bits from nowhere, so there is noise of this sample on A, and where
 latents do not pay in these rows the price is negative; KL_A counts the latents of A's rows, given those above. A tile
 wholly without latents is charged what they would have saved, at least 0: with bits for nothing one may leave them out,
-too. The lanes' state, 32 bits each, is in "coded" and the same both ways.
+too. What the lanes' heads cost, 32 to 64 bits each, is in "coded" and the same both ways.
 """
 
 from __future__ import annotations
