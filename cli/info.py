@@ -10,7 +10,7 @@ import click
 
 from vlae_codec import container, files
 
-from .coding import blame
+from .coding import blame, progress_bar
 
 
 def describe(data: bytes) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         if drawing is not None:
             from vlae_codec import bitsmap
 
-            found = bitsmap.bits_map(data, model, threads=threads)
+            with progress_bar("map", quiet=as_json) as bar:
+                found = bitsmap.bits_map(data, model, threads=threads, progress=bar.report if bar else None)
             image.save(drawing, bitsmap.render(found), force=force)
             facts["bits"] = {
                 "pixels": float(found.local.sum(dtype=float)),
