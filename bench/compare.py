@@ -201,10 +201,10 @@ def practice(mode: str) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- figures
 
 
-def failures(rows: Sequence[Row], name: str) -> dict[str, str]:
-    """picture -> why the codec lost it."""
+def failures(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
+    """(picture, why the codec lost it) of each that it lost."""
     parts = ((row["picture"], row["codecs"].get(name, {})) for row in rows)
-    return {picture: part["failed"] for picture, part in parts if "failed" in part}
+    return [(picture, part["failed"]) for picture, part in parts if "failed" in part]
 
 
 def summary(rows: Sequence[Row], name: str) -> Row:

@@ -95,7 +95,7 @@ def _lost(rows: list[Row], names: list[str]) -> str:
     items = [
         f"<li><span class=lost>{escape(name)}</span> lost {escape(picture)}: {escape(why)}</li>"
         for name in names
-        for picture, why in failures(rows, name).items()
+        for picture, why in failures(rows, name)
     ]
     if not items:
         return "<p class=dim>Every picture was decoded and compared: all came back exactly from all codecs.</p>"

@@ -84,7 +84,7 @@ def bench(
     for reason in found.skipped:
         click.echo(f"skipped {reason}", err=True)
     for codec in codecs:
-        for picture, why in compare.failures(found.rows, codec.name).items():
+        for picture, why in compare.failures(found.rows, codec.name):
             click.echo(f"{codec.name} failed on {picture}: {why}", err=True)
     click.echo(f"{found.conditions()}\n\n{compare.table(found.summary())}")
     if html is not None:

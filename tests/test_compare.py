@@ -146,8 +146,10 @@ def test_what_cannot_be_coded_is_skipped(folder):
     assert [row["picture"] for row in found.rows] == sorted(PICTURES)
     assert [re.findall(r"\w+\.png", reason)[0] for reason in found.skipped] == ["palette.png", "gone.png"]
     assert told[:3] == [(0.0, "bits.png, honest"), (0.5, "bits.png, broken"), (1.0, "colour.png, honest")]
-    assert compare.failures(found.rows, "broken") == dict.fromkeys(sorted(PICTURES), "RuntimeError: no memory")
-    assert compare.failures(found.rows, "honest") == {}
+    assert compare.failures(found.rows, "broken") == [(name, "RuntimeError: no memory") for name in sorted(PICTURES)]
+    assert compare.failures(found.rows, "honest") == []
+    twice = compare.compare(2 * compare.named([folder / "bits.png"]), codecs, 1)  # two of one name, from two folders
+    assert twice.summary()["broken"] == {"pictures": 2, "failures": 2}
     assert not found.failed()  # none of them is ours
     palette = (folder / "palette.png", "p")
     with pytest.raises(errors.InputError, match=r"palette\.png: .* transparency$"):
