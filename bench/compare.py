@@ -133,14 +133,14 @@ def compare(
     """The pictures in files, each with the name that it goes by, by all codecs; ours were made for so many threads.
 
     watch: told how many pictures are done, also in part, and what comes next; save: given what is there after each.
-    What our codec does not code (palettes and the like) is skipped. Raises InputError for a file that cannot be read,
-    and when nothing is left.
+    What cannot be read, and what our codec does not code (palettes and the like), is skipped. Raises InputError when
+    nothing is left.
     """
     found, warmed = Comparison(codecs, threads), set()
     for index, (path, name) in enumerate(files):
         try:
             picture = load(path)
-        except (UnsupportedImage, ImageTooLarge) as error:
+        except (InputError, UnsupportedImage, ImageTooLarge) as error:
             found.skipped.append(str(error))
             continue
         height, width = picture.pixels.shape[:2]
@@ -161,7 +161,8 @@ def compare(
         found.rows.append(row)
         save(found)
     if not found.rows:
-        raise InputError(f"no picture is left: {'; '.join(found.skipped)}")
+        others = f" (and {len(found.skipped) - 1} more like it)" if len(found.skipped) > 1 else ""
+        raise InputError(f"none of the pictures can be coded: {found.skipped[0]}{others}")
     return found
 
 
@@ -200,10 +201,10 @@ def practice(mode: str) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- figures
 
 
-def failures(rows: Sequence[Row], name: str) -> dict[str, str]:
-    """picture -> why the codec lost it."""
+def failures(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
+    """(picture, why the codec lost it) of each that it lost."""
     parts = ((row["picture"], row["codecs"].get(name, {})) for row in rows)
-    return {picture: part["failed"] for picture, part in parts if "failed" in part}
+    return [(picture, part["failed"]) for picture, part in parts if "failed" in part]
 
 
 def summary(rows: Sequence[Row], name: str) -> Row:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from html import escape
 from typing import Any
 
+from vlae_codec import bitsmap
 from vlae_codec.errors import InputError
 
 from . import plots
@@ -95,7 +95,7 @@ def _lost(rows: list[Row], names: list[str]) -> str:
     items = [
         f"<li><span class=lost>{escape(name)}</span> lost {escape(picture)}: {escape(why)}</li>"
         for name in names
-        for picture, why in failures(rows, name).items()
+        for picture, why in failures(rows, name)
     ]
     if not items:
         return "<p class=dim>Every picture was decoded and compared: all came back exactly from all codecs.</p>"
@@ -104,11 +104,7 @@ def _lost(rows: list[Row], names: list[str]) -> str:
 
 
 def _bits(sample: Sample, threads: int) -> str:
-    """The picture beside the map of its bits, of its latents' too if it has any; empty without `vlae_codec.bitsmap`."""
-    try:
-        bitsmap: Any = importlib.import_module("vlae_codec.bitsmap")
-    except ModuleNotFoundError:
-        return ""
+    """The picture beside the map of its bits, of its latents' too if it has any."""
     bits = bitsmap.bits_map(sample.data, model=sample.model, threads=threads)
     drawn = bitsmap.render(bits)
     middle = drawn.shape[1] // 2  # two maps of one size, side by side

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
@@ -113,27 +114,20 @@ def rate_of(row: Row, name: str) -> float | None:
     return None if size is None else 8 * size / row["subpixels"]
 
 
-class _figure:
-    """A figure and its axes in the page's style, for the time of a `with`."""
+@contextmanager
+def _figure(height: float) -> Iterator[tuple[Any, Any]]:
+    """A figure of this height in inches, and its axes, in the page's style."""
+    import matplotlib
 
-    def __init__(self, height: float) -> None:
-        import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
 
-        matplotlib.use("Agg")
-        self.style, self.height = matplotlib.rc_context(STYLE), height
-
-    def __enter__(self) -> Any:
-        from matplotlib import pyplot
-
-        self.style.__enter__()
-        self.figure, axes = pyplot.subplots(figsize=(WIDTH, self.height), layout="constrained")
-        return self.figure, axes
-
-    def __exit__(self, *error: Any) -> None:
-        from matplotlib import pyplot
-
-        pyplot.close(self.figure)
-        self.style.__exit__(*error)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(WIDTH, height), layout="constrained")
+        try:
+            yield figure, axes
+        finally:
+            pyplot.close(figure)
 
 
 def _svg(figure: Any) -> str:

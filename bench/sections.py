@@ -105,7 +105,7 @@ FILES = {
     "pictures": "pictures",
     "unit": "unit",
     "file": "file",
-    "coded": "in the streams",
+    "coded": "streams and adapter",
     "elbo": "-ELBO",
     "local": "local",
     "kl": "KL",
@@ -209,7 +209,7 @@ def experiments(results: Path) -> Lines:
             lines += [f"![{figure['caption']}](results/experiments/{figure['file']})", ""]
         if found.get("notes"):
             lines += [*(f"- {note}" for note in found["notes"]), ""]
-        spent = [f"{found['seconds'] / 60:.0f} minutes"] if "seconds" in found else []
+        spent = [f"{found['seconds'] / 60:.0f} minutes (without nets trained before)"] if "seconds" in found else []
         where = [*spent, *([found["processor"]] if "processor" in found else [])]
         lines += [f"{', '.join(where)}:", ""] if where else []
         lines += made_by(found["command"])

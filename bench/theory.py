@@ -5,7 +5,8 @@
 
 PICTURES: files, folders, FILE.npz or FILE.npz:KEY (`vlae_codec.models.data.load_images`), of one mode. Each is in a
 file of its own; with --archive all are in one. The set is added to the JSON under its name, or replaced there. Every
-picture is decoded and compared; the exit status is 1 if one did not come back.
+picture is decoded and compared; the exit status is 1 if one did not come back. Every stream is coded with and without
+latents; `compress` leaves one out where a sample of the pixels is clear, which may cost a few bytes.
 
 \b
 -ELBO  = local + KL, of the sample z that was coded
@@ -31,7 +32,7 @@ inside -ELBO: band A, or what of a chain's first pictures has no latents, is dea
 by a second sample z of the whole tile, drawn with bits from nowhere, so there is noise of this sample on A, and where
 latents do not pay in these rows the price is negative; KL_A counts the latents of A's rows, given those above. A tile
 wholly without latents is charged what they would have saved, at least 0: with bits for nothing one may leave them out,
-too. The lanes' state, 32 bits each, is in "coded" and the same both ways.
+too. What the lanes' heads cost, 32 to 64 bits each, is in "coded" and the same both ways.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ Row = dict[str, Any]
 LOCAL = ("x given z", "band A", "tiles without latents", "stored", "adapter")
 
 
-def load(paths: Sequence[str], grey: bool, binary: bool) -> dict[str, np.ndarray]:
-    """name -> (H, W, 3) uint8, (H, W) uint8 or (H, W) bool."""
-    found = {}
+def load(paths: Sequence[str], grey: bool, binary: bool) -> list[tuple[str, np.ndarray]]:
+    """(name, (H, W, 3) uint8, (H, W) uint8 or (H, W) bool) of each picture; names may repeat."""
+    found = []
     for path in find_images(paths):
         arrays = load_images([path], 1, 1 if grey or binary else 3, levels=2 if binary else 256)
         for i, x in enumerate(arrays):
             pixels = x[..., 0].astype(bool) if binary else x[..., 0] if grey else x
-            found[path.name if len(arrays) == 1 else f"{path.name} {i}"] = np.ascontiguousarray(pixels)
+            found.append((path.name if len(arrays) == 1 else f"{path.name} {i}", np.ascontiguousarray(pixels)))
     return found
 
 
@@ -235,15 +236,14 @@ def main(
 ) -> None:
     loaded = load(pictures, grey, binary)
     if sample is not None and sample < len(loaded):
-        names = list(loaded)
-        loaded = {chosen: loaded[chosen] for chosen in (names[i * len(names) // sample] for i in range(sample))}
+        loaded = [loaded[i * len(loaded) // sample] for i in range(sample)]
     rows: list[Row] = []
     if together:
-        file, rows = archive(name, list(loaded.values()), model, effort)
+        file, rows = archive(name, [pixels for _, pixels in loaded], model, effort)
         click.echo(line(file))
         files = [file]
     else:
-        for picture, pixels in loaded.items():
+        for picture, pixels in loaded:
             rows.append(alone(picture, pixels, model, effort))
             click.echo(line(rows[-1]))
         files = rows
@@ -251,7 +251,7 @@ def main(
     click.echo(json.dumps(found, indent=2))
     if out is not None:
         contents = json.loads(out.read_text()) if out.exists() else {"sets": {}}
-        settings = {"made": machine(), "model": model, "effort": effort, "archive": together}
+        settings = {"made": machine(), "model": model and Path(model).name, "effort": effort, "archive": together}
         kept = ("picture", "bytes", "elbo_bits", "ours_bits", "classic_bits")
         contents["sets"][name] = {**settings, **found, "rows": [{key: r[key] for key in kept} for r in rows]}
         write(out, contents)

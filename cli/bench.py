@@ -27,7 +27,13 @@ PROGRAM = "vlae-codec"
     show_default=True,
     help="Of ours; may be given several times, like --model and --peer.",
 )
-@click.option("--model", "models", metavar="PATH_OR_NAME", multiple=True, help="[default: what compress would take]")
+@click.option(
+    "--model",
+    "models",
+    metavar="PATH_OR_NAME",
+    multiple=True,
+    help="Weight file or name [default: a shipped one that fits].",
+)
 @click.option(
     "--peer", "names", metavar="NAME", multiple=True, help="Another codec, such as png or jxl-e7 [default: all]."
 )
@@ -55,9 +61,9 @@ def bench(
     """
     from vlae_codec.bench import compare, page, peers, processes
 
-    for out in (as_json, html):
-        if out is not None:
-            files.check_output(out, force)
+    outputs = [files.check_output(out, force) for out in (as_json, html) if out is not None]
+    if len(set(outputs)) < len(outputs):
+        raise click.UsageError("--json and --html would be one file.")
     if html is not None:
         page.check_drawing()
     chosen = [name.lower().replace("-", " ") for name in names] or peers.NAMES
@@ -78,7 +84,7 @@ def bench(
     for reason in found.skipped:
         click.echo(f"skipped {reason}", err=True)
     for codec in codecs:
-        for picture, why in compare.failures(found.rows, codec.name).items():
+        for picture, why in compare.failures(found.rows, codec.name):
             click.echo(f"{codec.name} failed on {picture}: {why}", err=True)
     click.echo(f"{found.conditions()}\n\n{compare.table(found.summary())}")
     if html is not None:

@@ -19,8 +19,8 @@ from .app import Failure
 FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm")
 
 
-def running(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of all commands that run a model and write a file."""
+def running(command: Callable[..., Any], model: str) -> Callable[..., Any]:
+    """The options of all commands that run a model and write a file; model: which one without --model."""
     for decorate in (
         click.option("-q", "--quiet", is_flag=True, help="No progress and no summary."),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists."),
@@ -32,7 +32,7 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Where the networks run; the result is the same.",
         ),
-        click.option("--model", metavar="PATH_OR_NAME", help="Weight file or name [default: a shipped one that fits]."),
+        click.option("--model", metavar="PATH_OR_NAME", help=f"Weight file or name [default: {model}]."),
     ):
         command = decorate(command)
     return command
@@ -42,7 +42,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The arguments that both directions share."""
     output = click.option("-o", "--output", required=True, type=click.Path(), help="File to write, or folder.")
     sources = click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path())
-    return sources(output(running(command)))
+    return sources(output(running(command, "a shipped one that fits")))
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 
 from vlae_codec import container, files
 
-from .coding import blame
+from .coding import blame, progress_bar
 
 
 def describe(data: bytes) -> dict[str, Any]:
@@ -64,9 +64,10 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         if drawing is not None:
             from vlae_codec import bitsmap
 
-            found = bitsmap.bits_map(data, model, threads=threads)
+            with progress_bar("map", quiet=as_json) as bar:
+                found = bitsmap.bits_map(data, model, threads=threads, progress=bar.report if bar else None)
             image.save(drawing, bitsmap.render(found), force=force)
-            facts["map"] = {
+            facts["bits"] = {
                 "pixels": float(found.local.sum(dtype=float)),
                 "latents": float(found.latent.sum(dtype=float)),
             }
@@ -87,7 +88,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         "bytes of": _list(facts["items"]),
     }
     if drawing is not None:
-        shares = _list({name: round(count / 8) for name, count in facts["map"].items()})
+        shares = _list({name: round(count / 8) for name, count in facts["bits"].items()})
         lines["map"] = f"{drawing}, bytes of {shares}"
     for name, text in lines.items():
         click.echo(f"{name:9} {text}")

@@ -35,12 +35,13 @@ class Size(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-def _writing(command: Callable[..., Any]) -> Callable[..., Any]:
-    return _OUTPUT(_SEED(running(command)))
+def _writing(model: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that both commands share; model: which one without --model."""
+    return lambda command: _OUTPUT(_SEED(running(command, model)))
 
 
 @click.command()
-@_writing
+@_writing("photo")
 @click.option("--size", type=Size(), metavar="WxH", help="Of each picture [default: by the model, 28x28 to 256x256].")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Pictures.")
 @click.option("--no-latents", is_flag=True, help="Pixels alone, in the mode that codes tiles without latents.")
@@ -85,7 +86,7 @@ def sample(
 
 
 @click.command()
-@_writing
+@_writing("the one that the file names")
 @click.option("--beside", is_flag=True, help="Each picture itself to the left of its preview.")
 @click.argument("source", metavar="FILE", type=click.Path())
 def preview(
@@ -105,13 +106,15 @@ def preview(
     shape, but of photographs little is left to the latents. Tiles that are coded without latents have no lossy code and
     are mid grey. The pictures of a file of many lie side by side; their latents lie too deep to be read alone.
     """
-    from vlae_codec import image, sampling
+    from vlae_codec import container, image, sampling
     from vlae_codec.mosaic import mosaic
 
     start = time.perf_counter()
     image.output_format(output)
     files.check_output(output, force, source)
     data = files.read_file(source)
+    with blame(source):
+        image.output_format(output, "RGB" if container.read_header(data).mode == "RGB" else "L")
     with blame(source), progress_bar("preview", quiet) as bar:
         found = sampling.preview(
             data,

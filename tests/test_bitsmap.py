@@ -88,7 +88,9 @@ def test_tiles(tiny, synthetic, monkeypatch, threads):
     pixels, spent = synthetic(70, 90, 4), Ledger()
     pixels[32:64, 32:64] = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
     data = compress(pixels, model=tiny, effort=1, ledger=spent)
-    bits = bits_map(data, str(tiny), threads=threads)
+    told = []
+    bits = bits_map(data, str(tiny), threads=threads, progress=lambda *pixels: told.append(pixels))
+    assert (len(told), told[-1]) == (len(bits.tiles), (70 * 90, 70 * 90))
     check(bits, data, spent)
     methods = dict(bits.tiles)
     assert [place for place, _ in bits.tiles] == container.tile_grid(90, 70, 32)
@@ -192,7 +194,7 @@ def test_command(run, tmp_path):
     assert np.array_equal(image.load(tmp_path / "map.png").pixels, render(bits))
     assert "map.png" in result.stdout.splitlines()[-1]
     facts = json.loads(run("--map", "map.png", "--json", "--force").stdout)
-    assert facts["map"] == {"pixels": pytest.approx(total(bits.local)), "latents": pytest.approx(total(bits.latent))}
+    assert facts["bits"] == {"pixels": pytest.approx(total(bits.local)), "latents": pytest.approx(total(bits.latent))}
 
 
 def test_command_refuses(run, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vlae_codec import errors
+from vlae_codec import bitsmap, errors
 from vlae_codec.bench import compare, page, peers, plots
 from vlae_codec.cli import main
 
@@ -141,16 +141,21 @@ def test_what_cannot_be_coded_is_skipped(folder):
     Image.new("P", (4, 4)).save(folder / "palette.png")
     told = []
     codecs = [codec("honest", HONEST), codec("broken", BROKEN)]
-    found = compare.compare(compare.named([folder]), codecs, 1, lambda done, label: told.append((done, label)))
+    files = [*compare.named([folder]), (folder / "gone.png", "gone.png")]
+    found = compare.compare(files, codecs, 1, lambda done, label: told.append((done, label)))
     assert [row["picture"] for row in found.rows] == sorted(PICTURES)
-    assert len(found.skipped) == 1
-    assert "palette.png" in found.skipped[0]
+    assert [re.findall(r"\w+\.png", reason)[0] for reason in found.skipped] == ["palette.png", "gone.png"]
     assert told[:3] == [(0.0, "bits.png, honest"), (0.5, "bits.png, broken"), (1.0, "colour.png, honest")]
-    assert compare.failures(found.rows, "broken") == dict.fromkeys(sorted(PICTURES), "RuntimeError: no memory")
-    assert compare.failures(found.rows, "honest") == {}
+    assert compare.failures(found.rows, "broken") == [(name, "RuntimeError: no memory") for name in sorted(PICTURES)]
+    assert compare.failures(found.rows, "honest") == []
+    twice = compare.compare(2 * compare.named([folder / "bits.png"]), codecs, 1)  # two of one name, from two folders
+    assert twice.summary()["broken"] == {"pictures": 2, "failures": 2}
     assert not found.failed()  # none of them is ours
-    with pytest.raises(errors.InputError, match=r"palette\.png"):
-        compare.compare([(folder / "palette.png", "p")], codecs, 1)
+    palette = (folder / "palette.png", "p")
+    with pytest.raises(errors.InputError, match=r"palette\.png: .* transparency$"):
+        compare.compare([palette], codecs, 1)
+    with pytest.raises(errors.InputError, match=r"palette\.png: .* \(and 2 more like it\)$"):
+        compare.compare([palette] * 3, codecs, 1)
 
 
 def test_ours(folder, tiny):
@@ -216,20 +221,13 @@ def test_page_of_bits(folder, monkeypatch):
     pytest.importorskip("matplotlib")
     pixels, calls = PICTURES["colour.png"], []
 
-    class Fake:
-        local = np.ones(pixels.shape[:2], np.float32)
-        latent = np.ones(pixels.shape[:2], np.float32)
+    local, latent = np.ones((2, *pixels.shape[:2]), np.float32)
 
-        @classmethod
-        def bits_map(cls, data, **options):
-            calls.append((data, options))
-            return cls
+    def bits_map(data, **options):
+        calls.append((data, options))
+        return bitsmap.BitsMap(local, latent, ())
 
-        @staticmethod
-        def render(bits):
-            return np.zeros((5, 6, 3), np.uint8)
-
-    monkeypatch.setitem(sys.modules, "vlae_codec.bitsmap", Fake)
+    monkeypatch.setattr(bitsmap, "bits_map", bits_map)
     sample = compare.Sample("a<b.png", "vlae e1", pixels, b"data", "m")
     text = page.page(contents(folder, [codec("vlae e1", HONEST)]), sample)
     assert calls == [(b"data", {"model": "m", "threads": 2})]
@@ -237,13 +235,12 @@ def test_page_of_bits(folder, monkeypatch):
     assert "a&lt;b.png: a file of 4 bytes" in text
     assert "Bits of its pixels: 2 bytes" in text
     assert "Bits of its latents: 2 bytes" in text
-    monkeypatch.setattr(Fake, "latent", np.zeros(pixels.shape[:2], np.float32))
+    latent[:] = 0
     assert page._bits(sample, 1).count("data:image/png;base64,") == 2
 
 
 def test_page_of_real_bits(folder, tiny):
     pytest.importorskip("matplotlib")
-    pytest.importorskip("vlae_codec.bitsmap")
     found = compare.compare(compare.named([folder / "colour.png"]), compare.ours([1], [str(tiny)], 1), 1)
     assert "data:image/png;base64," in page.page(found.contents("vlae-codec"), found.sample)
 
@@ -341,6 +338,8 @@ def test_refused_before_any_work(run, monkeypatch):
     monkeypatch.setattr(compare, "compare", fail)
     assert run("--peer", "gif").exit_code == 2
     assert run("--effort", "10").exit_code == 2
+    result = run("--json", "out", "--html", "./out")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "Error: --json and --html would be one file.")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("--html", "out.html")
     assert result.exit_code == 1

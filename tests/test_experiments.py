@@ -9,11 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench.experiments import information, lossy, prior, record, sets, tables, vqvae, window
-from bench.experiments.fit import Budget, importance, spread_out, terms_of, trained
-from bench.experiments.latents import Flow
-from bench.experiments.likelihoods import colours, drawn, likelihood, normal
-from bench.experiments.nets import Net, Spec
+from vlae_codec.bench.experiments import information, lossy, prior, record, sets, tables, vqvae, window
+from vlae_codec.bench.experiments.fit import Budget, importance, spread_out, terms_of, trained
+from vlae_codec.bench.experiments.latents import Flow
+from vlae_codec.bench.experiments.likelihoods import colours, drawn, likelihood, normal
+from vlae_codec.bench.experiments.nets import Net, Spec
 from vlae_codec.models.vlae import mixture_nll, window_offsets
 
 COLOUR = window.colour()
@@ -190,11 +190,12 @@ def test_a_command_writes_its_record(tmp_path, monkeypatch):
     monkeypatch.setattr(information, "ROWS", [record.Row("tiny", "mnist", Spec(latents=2), Budget(steps=20, batch=4))])
     done = CliRunner().invoke(
         record.command(information.main),
-        [str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
+        [str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--steps", "1.5"],
         catch_exceptions=False,
     )
     assert done.exit_code == 0
     found = json.loads((tmp_path / "out" / "a-information.json").read_text())
+    assert found["command"].endswith(" DATA --steps 1.5")
     (row,) = found["rows"]
     assert row["label"] == "tiny"
     assert row["elbo"] == pytest.approx(row["local"] + row["kl"], rel=1e-5)

@@ -262,7 +262,7 @@ def test_sample_command(run, tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_preview_command(run, tiny, tmp_path):
+def test_preview_command(run, tiny, tmp_path, monkeypatch):
     for name in ("colour", "strip", "tiles"):
         (tmp_path / f"{name}.vlae").write_bytes(golden(name))
     result = run("preview", "colour.vlae", "-o", "out.png")
@@ -277,4 +277,6 @@ def test_preview_command(run, tiny, tmp_path):
     fails(run("preview", "strip.vlae", "-o", "out.png"), "exists already")
     fails(run("preview", "out.png", "-o", "new.png"), "out.png: not a .vlae file")
     fails(run("preview", "strip.vlae", "-o", "strip.vlae", "-f"), "no lossless picture format")
+    monkeypatch.setattr(sampling, "preview", None)  # nothing is decoded in vain
+    fails(run("preview", "colour.vlae", "-o", "new.pgm"), "mode RGB: use .png")
     assert not (tmp_path / "new.png").exists()

@@ -1,6 +1,7 @@
 """What the start of bits-back costs is what it is said to be, and a set's figures add up."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_alone(tmp_path, tiny, few):
     out = tmp_path / "theory.json"
     run("few", few, "--model", tiny, "--json", out)
     found = json.loads(out.read_text())["sets"]["few"]
+    assert found["model"] == "tiny.safetensors"  # no folder of this machine
     assert (found["pictures"], found["streams"], found["failures"], found["unit"]) == (4, 5, 0, "bits per subpixel")
     assert found["local"] + found["kl"] == pytest.approx(found["elbo"])
     assert sum(found["terms"].values()) == pytest.approx(found["elbo"])
@@ -88,10 +90,12 @@ def test_archive(tmp_path, tiny, synthetic, grey):
 def test_what_can_be_loaded(tmp_path, few):
     np.savez(tmp_path / "bits.npz", test=np.zeros((3, 98), np.uint8))
     found = theory.load([f"{tmp_path / 'bits.npz'}:test"], grey=False, binary=True)
-    assert {name: (x.dtype, x.shape) for name, x in found.items()} == dict.fromkeys(
-        ["bits.npz:test 0", "bits.npz:test 1", "bits.npz:test 2"], (np.dtype(bool), (28, 28))
-    )
-    assert next(iter(theory.load([few], grey=True, binary=False).values())).shape == (40, 48)
+    assert [name for name, _ in found] == ["bits.npz:test 0", "bits.npz:test 1", "bits.npz:test 2"]
+    assert {(x.dtype, x.shape) for _, x in found} == {(np.dtype(bool), (28, 28))}
+    shutil.copytree(few, tmp_path / "others")
+    grey = theory.load([few, tmp_path / "others"], grey=True, binary=False)
+    assert len(grey) == 8  # pictures of one name in two folders are two
+    assert grey[0][1].shape == (40, 48)
 
 
 def test_rates_of_binary_pictures_are_nats():

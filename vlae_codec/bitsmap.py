@@ -1,8 +1,9 @@
 """Where the bits of a picture went: how many each pixel and each latent took.
 
 The file is decoded, and each of its streams pushed again as its encoder pushed it (`streams.retrace`): so every figure
-is -log2 of an integer frequency that the file really spent, and their sum is the streams' bits but for what the ANS
-heads cost (64 bits a lane, the checksum in the first of them). The VLAE's split of -ELBO becomes visible:
+is -log2 of an integer frequency that the file really spent, and their sum is the streams' bits but for the bands' rows
+and what the ANS heads cost (32 to 64 bits a lane, the checksum in the first of them). The VLAE's split of -ELBO becomes
+visible:
 
     local     -log2 p(x | z), bands A and B, the channels of a pixel together
     latent    -log2 p(z) + log2 q(z | x), the KL term, of a cell of latents together, spread evenly over its pixels
@@ -23,7 +24,7 @@ from vlae_codec import container, mosaic
 from vlae_codec.container import STORED, Contents, Method, Place, TileRecord
 from vlae_codec.modes import find_codec, for_file
 from vlae_codec.tables import PRECISION
-from vlae_codec.workers import Run, workers
+from vlae_codec.workers import Progress, Run, counter, workers
 
 LEGEND = 76  # columns right of a map, of which the scale takes BAR
 BAR = 12
@@ -55,7 +56,13 @@ class BitsMap(NamedTuple):
     tiles: tuple[tuple[Place, Method], ...]  # (y, x, h, w) in the map and how it is coded
 
 
-def bits_map(data: bytes, model: str | Path | None = None, device: str = "auto", threads: int | None = None) -> BitsMap:
+def bits_map(
+    data: bytes,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> BitsMap:
     """Where the bits of a .vlae file went. model: a name or path, by default what the file names.
 
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile and ImageTooLarge.
@@ -75,6 +82,7 @@ def bits_map(data: bytes, model: str | Path | None = None, device: str = "auto",
     codec = for_file(find_codec(model, header.model_id, device, header.mode) if needed else None, contents)
     local, latent = np.zeros((2, height, width), np.float32)
     tiles = tuple((place, Method(record.method)) for record, places in groups for place in places)
+    tick = counter(progress, sum(h * w for (_, _, h, w), _ in tiles))
 
     def fill(group: tuple[TileRecord, list[Place]], run: Run) -> None:
         record, places = group
@@ -86,6 +94,7 @@ def bits_map(data: bytes, model: str | Path | None = None, device: str = "auto",
         for (y, x, h, w), (pixels, cells) in zip(places, bits):
             local[y : y + h, x : x + w] = pixels
             latent[y : y + h, x : x + w] = cells
+            tick(h * w)
 
     with workers(threads) as run:
         run(lambda group: fill(group, run), groups)

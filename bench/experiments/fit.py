@@ -1,8 +1,9 @@
 """Training and judging one net; what was trained once is kept, so that experiments share rows.
 
-All rows of an experiment get the same number of steps, pictures a step, learning rate and KL warm-up (its weight rises
-to 1 in the first part of the run, with no free bits after, so nothing but -ELBO decides what the latents hold). Of the
-averaged weights those of the step that does best on validation pictures are judged on test pictures.
+Rows that are compared get the same number of steps, pictures a step and learning rate, and the same KL warm-up (its
+weight rises to 1 in the first part of the run, with no free bits after, so nothing but -ELBO decides what the latents
+hold) or, where that is said of a row, none. Of the averaged weights those of the step that does best on validation
+pictures are judged on test pictures. A row is one run of one seed.
 """
 
 from __future__ import annotations

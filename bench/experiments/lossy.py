@@ -22,7 +22,7 @@ from vlae_codec.image import load
 from vlae_codec.tile import Ledger
 
 from . import sets
-from .fit import spread_out
+from .fit import spread_out, terms_of
 from .information import BUDGET, VLAE
 from .record import Row, Run, command, train, write
 from .tables import budget
@@ -65,8 +65,7 @@ def from_nets(run: Run) -> tuple[list[dict], list[dict]]:
         torch.manual_seed(1)
         mean, deviation = net.posterior(few.to(run.device))
         draws = [net.pictures(mean + torch.exp(deviation) * torch.randn_like(mean)) for _ in range(DRAWS)]
-        with torch.no_grad():
-            kl = net(data.test[:500].to(run.device)).kl.mean().item()
+        kl = terms_of(net, spread_out(data.test, 500))["kl"].mean().item()
         window = name(net.spec.window)
         file = f"d-{row.set}-{window}.png"
         save(run.out / file, grid([shown(x, data.levels) for x in (few, *draws)]))

@@ -128,11 +128,11 @@ def write(run: Run, name: str, **parts: Any) -> None:
     """NAME.json under `run.out`. parts: title, text, columns, rows, notes, figures (`bench.sections` says how)."""
     run.out.mkdir(parents=True, exist_ok=True)
     if spent := sum(row.get("minutes", 0) for row in parts["rows"]):
-        parts["notes"] = [*parts["notes"], f"Training took {spent:.0f} minutes of one core that had other work, too."]
-    module = Path(sys.argv[0]).stem
+        parts["notes"] = [*parts["notes"], f"Training took {spent:.0f} minutes, all nets one after the other."]
+    options = f" --steps {run.steps:g}" * (run.steps != 1) + f" --device {run.device}" * (run.device != "cpu")
     report = {
         "name": name,
-        "command": f"python -m bench.experiments.{module} DATA",
+        "command": f"python -m bench.experiments.{Path(sys.argv[0]).stem} DATA{options}",
         "steps_factor": run.steps,
         "processor": processor(),
         "torch": torch.__version__,

@@ -69,8 +69,8 @@ def main(run: Run) -> None:
             f"with the paper's; {sets.LABELS['caltech']}: the official sizes, another shuffle, so they compare "
             "loosely.",
             "The paper's nets are ResNet VAEs with 64 feature maps and free bits, trained to convergence on GPUs; "
-            f"these have 0.6 million weights and {BUDGET.steps} steps of {BUDGET.batch} pictures ({SMALL.steps} on the "
-            "small sets).",
+            f"these have at most 0.6 million weights and {BUDGET.steps} steps of {BUDGET.batch} pictures "
+            f"({SMALL.steps} on the small sets).",
         ],
     )
 
