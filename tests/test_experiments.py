@@ -219,3 +219,10 @@ def test_curve_is_drawn(tmp_path):
 def test_grid_of_pictures():
     rows = [np.zeros((4, 3, 5, 1), np.uint8), np.full((4, 3, 5, 1), 255, np.uint8)]
     assert lossy.grid(rows, 2).shape == (2 * 2 * (3 + 2), 2 * 4 * (5 + 2), 1)
+
+
+def test_rises_are_told():
+    rows = [{"set": "s", "label": label, "kl": kl} for label, kl in [("3x1", 5.0), ("5x2", 6.5), (window.PLAIN, 0.0)]]
+    assert window.rises([*rows, {"set": "t", "label": "3x1", "kl": 9.0}]) == [
+        "s: from 3x1 to 5x2 the KL rises, by 1.50 nats."
+    ]

@@ -2,7 +2,7 @@
 
     python -m bench.experiments.information DATA [--steps TIMES] [--device cuda]
 
-Static MNIST, one encoder, one prior, one budget; only the decoder changes, and whether the KL is warmed up. About 35
+Static MNIST, one encoder, one prior, one budget; only the decoder changes, and whether the KL is warmed up. About 40
 minutes on two cores.
 """
 

@@ -2,7 +2,7 @@
 
     python -m bench.experiments.prior DATA [--steps TIMES] [--device cuda]
 
-Static MNIST. About 15 minutes on two cores.
+Static MNIST. About 12 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ budget.
 
     python -m bench.experiments.tables DATA [--steps TIMES] [--device cuda]
 
-Static and dynamic MNIST, OMNIGLOT, Caltech-101 silhouettes. About 50 minutes on two cores.
+Static and dynamic MNIST, OMNIGLOT, Caltech-101 silhouettes. About 35 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .fit import Budget
 from .information import BUDGET, CONVOLUTIONAL, VLAE
 from .record import Row, Run, command, judge, write
 
-SAMPLES, PICTURES = 512, 250
+SAMPLES, PICTURES = 512, 100
 SMALL = replace(BUDGET, steps=1200)  # small sets, soon learnt by heart
 PAPER = {  # nats, VLAE and the same decoder without latents
     "mnist": (79.03, None),

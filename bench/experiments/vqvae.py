@@ -35,7 +35,7 @@ from .record import Row, Run, command, train, write
 CODEBOOKS = (2, 16)
 WIDTH = 16  # of a code's vector
 PRECISION = 16
-CODED = 200  # pictures that are coded and decoded
+CODED = 100  # pictures that are coded and decoded
 
 
 class CodePrior(nn.Module):
