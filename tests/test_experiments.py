@@ -226,3 +226,5 @@ def test_rises_are_told():
     assert window.rises([*rows, {"set": "t", "label": "3x1", "kl": 9.0}]) == [
         "s: from 3x1 to 5x2 the KL rises, by 1.50 nats."
     ]
+    again = {"set": "s", "label": "5x2" + window.AGAIN, "kl": 6.0}
+    assert window.seeds([*rows, again]) == ["s: another seed moves the KL of 5x2 by 0.50 nats."]
