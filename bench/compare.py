@@ -1,7 +1,7 @@
 """Our models and other codecs on the same pictures: sizes, speeds, and whether every picture came back.
 
 Each picture goes through each codec once and back, is compared, and only then counts. Before the first picture of a
-mode a codec gets a small made one, untimed: so imports, compiling and loading weights are in no figure, and neither is
+mode a codec gets a small made one, untimed: so imports and loading weights are in no figure, and neither is
 the comparing. A codec that lost a picture, or raised an error, has failures and no other figures: no rate of the rest.
 """
 
@@ -83,7 +83,7 @@ class Comparison:
         return (
             f"{count} {'picture' if count == 1 else 'pictures'}, {subpixels:,} subpixels; "
             f"vlae on {self.threads} {'thread' if self.threads == 1 else 'threads'}, the others on 1; MB/s of raw "
-            "pixels, a byte a subpixel, without start-up, compiling and verifying; 'of JXL e7': of its bytes on the "
+            "pixels, a byte a subpixel, without start-up and verifying; 'of JXL e7': of its bytes on the "
             "same pictures"
         )
 

@@ -4,7 +4,7 @@
                            [--resume] [--markdown]
 
 Level 1, which fits no adapter, is always there: gains and ratios are against it. For every picture and level: bytes of
-the file, of them the adapter's, seconds to compress (verifying included, compilation not) and to decompress (best of
+the file, of them the adapter's, seconds to compress (verifying included) and to decompress (best of
 three), and whether the picture came back. JPEG XL where the extra `bench` is installed. A set's rate is total bits over
 total subpixels. The JSON is written after each measurement; --resume goes on with what it holds. The exit status is 1
 if a picture failed or its file is larger than at level 1.
@@ -21,7 +21,7 @@ import click
 import numpy as np
 
 from vlae_codec import api, container
-from vlae_codec.effort import DEFAULT, LEVELS
+from vlae_codec.adapter.effort import DEFAULT, LEVELS
 
 from .peers import measure as measure_peer
 from .peers import peers, timed

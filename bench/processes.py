@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlae_codec.effort import DEFAULT
+from vlae_codec.adapter.effort import DEFAULT
 from vlae_codec.image import load
+from vlae_codec.native import library
 
 from .peers import versions
 
@@ -102,12 +103,13 @@ def machine(program: str | None = None) -> dict[str, Any]:
     """
     given = [str(Path(*Path(word).parts[-2:])) if os.path.isabs(word) else word for word in sys.argv[1:]]
     installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
-    names = ("vlae-codec", "numpy", "numba", "llvmlite", "torch", "pillow")
+    names = ("vlae-codec", "numpy", "torch", "pillow")
     return {
         "command": f"{program or f'python -m bench.{Path(sys.argv[0]).stem}'} {shlex.join(given)}".strip(),
         "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
         "cores": cores(),
+        "targets": " ".join(library.targets()),
         "load": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),

@@ -1,8 +1,8 @@
 """Speed, start-up and memory, beside other codecs in the same run.
 
     python -m bench.speed PICTURES... [--part NAME ...] [--threads 1,2] [--device cpu,cuda] [--effort 1,3]
-                          [--peers "jxl e3,jxl e7"] [--limit N] [--repeat 3] [--label TEXT] [--json OUT]
-                          [--plot OUT.png]
+                          [--target amx,avx2] [--peers "jxl e3,jxl e7"] [--limit N] [--repeat 3] [--label TEXT]
+                          [--json OUT] [--plot OUT.png]
 
 \b
 speed    each picture by our codec, at each effort, device and number of threads, and by the peers, on one
@@ -17,8 +17,10 @@ memory   processes that take a picture of each size from PNG to .vlae, verifying
 
 All parts unless some are named. MB/s are of raw pixels, medians of --repeat runs; what takes longer than 3 seconds a
 picture is timed once. A ratio says how many times as fast it is as JPEG XL effort 7 encodes in the same run on one
-thread. Compressing is without verifying, except in processes: the bench decodes and compares each time, ours and the
-peers', and the exit status is 1 if a picture did not come back. All is coded once untimed first (imports, compilation).
+thread. A target is one of the core's (`vlae_codec.native.library`), by default the processor's best; others run slower
+here, as on processors that have no better one. Compressing is without verifying, except in processes: the bench decodes
+and compares each time, ours and the peers', and the exit status is 1 if a picture did not come back. All is coded once
+untimed first.
 In the JSON each part has its own command line, machine and load; parts of a former run stay.
 """
 
@@ -38,8 +40,9 @@ import click
 import numpy as np
 
 from vlae_codec import api
-from vlae_codec.effort import LEVELS
+from vlae_codec.adapter.effort import LEVELS
 from vlae_codec.image import load
+from vlae_codec.native import library
 
 from .effort import write
 from .peers import NAMES, Peer, peers, same, timed
@@ -75,6 +78,7 @@ class Plan(NamedTuple):
     threads: Sequence[int]
     devices: Sequence[str]
     efforts: Sequence[int]
+    targets: Sequence[str]
     peers: dict[str, Peer]
     sizes: dict[str, tuple[int, int]]
     repeat: int
@@ -83,11 +87,16 @@ class Plan(NamedTuple):
 
     def ours(self) -> dict[str, Peer]:
         return {
-            f"vlae e{effort} {device} {threads}t": ours(effort, device, threads, self.model)
+            f"vlae e{effort} {device}{name} {threads}t": on_target(ours(effort, device, threads, self.model), target)
             for effort in self.efforts
             for device in self.devices
+            for target, name in self.named_targets()
             for threads in self.threads
         }
+
+    def named_targets(self) -> list[tuple[str, str]]:
+        """Targets, and what they add to the names of codecs: nothing if there is one."""
+        return [(target, f" {target}" if len(self.targets) > 1 else "") for target in self.targets]
 
     def shared(self) -> list[str]:
         """Options of the command line."""
@@ -101,6 +110,16 @@ def ours(effort: int, device: str, threads: int, model: str | None) -> Peer:
     """Our codec of a picture."""
     options: Row = {"model": model, "device": device, "threads": threads}
     return Peer(partial(api.compress, verify=False, effort=effort, **options), partial(api.decompress, **options))
+
+
+def on_target(codec: Peer, target: str) -> Peer:
+    """A codec whose calls choose a target of the core first."""
+
+    def run(call: Callable[[Any], Any], item: Any) -> Any:
+        library.use(target)
+        return call(item)
+
+    return Peer(partial(run, codec.encode), partial(run, codec.decode))
 
 
 def side_by_side(codec: Peer, threads: int = 1) -> Peer:
@@ -228,7 +247,9 @@ def batch_part(plan: Plan) -> Row:
     threads, codecs = max(plan.threads), {}
     for effort in plan.efforts:
         for device in plan.devices:
-            codecs[f"vlae e{effort} {device} batch"] = our_batch(effort, device, threads, plan.model)
+            for target, name in plan.named_targets():
+                batch = our_batch(effort, device, threads, plan.model)
+                codecs[f"vlae e{effort} {device}{name} batch"] = on_target(batch, target)
     if REFERENCE in plan.peers:
         codecs[REFERENCE] = side_by_side(plan.peers[REFERENCE])
         codecs[f"{REFERENCE} batch"] = side_by_side(plan.peers[REFERENCE], threads)
@@ -337,6 +358,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str) -> li
 @click.option("--threads", default=f"1,{cores()}" if cores() > 1 else "1", show_default=True, callback=_numbers)
 @click.option("--device", "devices", default="cpu", show_default=True, callback=_words, help="Or several: cpu,cuda.")
 @click.option("--effort", "efforts", default="1", show_default=True, callback=_numbers, help="Or several: 1,3.")
+@click.option("--target", "targets", default="", callback=_words, help="Or several: amx,avx2.")
 @click.option("--peers", "others", default=OTHERS, show_default=True, callback=_words)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures.")
 @click.option("--largest", type=click.Choice(list(SIZES)), default="24 MP", show_default=True, help="Of the sizes.")
@@ -351,6 +373,7 @@ def main(
     threads: list[int],
     devices: list[str],
     efforts: list[int],
+    targets: list[str],
     others: list[str],
     limit: int | None,
     largest: str,
@@ -370,7 +393,8 @@ def main(
         raise click.UsageError("give pictures of one mode, all colour or all grey")
     sizes = {name: shape for name, shape in SIZES.items() if prod(shape) <= prod(SIZES[largest])}
     names = [path.name for path in paths]
-    plan = Plan(names, loaded, threads, devices, efforts, peers(others), sizes, repeat, model, drawing)
+    targets = targets or [library.target()]
+    plan = Plan(names, loaded, threads, devices, efforts, targets, peers(others), sizes, repeat, model, drawing)
     measure(in_turn(plan.ours(), plan.peers), of_size(loaded, 128, 128)[:1], 1)
     contents: Row = json.loads(out.read_text()) if out is not None and out.exists() else {}
     failures = 0

@@ -47,13 +47,14 @@ import click
 import numpy as np
 
 from vlae_codec import compress_many, container, decompress_many
+from vlae_codec.adapter.effort import LEVELS
 from vlae_codec.chunks import pack_varint
 from vlae_codec.container import TileRecord
-from vlae_codec.effort import LEVELS
 from vlae_codec.models.data import find_images, load_images
 from vlae_codec.modes import Tiles, find_codec, for_file
+from vlae_codec.native.mixture import COST_UNIT, cost
 from vlae_codec.streams import Draft, draw_latents, read_splits
-from vlae_codec.tile import Ledger, TileCodec, bits_of
+from vlae_codec.tile import Ledger, TileCodec
 
 from .effort import write
 from .processes import machine
@@ -87,8 +88,8 @@ def price(codec: TileCodec, tile: np.ndarray, split: int, coded: int) -> tuple[f
     context = codec.nets.context(z, tile.shape[1])[split:]
     given = codec.pixel_codec.intervals(tile[:split], tile[split:rows], context, coded)[1]
     null = draft.below(split)[1][: rows - split]
-    kl = bits_of(spent.freqs["prior"][first:]) - bits_of(spent.freqs["posterior"][first * z.shape[1] :])
-    return bits_of(null[..., :coded]) - bits_of(given[..., :coded]) - kl, -spent.bits["posterior"]
+    kl = cost(spent.freqs["prior"][first:]) - cost(spent.freqs["posterior"][first * z.shape[1] :])
+    return (cost(null, coded) - cost(given, coded) - kl) / COST_UNIT, -spent.bits["posterior"]
 
 
 def start(codec: TileCodec, record: TileRecord, tiles: Sequence[np.ndarray], coded: int) -> tuple[float, float]:

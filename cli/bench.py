@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vlae_codec import files
-from vlae_codec.effort import DEFAULT, LEVELS
+from vlae_codec.adapter.effort import DEFAULT, LEVELS
 
 PROGRAM = "vlae-codec"
 

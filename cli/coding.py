@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from vlae_codec import container, files, plan
-from vlae_codec.effort import DEFAULT, LEVELS, Fitting
+from vlae_codec.adapter.effort import DEFAULT, LEVELS, Fitting
 from vlae_codec.errors import CorruptFile, ImageTooLarge, NotAVlaeFile, UnsupportedVersion
 
 from .app import Failure
@@ -246,6 +246,5 @@ def progress_bar(label: str, quiet: bool) -> Iterator[_Bar | None]:
         return
     from tqdm import tqdm
 
-    begin = "compiling, once (half a minute)" if files.to_be_compiled() else label
-    with tqdm(desc=begin, unit="px", unit_scale=True, leave=False) as bar:
+    with tqdm(desc=label, unit="px", unit_scale=True, leave=False) as bar:
         yield _Bar(label, bar)

@@ -83,7 +83,10 @@ def train(
             raise InputError(f"{path} exists: give --resume to go on with its run, --force to begin anew or another -o")
     if grow and not init:
         raise InputError("--grow widens the weights that --init names; give both")
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise InputError("training needs torch: pip install 'vlae-codec[train]'") from error
 
     from vlae_codec.models import export, parallel, recipes, restore
     from vlae_codec.models import grow as growth

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vlae_codec import tables
 from vlae_codec.model import save_weights
-from vlae_codec.network import ACCUMULATOR_LIMIT, DIGIT_BITS
+from vlae_codec.native import library, mixture
+from vlae_codec.native.library import DIGIT_BITS
+from vlae_codec.native.network import ACCUMULATOR_LIMIT
 
 from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Vlae, mixture_width, window_offsets
 
@@ -61,15 +62,15 @@ def quantise(
     }
 
 
-def make_tables() -> tables.Tables:
-    """The probability tables, by the formulas in `vlae_codec.tables`."""
-    argument = np.arange(-tables.SIGMOID_HALF, tables.SIGMOID_HALF + 1) / 256
-    scale = 2.0 ** (np.arange(tables.SCALES) * SCALE_UNIT + SCALE_LOG2_MIN)
-    outer = 2.0 ** ((np.arange(tables.OUTER_SCALES) - tables.OUTER_IDENTITY) * SCALE_UNIT)
-    exp = np.exp(-np.arange(tables.EXP_ENTRIES) * LOGIT_UNIT)
-    return tables.Tables(
-        np.rint(2.0**tables.SIGMOID_BITS / (1 + np.exp(-argument))).astype(np.int32),
-        np.maximum(np.rint(2.0**tables.WEIGHT_BITS * exp), 1).astype(np.int32),
+def make_tables() -> mixture.Tables:
+    """The probability tables, by the formulas in `vlae_codec.native.mixture`."""
+    argument = np.arange(-library.SIGMOID_HALF, library.SIGMOID_HALF + 1) / 256
+    scale = 2.0 ** (np.arange(library.SCALES) * SCALE_UNIT + SCALE_LOG2_MIN)
+    outer = 2.0 ** ((np.arange(library.OUTER_SCALES) - library.OUTER_IDENTITY) * SCALE_UNIT)
+    exp = np.exp(-np.arange(library.EXP_ENTRIES) * LOGIT_UNIT)
+    return mixture.Tables(
+        np.rint(2.0**library.SIGMOID_BITS / (1 + np.exp(-argument))).astype(np.int32),
+        np.maximum(np.rint(2.0**library.WEIGHT_BITS * exp), 1).astype(np.int32),
         np.rint(2.0**18 / scale).astype(np.int64),
         np.rint(2.0**16 * outer).astype(np.int64),
         np.rint(2.0**16 / outer).astype(np.int64),
@@ -165,7 +166,7 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
         c = model.config.latents
         loc, log2_scale = as_array(model.prior.base).reshape(2, c)
         row = np.concatenate([[0], loc / LOC_UNIT, (log2_scale - SCALE_LOG2_MIN) / SCALE_UNIT])
-        low, high = tables.parameter_limits(1, c, coupled=False)
+        low, high = mixture.parameter_limits(1, c, coupled=False)
         tensors["base"] = np.rint(row).clip(low, high).astype(np.int32)[None]
     tensors.update({f"tables.{field}": value for field, value in make_tables()._asdict().items()})
     return tensors

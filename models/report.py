@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vlae_codec import ans
 from vlae_codec.model import load_weights
+from vlae_codec.native import ans
 from vlae_codec.tile import Ledger, TileCodec
 
 from .evaluation import evaluate

@@ -17,7 +17,7 @@ import torch
 
 from vlae_codec.errors import WeightsError
 from vlae_codec.model import find_weights, load_weights, read_weights
-from vlae_codec.network import DIGIT_BITS
+from vlae_codec.native.library import DIGIT_BITS
 
 from .export import LOC_UNIT, SCALE_UNIT, Form, forms
 from .trainer import read_checkpoint

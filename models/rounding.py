@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlae_codec.network import ACCUMULATOR_LIMIT, DIGIT_BITS
+from vlae_codec.native.library import DIGIT_BITS
+from vlae_codec.native.network import ACCUMULATOR_LIMIT
 
 from .export import Form, forms
 from .vlae import Linear, Vlae

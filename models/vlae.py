@@ -8,8 +8,9 @@
     Local      p(x | c)   PixelCNN with a restricted receptive field: one masked window, then 1x1 layers only
 
 Every part is built from `linear` layers and clamped rectifiers with fixed ranges, so that each has an integer twin
-(`vlae_codec.network`) and `models.export` needs no calibration data: a hidden activation lives in [0, 255/64], an input
-has the unit 1/16. Latents are integers from the start (straight-through rounding), so the loss is the discrete ELBO.
+(`vlae_codec.native.network`) and `models.export` needs no calibration data: a hidden activation lives in [0, 255/64],
+an input has the unit 1/16. Latents are integers from the start (straight-through rounding), so the loss is the discrete
+ELBO.
 """
 
 from __future__ import annotations

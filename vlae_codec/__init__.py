@@ -9,7 +9,11 @@ True
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, models and bench stand beside the package
+    __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = [
     "compress",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from vlae_codec import image, single
+from vlae_codec.adapter.effort import DEFAULT, Watch
 from vlae_codec.adapting import Job
 from vlae_codec.container import Region
-from vlae_codec.effort import DEFAULT, Watch
 from vlae_codec.image import Picture
 from vlae_codec.modes import Codecs
 from vlae_codec.workers import Progress, workers
@@ -32,10 +32,10 @@ def compress(
     """The .vlae file of a picture: a path, or pixels: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
 
     A path's ICC profile and EXIF block are kept. model: a weight file or a built-in name; by default the built-in one
-    for such pictures. effort: 1 .. 9, how long the model is adapted to the picture (`vlae_codec.effort`); 1 is not at
-    all. The fit is in floats and begins with the random numbers of `seed`: on another machine it may find another
-    adapter, and so another file, which decodes to the same pixels everywhere; the file of effort 1 is the same on all.
-    device: auto, cpu or cuda (or a backend's name: int8, float32, torch:DEVICE). verify: decode the result and compare
+    for such pictures. effort: 1 .. 9, how long the model is adapted to the picture (`vlae_codec.adapter.effort`); 1 is
+    not at all. The fit is in floats and begins with the random numbers of `seed`: on another machine it may find
+    another adapter, and so another file, which decodes to the same pixels everywhere; the file of effort 1 is the same
+    on all. device: auto, cpu or cuda (or torch:DEVICE). verify: decode the result and compare
     before returning it. progress: told (pixels done, pixels in all) of each stage; watch: told how far the fit is.
     ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO; for its sake each tile is
     coded with and without latents, where a sample of its pixels would have said which is smaller.

@@ -14,9 +14,9 @@ from threading import Lock
 from typing import NamedTuple
 
 from vlae_codec import container, files, image, single
+from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
 from vlae_codec.adapting import Job
 from vlae_codec.container import Header
-from vlae_codec.effort import DEFAULT, Fitting, Watch, level
 from vlae_codec.errors import VlaeError
 from vlae_codec.modes import Codecs
 from vlae_codec.plan import CODED, PICTURES, Plan, Task, make_plan
@@ -153,7 +153,7 @@ def _codecs(model: str | Path | None, device: str) -> Codecs:
 
 
 def _threads(device: str, threads: int | None) -> int | None:
-    """A GPU takes many pictures at once (`vlae_codec.convoy`), whatever the number of processors."""
+    """A GPU takes many pictures at once (`vlae_codec.gpu.convoy`), whatever the number of processors."""
     return ON_DEVICE if threads is None and "cuda" in device else threads
 
 

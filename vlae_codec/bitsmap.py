@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from vlae_codec import container, mosaic
 from vlae_codec.container import STORED, Contents, Method, Place, TileRecord
 from vlae_codec.modes import find_codec, for_file
-from vlae_codec.tables import PRECISION
+from vlae_codec.native.library import PRECISION
 from vlae_codec.workers import Progress, Run, counter, workers
 
 LEGEND = 76  # columns right of a map, of which the scale takes BAR

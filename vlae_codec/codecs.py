@@ -5,7 +5,8 @@
 The law for every codec here: the two are inverse to each other BOTH ways. Push then pop is what any coder does; pop
 then push (any message can be read as a symbol, and writing that symbol back restores it) makes bits-back exact.
 Functions are pure: they return a new message and leave the one they were given alone. A codec does not say what a
-message is: the two leaf codecs, `uniform` and `categorical`, speak to `vlae_codec.ans`, the others pass messages along.
+message is: the two leaf codecs, `uniform` and `categorical`, speak to `vlae_codec.native.ans`, the others pass messages
+along.
 
 A message is a stack, so a codec of several things pushes them last to first and pops them first to last.
 
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlae_codec import ans
+from vlae_codec.native import ans
 
 Symbol = Any  # an array, or a list or tuple of symbols
 

@@ -31,16 +31,6 @@ def read_file(path: str | Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def to_be_compiled() -> bool:
-    """Whether the compiled loops are not yet in their cache, as far as can be told without loading their compiler."""
-    folder = Path(__file__).parent
-    return (
-        "NUMBA_CACHE_DIR" not in os.environ
-        and os.access(folder, os.W_OK)  # else the cache is somewhere else
-        and not any((folder / "__pycache__").glob("pixels.*.nbi"))
-    )
-
-
 def check_output(path: str | Path, force: bool = False, source: str | Path | None = None) -> Path:
     """The path that would be written, symbolic links followed; writes nothing, so call it before the long work.
 

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from vlae_codec import api, container, image, single, stored
+from vlae_codec.adapter.effort import DEFAULT, Watch
 from vlae_codec.adapting import Job, smallest
 from vlae_codec.container import STORED, Header, Pictures, TileRecord
-from vlae_codec.effort import DEFAULT, Watch
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, VlaeError
 from vlae_codec.image import Picture
 from vlae_codec.modes import Tiles, find_codec, for_file, pixels_of
+from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.workers import Progress, Run, counter, workers
 
 LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
@@ -105,7 +106,7 @@ def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | N
     header = Header(*sizes[0], mode, codec.model.id, single.TILE_SIZE, LANE_SYMBOLS)
     if groups is None:
         bits = _expected_bits(codec, pictures, header, run)
-        groups = max(int(bits) // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
+        groups = max(bits // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
     table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
     channels = codec.config["channels"]
 
@@ -134,18 +135,18 @@ def _compress(codec: Any, pictures: list[np.ndarray], mode: str, groups: int | N
     return data
 
 
-def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header, run: Run) -> float:
+def _expected_bits(codec: Any, pictures: list[np.ndarray], header: Header, run: Run) -> int:
     """Bits of all pictures, from those of some."""
     from vlae_codec.streams import encode_chain
     from vlae_codec.tile import Ledger
 
-    def bits(pixels: np.ndarray) -> float:
+    def cost(pixels: np.ndarray) -> int:
         spent, tiles = Ledger(), list(Tiles([pixels], header.tile_size, codec.config["channels"]))
         encode_chain(codec, tiles, header.channels, header.lane_symbols, spent)
-        return sum(spent.bits.values())
+        return round(sum(spent.bits.values()) * COST_UNIT)
 
     sample = pictures[:: -(-len(pictures) // SAMPLE)]
-    return sum(run(bits, sample)) * _area(pictures) / _area(sample)
+    return sum(run(cost, sample)) * _area(pictures) // (_area(sample) * COST_UNIT)
 
 
 def _each_picture(

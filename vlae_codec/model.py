@@ -3,7 +3,7 @@
 A weight file is safetensors: integer tensors only, the configuration as JSON in its metadata. The model id is the first
 8 bytes of the SHA-256 over configuration and tensors, so two models with one id code alike.
 
-    tables.*      integer tables (`vlae_codec.tables`)
+    tables.*      integer tables (`vlae_codec.native.mixture`)
     encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
     topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
     null          (stride, stride, context) int8: the context of the no-latent mode, by a pixel's place in its cell;
@@ -27,13 +27,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from vlae_codec import safetensors
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.network import Layer, Network
-from vlae_codec.tables import Tables, check_tables, parameter_count, parameter_limits
-from vlae_codec.waves import window_offsets
+from vlae_codec.native.mixture import Tables, check_tables, parameter_count, parameter_limits
+from vlae_codec.native.network import Layer, Network
+from vlae_codec.native.waves import window_offsets
 
 FORMAT = 1
 MODELS_VARIABLE = "VLAE_CODEC_MODELS"  # environment: folders and weight files, as in PATH
@@ -68,7 +67,7 @@ def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[s
     """Writes a weight file; returns the model id. Raises WeightsError if the model breaks a bound."""
     identity = build(config, tensors).id
     metadata = {"vlae-codec": str(FORMAT), "config": json.dumps(dict(config), sort_keys=True), "id": identity.hex()}
-    Path(path).write_bytes(save(dict(tensors), metadata))
+    safetensors.write(path, tensors, metadata)
     return identity
 
 
@@ -100,18 +99,14 @@ def read_weights(
 
     Raises WeightsError when it is no weight file.
     """
+    metadata, tensors = safetensors.read(path, with_tensors)
     try:
-        with safe_open(str(path), framework="np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("vlae-codec") != str(FORMAT):
-                raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
         config = json.loads(metadata["config"])
-        if not isinstance(config, dict):
-            raise WeightsError(f"{path} has no configuration; export the model again")
-        return config, tensors, metadata.get("id")
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"cannot read {path} as a weight file: {error}; check the path") from error
+    except (KeyError, ValueError, RecursionError):
+        config = None
+    if metadata.get("vlae-codec") != str(FORMAT) or not isinstance(config, dict):
+        raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
+    return config, tensors, metadata.get("id")
 
 
 # ---------------------------------------------------------------------------------------------------- search

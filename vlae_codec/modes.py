@@ -77,7 +77,7 @@ def for_file(codec: Any, contents: Contents) -> Any:
 
 def with_adapter(codec: Any, payload: bytes) -> Any:
     """The `TileCodec` whose local network a file's adapter has changed. Raises CorruptFile when it does not fit."""
-    from vlae_codec.adapter import adapt, unpack
+    from vlae_codec.adapter.chunk import adapt, unpack
     from vlae_codec.tile import TileCodec
 
     model = codec.model

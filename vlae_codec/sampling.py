@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import ans, container
+from vlae_codec import container
 from vlae_codec.container import MAX_PIXELS, MAX_TILE, STORED, Contents, Method, Place, TileRecord, lanes_for
 from vlae_codec.errors import InputError
 from vlae_codec.many import decompress_many
 from vlae_codec.model import default_model_name, find_model
 from vlae_codec.modes import codes, find_codec, for_file, pixels_of
+from vlae_codec.native import ans
 from vlae_codec.single import LANE_SYMBOLS
 from vlae_codec.workers import Progress, counter, workers
 

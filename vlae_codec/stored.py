@@ -69,18 +69,18 @@ def quick_bound(tile: np.ndarray) -> int:
 
 def smaller(record: TileRecord, samples: np.ndarray) -> TileRecord:
     """The model's record, or a stored one where that is smaller. samples: (h, w, C) uint8, see `samples`."""
-    if len(record.data) >= samples.size or _worth_a_try(samples, len(record.data)):
+    if len(record.data) >= samples.size or worth_a_try(samples, len(record.data)):
         method, data = store(samples)
         if len(data) < len(record.data):
             return TileRecord(method, data)
     return record
 
 
-def _worth_a_try(samples: np.ndarray, size: int) -> bool:
+def worth_a_try(samples: np.ndarray, size: int) -> bool:
     """Whether `store` may need less than `size` bytes; of many rows a part is looked at first."""
     if len(samples) >= 8 * STRIP:
         part = samples[np.arange(len(samples)) // STRIP % 8 == 0]
-        if quick_bound(part) * len(samples) > 1.5 * size * len(part):
+        if 2 * quick_bound(part) * len(samples) > 3 * size * len(part):
             return False
     return 4 * quick_bound(samples) < 5 * size
 

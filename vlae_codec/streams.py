@@ -16,26 +16,27 @@ that are left, of which there MUST be one or more. A decoder pops the tiles last
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import ans
 from vlae_codec.chunks import checksum, pack_varint, read_varint
 from vlae_codec.container import Method, TileRecord, lanes_for
 from vlae_codec.errors import CorruptFile, EmptyStack
-from vlae_codec.tables import PRECISION
-from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec, bits_of
+from vlae_codec.native import ans, mixture
+from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
 
-SAMPLE = 1 << 15  # pixels of a tile by which the use of its latents is judged
+TRIED = 1 << 16  # pixels of a tile from which on a sample says which mode is tried
+SAMPLE = 1 << 13  # of its pixels at most
 FEWEST = 64  # by which a deviation is judged
 PARTS = 8  # of these pixels, looked at one after the other
-CLEAR = 2.5  # standard deviations of what they say, beyond which no more are looked at
-DOUBT = 0.2  # and within which, when all were, both modes are tried: to take the wrong one costs some 20 bytes
+CLEAR = 250  # hundredths of a standard deviation of what they say, beyond which no more are looked at
+DOUBT = 20  # and within which, when all were, both modes are tried: to take the wrong one costs some 20 bytes
 
 
 def encode_tile(
@@ -66,12 +67,11 @@ def encode_tile(
         spent = Ledger()
         return TileRecord(Method.NO_LATENTS, stream(0, spent)), spent
 
-    trial, gain, doubt, split = None, 0.0, math.inf, 0  # bits that latents save, and by how much that may be wrong
-    if not both and height > codec.stride and height * width >= 2 * SAMPLE:
+    trial, split = None, 0
+    if not both and height > codec.stride and height * width >= TRIED:
         trial = try_latents(draft, SAMPLE)
-        gain, doubt = trial.gain, DOUBT * trial.deviation
-    best, spent = without() if gain < doubt else (None, Ledger())
-    if gain > -doubt:
+    best, spent = (None, Ledger()) if trial is not None and trial.clear(DOUBT) > 0 else without()
+    if trial is None or trial.clear(DOUBT) >= 0:
         split = choose_split(draft)
     total = attempted = kl = 0.0
     while split:
@@ -83,11 +83,12 @@ def encode_tile(
             continue
         attempted, kl = sum(attempt.bits.values()), attempt.bits["prior"] + attempt.bits["posterior"]
         if best is None and trial is not None:
-            gain = trial.gain_of(attempt.freqs["band B"], kl)
-            if gain < doubt:  # these latents are worse than those of the trial
+            trial = trial.with_latents(attempt.freqs["band B"], kl)
+            if trial.clear(DOUBT) <= 0:  # these latents are worse than those of the trial
                 best, spent = without()
         if best is None:
-            best, spent, total = TileRecord(Method.LATENTS, data), attempt, attempted + gain
+            assert trial is not None
+            best, spent, total = TileRecord(Method.LATENTS, data), attempt, attempted + trial.bits_saved()
         else:
             total = sum(spent.bits.values())
             if len(data) < len(best.data):
@@ -98,8 +99,8 @@ def encode_tile(
     if not total:
         total = sum(spent.bits.values())
     if ledger is not None:
-        modes = {"no latents": total, "latents": attempted or total - min(gain, 0.0), "KL": kl}
-        ledger.merge(Ledger(spent.bits, modes))
+        expected = total - min(0.0, 0.0 if trial is None else trial.bits_saved())
+        ledger.merge(Ledger(spent.bits, {"no latents": total, "latents": attempted or expected, "KL": kl}))
     return best
 
 
@@ -131,8 +132,7 @@ def encode_chain(
                 message = _push(codec, message, tile, split, coded, attempt, draft)
                 break
             except EmptyStack:
-                stock = ans.bits(message)
-                split = min(split - codec.stride, choose_split(draft, stock))
+                split = min(split - codec.stride, choose_split(draft, ans.stock(message)))
         spent.merge(attempt)
         splits.append(split // codec.stride)
         if tick is not None:
@@ -151,41 +151,60 @@ def encode_chain(
     return TileRecord(Method.CHAIN, data)
 
 
-def choose_split(draft: Draft, stock: float = 0.0) -> int:
+def choose_split(draft: Draft, stock: int = 0) -> int:
     """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
 
-    stock: bits that the stack already has. The posterior's cost is estimated; an encoder finds out by trying. At least
-    one row is left to band A.
+    stock: what the stack already has, in units of 2^-20 bits. The posterior's cost is estimated; an encoder finds out
+    by trying. At least one row is left to band A.
     """
     stride, c = draft.codec.stride, draft.codec.channels
     split = (len(draft.tile) - 1) // stride * stride
     if not split:
         return 0
-    index = draft.posterior(split)[:, 1 + c :].reshape(split // stride, -1)
-    # A logistic of scale s has log2(s) + 2 log2(e) bits; one much narrower than a latent step has none.
-    expected = np.maximum(index / 16 - 4 + 2.885, 0.05).sum(1)
-    need = 64 + np.cumsum(expected + 0.5 * np.sqrt(index.shape[1]))
-    while split and stock + draft.bits(split) < need[split // stride - 1]:
+    index = draft.posterior(split)[:, 1 + c :].reshape(split // stride, -1).astype(np.int64)
+    # A logistic of scale s = 2^(index / 16 - 4) has log2(s) + 2 log2(e) bits; one narrower than a latent step has none.
+    expected = np.maximum(index * (COST_UNIT // 16) - COST_UNIT * 4 + COST_UNIT * 2885 // 1000, COST_UNIT // 20).sum(1)
+    spread = isqrt(index.shape[1] * COST_UNIT * COST_UNIT) // 2  # of a row
+    need = 64 * COST_UNIT + np.cumsum(expected + spread)
+    while split and stock + draft.cost(split) < need[split // stride - 1]:
         split -= stride
     return split
 
 
 class Trial(NamedTuple):
-    """What a tile's latents do to a sample of its pixels."""
+    """What a tile's latents do to a sample of its pixels. Costs are integers in units of 2^-20 bits."""
 
     context: np.ndarray  # (rows, W, F) int8, features of the latents drawn, of the rows that can have latents
     kl: float  # bits of the latents themselves
-    gain: float  # bits that the whole tile would need less, the latents' own paid for
-    deviation: float  # standard deviation of the gain, by the sample
     places: np.ndarray  # (n,) flat indices of the pixels that were looked at
-    bits: np.ndarray  # (n,) what they take without latents
+    costs: np.ndarray  # (n,) int64, what they take without latents
+    saved: np.ndarray  # (n,) int64, what they take less with these
+    area: int  # pixels that they stand for
 
-    def gain_of(self, freqs: np.ndarray, kl: float) -> float:
-        """The gain with other latents, of the intervals (rows, W, coded) that they lead to, and of their bits."""
+    def gain(self) -> int:
+        """What all pixels would need less, the latents' own cost paid for, times the number of pixels looked at."""
+        return int(self.saved.sum()) * self.area - round(self.kl * COST_UNIT) * len(self.saved)
+
+    def bits_saved(self) -> float:
+        """The gain in bits."""
+        return self.gain() / (COST_UNIT * max(1, len(self.saved)))
+
+    def clear(self, hundredths: int) -> int:
+        """1 or -1, the gain's sign, if it is further from 0 than so much of its standard deviation; else 0."""
+        gain, n, total = self.gain(), len(self.saved), int(self.saved.sum())
+        squares = sum(int(part @ part) for part in np.array_split(self.saved >> 4, 8)) << 8
+        variance = (n * squares - total * total) * self.area**2  # of the gain, times n
+        if 10_000 * gain * gain * n <= hundredths**2 * max(variance, 0):
+            return 0
+        return 1 if gain > 0 else -1
+
+    def with_latents(self, freqs: np.ndarray, kl: float) -> Trial:
+        """The trial with other latents, of the intervals (rows, W, coded) that they lead to, and of their bits."""
         flat = freqs.reshape(-1, freqs.shape[2])
         inside = self.places < len(flat)
-        saved = self.bits[inside] - _bits(flat[self.places[inside]])
-        return float(saved.mean()) * len(flat) - kl
+        costs = self.costs[inside]
+        saved = costs - mixture.costs(flat[self.places[inside]], flat.shape[1])
+        return Trial(self.context, kl, self.places[inside], costs, saved, len(flat))
 
 
 def try_latents(draft: Draft, count: int) -> Trial:
@@ -196,20 +215,23 @@ def try_latents(draft: Draft, count: int) -> Trial:
     height, width, _ = draft.tile.shape
     rows = (height - 1) // codec.stride * codec.stride
     upper, (z, spent) = draft.tile[:rows], draw_latents(draft, rows)
-    kl, context = sum(spent.bits.values()), codec.nets.context(z, width)
-    cells = rows * width / min(count, rows * width)  # one pixel of each, at a place that has no period
-    index = np.arange(min(count, rows * width))
-    places = (index * cells + (index * 2654435761 % (1 << 32)) * (cells / (1 << 32))).astype(np.int64)
-    bits, saved = np.zeros(0), np.zeros(0)
+    kl, context, area = sum(spent.bits.values()), codec.nets.context(z, width), rows * width
+    index = np.arange(min(count, area))  # one pixel of each of so many parts, at a place that has no period
+    places = ((index << 16) + (index * 2654435761 % (1 << 32) >> 16)) * area // (len(index) << 16)
+    trial = Trial(context, kl, places[:0], places[:0], places[:0], area)
+    ways = [codec.nets.pixels.whole(upper, features) for features in (None, context)]
     for k in range(PARTS):
         part = places[k::PARTS]
-        null, drawn = (_bits(codec.nets.pixels.at(upper, f, part, coded)[1][:, :coded]) for f in (None, context))
-        bits, saved = np.concatenate([bits, null]), np.concatenate([saved, null - drawn])
-        gain, deviation = saved.mean() * rows * width - kl, saved.std() * rows * width / math.sqrt(len(saved))
-        if len(saved) >= FEWEST and abs(gain) > CLEAR * deviation:
+        null, drawn = (mixture.costs(codec.nets.pixels.at(way, part, coded)[1], coded) for way in ways)
+        found = (part, null, null - drawn)
+        trial = trial._replace(
+            places=np.concatenate([trial.places, found[0]]),
+            costs=np.concatenate([trial.costs, found[1]]),
+            saved=np.concatenate([trial.saved, found[2]]),
+        )
+        if len(trial.saved) >= FEWEST and trial.clear(CLEAR):
             break
-    looked_at = np.concatenate([places[j::PARTS] for j in range(k + 1)])
-    return Trial(context, kl, gain, deviation, looked_at, bits)
+    return trial
 
 
 def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
@@ -224,11 +246,6 @@ def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
     _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
     codec.prior([z.shape[:2]], spent).push([message], [z])
     return z, spent
-
-
-def _bits(freqs: np.ndarray) -> np.ndarray:
-    """(n,) bits of pixels, of the frequencies (n, coded) of their symbols."""
-    return (PRECISION - np.log2(freqs.astype(np.float64))).sum(1)
 
 
 class Draft:
@@ -249,9 +266,9 @@ class Draft:
             self.first = row
         return self.starts[row:], self.freqs[row:]
 
-    def bits(self, row: int) -> float:
-        """Bits of the rows from `row` on."""
-        return bits_of(self.below(row)[1][..., : self.coded])
+    def cost(self, row: int) -> int:
+        """What the rows from `row` on take without latents, in units of 2^-20 bits."""
+        return mixture.cost(self.below(row)[1], self.coded)
 
     def posterior(self, row: int) -> np.ndarray:
         """Parameters of the posterior of the rows above `row`."""

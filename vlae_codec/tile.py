@@ -20,32 +20,30 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vlae_codec import ans, latents, tables, waves
 from vlae_codec.codecs import Codec, after, bits_back
-from vlae_codec.errors import EmptyStack
+from vlae_codec.errors import VlaeError
 from vlae_codec.inference import Inference
 from vlae_codec.model import Model
+from vlae_codec.native import ans, latents, mixture, waves
+from vlae_codec.native.mixture import COST_UNIT
 
 Messages = list[ans.Message]
 Arrays = list[np.ndarray]
 Tick = Callable[[int], None]  # told the number of pixels just popped
 
 
-def bits_of(freqs: np.ndarray) -> float:
-    """What symbols of these frequencies take, to report and to weigh modes by."""
-    return tables.PRECISION * freqs.size - float(np.log2(freqs.astype(np.float32)).sum(dtype=np.float64))
-
-
 @dataclass
 class Ledger:
-    """Bits of the symbols coded, kept on request; the encoder weighs modes by them, a decoder needs none."""
+    """Bits of the symbols coded. The encoder weighs modes by them: each is a whole number of 2^-20 bits, and so far
+    below 2^33 bits that sums of them are exact in floats and the same on every machine. A decoder needs none.
+    """
 
     bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
     modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
     freqs: dict[str, np.ndarray] = field(default_factory=dict)  # of the symbols added last to each term
 
     def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
-        self.bits[term] = self.bits.get(term, 0.0) + sign * bits_of(freqs)
+        self.bits[term] = self.bits.get(term, 0.0) + sign * mixture.cost(freqs) / COST_UNIT
         self.freqs[term] = freqs
 
     def merge(self, other: Ledger) -> None:
@@ -85,8 +83,7 @@ class Draft(Protocol):
 
 
 class TileCodec:
-    """The codecs of a model's tiles: on the CPU, by the product "cpu", "int8" or "float32" (`inference.kind_of`), or
-    with the pixels on "torch:DEVICE".
+    """The codecs of a model's tiles: on the CPU, by "cpu", or with the pixels on "torch:DEVICE".
 
     coded, here and below: channels that are coded; a grey tile comes with three equal channels of which the first is.
     """
@@ -94,12 +91,19 @@ class TileCodec:
     def __init__(self, model: Model, backend: str = "cpu") -> None:
         self.model, self.config, self.backend = model, model.config, backend
         self.device = backend.removeprefix("torch:") if backend.startswith("torch:") else None  # None: the CPU
-        self.nets = Inference(model, "cpu" if self.device else backend)
+        if self.device is None and backend != "cpu":
+            raise VlaeError(f"there is no device {backend!r}; use auto, cpu, cuda or torch:DEVICE")
+        self.nets = Inference(model)
         self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
         self.pixel_codec: PixelCodec = self.nets.pixels
         if self.device is not None:
-            from vlae_codec.convoy import Convoy
-            from vlae_codec.device import DevicePixels  # needs torch
+            try:
+                from vlae_codec.gpu.convoy import Convoy
+                from vlae_codec.gpu.device import DevicePixels
+            except ModuleNotFoundError as error:
+                raise VlaeError(
+                    f"the device {backend!r} needs torch: pip install 'vlae-codec[torch]', or use --device cpu"
+                ) from error
 
             self.pixel_codec = Convoy(DevicePixels(model, self.device))
 
@@ -111,41 +115,34 @@ class TileCodec:
         c = self.channels
         rows = [self.nets.posterior_parameters(x) for x in xs] if rows is None else rows
         shapes = [(len(x) // self.stride, -(-x.shape[1] // self.stride), c) for x in xs]
-        args = (1, False, latents.LEVELS, c, self.model.tables)
+        tables = self.model.tables
 
-        def maps(params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            shape = (len(params), c)
-            return np.full(shape, latents.CENTRE, np.int32), waves.identity_outer(shape)
-
-        def intervals(params: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            starts, freqs = np.zeros((2, len(params), c), np.uint32)
-            tables.intervals(params, *maps(params), z.reshape(-1, c), *args, starts, freqs)
-            return starts, freqs
+        def distributions(params: np.ndarray) -> mixture.Rows:
+            offsets = np.full((len(params), c), latents.CENTRE, np.int32)
+            return mixture.Rows(params, offsets, None, 1, False, latents.LEVELS, c, tables)
 
         def push(messages: Messages, zs: Arrays) -> Messages:
             pushed = []
             for message, params, z in zip(messages, rows, zs):
-                starts, freqs = (v[:, None] for v in intervals(params, z))
-                pushed.append(waves.push_region(message, starts, freqs, (0, len(params), 1), 0, c))
+                starts, freqs = (v[:, None] for v in mixture.intervals(distributions(params), z.reshape(-1, c)))
+                pushed.append(waves.push_region(message, starts, freqs, 0, c))
             return pushed
 
         def pop(messages: Messages) -> tuple[Messages, Arrays]:
             popped, zs = [], []
             for t, (message, params, shape) in enumerate(zip(messages, rows, shapes)):
-                z = np.zeros((len(params), c), np.uint8)
-                heads, words = message.heads.copy(), message.words.copy()
-                size = tables.pop_rows(params, *maps(params), len(params), *args, heads, 0, words, len(words), z)
-                popped.append(_left(t, heads, words, size))
+                message, z = mixture.pop_rows(distributions(params), message, f"tile {t}")
+                popped.append(message)
                 zs.append(z.reshape(shape))
                 if ledger is not None and z.size:
-                    ledger.add("posterior", intervals(params, z)[1], -1)
+                    ledger.add("posterior", mixture.intervals(distributions(params), z)[1], -1)
             return popped, zs
 
         return Codec(push, pop)
 
     def prior(self, shapes: Sequence[tuple[int, int]], ledger: Ledger | None = None) -> Codec:
         """p(z) by the autoregressive flow: codec of latents (gh, gw, C) uint8, by waves on the latent grid."""
-        prior, slope, c = self.nets.prior, self.nets.prior_slope, self.channels
+        prior, c = self.nets.prior, self.channels
 
         def push(messages: Messages, zs: Arrays) -> Messages:
             pushed = []
@@ -154,7 +151,7 @@ class TileCodec:
                     starts, freqs = latents.prior_intervals(prior, z)
                     if ledger is not None:
                         ledger.add("prior", freqs)
-                    message = waves.push_region(message, starts, freqs, (0, *z.shape[:2]), slope, c)
+                    message = waves.push_region(message, starts, freqs, prior.slope, c)
                 pushed.append(message)
             return pushed
 
@@ -163,9 +160,7 @@ class TileCodec:
             for t, (message, shape) in enumerate(zip(messages, shapes)):
                 z = np.zeros((*shape, c), np.uint8)
                 if z.size:
-                    heads, words = message.heads.copy(), message.words.copy()
-                    size = latents.pop_prior(prior, z, heads, words, len(words))
-                    message = _left(t, heads, words, size)
+                    message, z = latents.pop_prior(prior, message, shape, f"tile {t}")
                 popped.append(message)
                 zs.append(z)
             return popped, zs
@@ -197,8 +192,7 @@ class TileCodec:
                     starts, freqs = intervals or self.pixel_codec.intervals(above, band, context, coded, spread)
                     if ledger is not None:
                         ledger.add("band A" if contexts is None else "band B", freqs[..., :coded])
-                    region = (0, len(band), band.shape[1])
-                    message = waves.push_region(message, starts, freqs, region, self.nets.slope, coded)
+                    message = waves.push_region(message, starts, freqs, self.nets.slope, coded)
                 pushed.append(message)
             return pushed
 
@@ -238,10 +232,3 @@ class TileCodec:
             return self.posterior(xs, ledger, None if draft is None else [draft.posterior(len(xs[0]))])
 
         return after(bits_back(self.prior(grids, ledger), likelihood, posterior), band_a)
-
-
-def _left(t: int, heads: np.ndarray, words: np.ndarray, size: int) -> ans.Message:
-    """What is left of the message of tile t of the batch. Raises EmptyStack if that was too little."""
-    if size < 0:
-        raise EmptyStack(f"the coded stream of tile {t} ran out: the file is damaged")
-    return ans.Message(heads, words[:size].copy())

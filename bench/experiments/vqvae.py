@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlae_codec import ans
 from vlae_codec.models.vlae import window_offsets
+from vlae_codec.native import ans
 
 from . import sets
 from .decoders import Window

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vlae_codec.ans import Message
 from vlae_codec.errors import VlaeError
+from vlae_codec.native.ans import Message
 
 PATIENCE = 0.01  # seconds in which others may join before the device sets out; a batch takes many times that
 

@@ -51,13 +51,14 @@ checksum), and a decoder that has popped everything must find the state that `em
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
+from vlae_codec.native.library import COST_BITS, StackStruct, check, core, pointer
 
 HEAD_MIN = 1 << 32  # heads live in [2^32, 2^64)
 MAX_PRECISION = 24
@@ -101,6 +102,15 @@ def bits(message: Message) -> float:
     return float(32 * len(message.words) + np.sum(np.log2(message.heads.astype(np.float64)) - 32))
 
 
+def stock(message: Message) -> int:
+    """The information in the message, in units of 2^-20 bits: an integer, the same on every machine, to decide by."""
+    total = 32 * len(message.words) << COST_BITS
+    lengths = [int(head).bit_length() for head in message.heads]
+    tops = np.array([int(head) >> length - 24 for head, length in zip(message.heads, lengths)], np.uint32)
+    spare = core.vlae_costs(pointer(tops, np.uint32), len(tops), 1, 1, None)
+    return int(total + (sum(lengths) - 32 * len(tops) << COST_BITS) - spare)
+
+
 def to_bytes(message: Message) -> bytes:
     """The message as 8 * L + 4 * n bytes: the heads (u64), then the words (u32) from the bottom up, little-endian."""
     return message.heads.astype("<u8").tobytes() + message.words.astype("<u4").tobytes()
@@ -123,80 +133,6 @@ def from_bytes(data: bytes, lanes: int) -> Message:
     return Message(heads, np.frombuffer(data, "<u4", offset=8 * lanes).astype(np.uint32))
 
 
-# The coder itself, for compiled loops. It works in place on a private copy of a message's arrays: `heads` uint64 (L,),
-# `words` uint32 of enough capacity, of which the first `n` are in use. Every operand is made uint64 first, because to
-# numba the sum of an int64 and a uint64 is a float64.
-
-
-@njit(cache=True, error_model="numpy")
-def push_symbol(heads: U64, lane: int, words: U32, n: int, start: int, freq: int, precision: int) -> int:
-    """The new n (n or n + 1) after pushing the symbol [start, start + freq) to one lane, in place.
-
-    1 <= precision <= 24, 1 <= freq, start + freq <= 2^precision and n < len(words) are the caller's to guarantee.
-    """
-    head, f, p = heads[lane], np.uint64(freq), np.uint64(precision)
-    # head >= freq << (64 - precision), written so that freq == 2^precision (a threshold of 2^64) does not overflow
-    if head >> (np.uint64(64) - p) >= f:
-        words[n] = np.uint32(head & np.uint64(0xFFFFFFFF))
-        n += 1
-        head >>= np.uint64(32)
-    row = head // f
-    heads[lane] = (row << p) + np.uint64(start) + (head - row * f)
-    return n
-
-
-@njit(cache=True, error_model="numpy")
-def peek(head: np.uint64, precision: int) -> int:
-    """The cf in [0, 2^precision) on top of a head, as int64: find the symbol that owns it, then pop_symbol."""
-    return int(np.int64(np.uint64(head) & ((np.uint64(1) << np.uint64(precision)) - np.uint64(1))))
-
-
-@njit(cache=True, error_model="numpy")
-def pop_symbol(heads: U64, lane: int, words: U32, n: int, start: int, freq: int, precision: int) -> int:
-    """The new n (n or n - 1) after removing the symbol [start, start + freq), which owns `peek`, from a lane, in place.
-
-    -1, with nothing changed, when the head needs a word and there is none: the caller raises EmptyStack.
-    """
-    head, p = heads[lane], np.uint64(precision)
-    cf = head & ((np.uint64(1) << p) - np.uint64(1))
-    head = np.uint64(freq) * (head >> p) + cf - np.uint64(start)
-    if head < np.uint64(HEAD_MIN):
-        if n == 0:
-            return -1
-        n -= 1
-        head = (head << np.uint64(32)) | np.uint64(words[n])
-    heads[lane] = head
-    return n
-
-
-@njit(cache=True, error_model="numpy")
-def _push_all(heads: U64, words: U32, n: int, starts: I64, freqs: I64, precision: int) -> int:
-    for i in range(len(starts) - 1, -1, -1):
-        n = push_symbol(heads, i % len(heads), words, n, starts[i], freqs[i], precision)
-    return n
-
-
-@njit(cache=True, error_model="numpy")
-def _pop_all(heads: U64, words: U32, n: int, cdfs: I64, precision: int, symbols: I64) -> int:
-    """The new n, or -1 - i when the stack ran out at symbol i. No columns in `cdfs`: a symbol is its cf."""
-    for i in range(len(symbols)):
-        lane = i % len(heads)
-        cf = peek(heads[lane], precision)
-        start, freq, symbol = cf, 1, cf
-        if cdfs.shape[1]:
-            cdf = cdfs[i if len(cdfs) > 1 else 0]
-            symbol, above = 0, len(cdf) - 1  # cdf[symbol] <= cf < cdf[above]
-            while above - symbol > 1:
-                middle = (symbol + above) >> 1
-                symbol, above = (middle, above) if cdf[middle] <= cf else (symbol, middle)
-            start, freq = int(cdf[symbol]), int(cdf[symbol + 1] - cdf[symbol])
-        n = pop_symbol(heads, lane, words, n, start, freq, precision)
-        if n < 0:
-            return -1 - i
-        symbols[i] = symbol
-    return n
-
-
 def check_precision(precision: int) -> None:
     if not 1 <= precision <= MAX_PRECISION:
         raise ValueError(f"the precision must be 1 to {MAX_PRECISION} bits, not {precision}")
@@ -211,14 +147,13 @@ def push(message: Message, starts: ArrayLike, freqs: ArrayLike, precision: int) 
     starts, freqs = np.asarray(starts), np.asarray(freqs)
     if starts.ndim != 1 or starts.shape != freqs.shape:
         raise ValueError(f"starts and freqs must be flat and of one length, not {starts.shape} and {freqs.shape}")
-    starts, freqs = starts.astype(np.int64), freqs.astype(np.int64)
+    starts, freqs = (np.ascontiguousarray(array, np.int64) for array in (starts, freqs))
     if np.any(starts < 0) or np.any(freqs < 1) or np.any(freqs > (1 << precision) - starts):
         raise ValueError(f"a symbol's interval is empty or reaches outside [0, 2^{precision})")
-    heads, n = message.heads.copy(), len(message.words)
-    words = np.empty(n + len(starts), np.uint32)
-    words[:n] = message.words
-    n = _push_all(heads, words, n, starts, freqs, precision)
-    return Message(heads, words[:n].copy())
+    stack = Stack(message, len(starts))
+    args = (pointer(starts, np.int64), pointer(freqs, np.int64), len(starts), precision)
+    check(core.vlae_push(stack.struct, *args), "a message")
+    return stack.message()
 
 
 def pop_with(message: Message, cdfs: ArrayLike, precision: int, count: int) -> tuple[Message, I64]:
@@ -241,10 +176,31 @@ def pop_uniform(message: Message, precision: int, count: int) -> tuple[Message, 
 
 
 def _pop(message: Message, cdfs: I64, precision: int, count: int) -> tuple[Message, I64]:
-    heads, symbols = message.heads.copy(), np.empty(count, np.int64)
-    n = _pop_all(heads, message.words, len(message.words), cdfs, precision, symbols)
-    if n < 0:
+    stack, symbols = Stack(message), np.empty(count, np.int64)
+    args = (pointer(cdfs, np.int64), *cdfs.shape, pointer(symbols, np.int64), count, precision)
+    popped = check(core.vlae_pop(stack.struct, *args), "a message")
+    if popped < count:
         raise EmptyStack(
-            f"the coded stream ran out after {-1 - n} of {count} symbols: the file is damaged, get a fresh copy"
+            f"the coded stream ran out after {popped} of {count} symbols: the file is damaged, get a fresh copy"
         )
-    return Message(heads, message.words[:n].copy()), symbols
+    return stack.message(), symbols
+
+
+class Stack:
+    """A private copy of a message that the core changes in place, with room for more words."""
+
+    def __init__(self, message: Message, more: int = 0) -> None:
+        self.heads, size = message.heads.astype(np.uint64), len(message.words)
+        self.words = np.empty(size + more, np.uint32)
+        self.words[:size] = message.words
+        words = pointer(self.words, np.uint32)
+        self._struct = StackStruct(pointer(self.heads, np.uint64), words, len(self.heads), size, len(self.words))
+
+    @property
+    def struct(self) -> ctypes._Pointer[StackStruct]:
+        """What the core's functions take."""
+        return ctypes.pointer(self._struct)
+
+    def message(self) -> Message:
+        """What it is now."""
+        return Message(self.heads, self.words[: self._struct.size].copy())

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import tables, waves
+from vlae_codec.native import mixture
+from vlae_codec.native.library import LEVEL_BITS
+from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.streams import Draft, try_latents
-from vlae_codec.tables import LEVEL_BITS
 from vlae_codec.tile import TileCodec
 
 PROBE = 4096  # pixels of a tile by which the use of its latents is judged
@@ -61,18 +62,16 @@ def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, s
 
 def bits(codec: TileCodec, rows: np.ndarray, offsets: np.ndarray, symbols: np.ndarray, coded: int) -> np.ndarray:
     """(n,) bits of pixels under the codec's local network, exactly as it codes them."""
-    starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
-    args = (codec.config["mixtures"], True, codec.levels, coded, codec.model.tables)
-    outers = waves.identity_outer(offsets.shape)
-    tables.intervals(codec.nets.local(rows), offsets, outers, symbols, *args, starts, freqs)
-    spent: np.ndarray = (tables.PRECISION - np.log2(freqs[:, :coded].astype(np.float64))).sum(1)
-    return spent
+    form = (codec.config["mixtures"], True, codec.levels, coded, codec.model.tables)
+    rows_of = mixture.Rows(codec.nets.local(rows), np.ascontiguousarray(offsets), None, *form)
+    return mixture.costs(mixture.intervals(rows_of, symbols)[1], coded) / COST_UNIT
 
 
 def _rows(
     codec: TileCodec, tile: np.ndarray, context: np.ndarray | None, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows, references = codec.nets.pixels.rows(tile, context, positions)
+    pixels = codec.nets.pixels
+    rows, references = pixels.rows(pixels.whole(tile, context), positions)
     offsets = (references.astype(np.int32) << LEVEL_BITS) >> codec.nets.stretch
     return rows, offsets, tile.reshape(-1, tile.shape[2])[positions]
 
@@ -82,7 +81,7 @@ def _context(codec: TileCodec, tile: np.ndarray, coded: int) -> tuple[np.ndarray
     stride, (height, width) = codec.stride, tile.shape[:2]
     if height > stride:
         trial = try_latents(Draft(codec, tile, coded), PROBE)
-        if trial.gain > 0:
+        if trial.gain() > 0:
             null = np.tile(codec.model.null, (1, -(-width // stride), 1))[: height - len(trial.context), :width]
             return np.concatenate([trial.context, null]), trial.kl
     return None, 0.0

@@ -1,8 +1,8 @@
 """A tile's pixels coded wholly on a torch device: the same bytes as everywhere, a GPU's way of getting there.
 
-Integers only: float32 holds nothing but matrix products below 2^24, which are exact (`vlae_codec.network`). Every
-tensor operation here runs on any device of torch, and the tests run them on the CPU. What is written for a GPU is the
-shape of the work: few operations on many numbers, no branch, nothing that waits for the device.
+Integers only: float32 holds nothing but matrix products below 2^24, which are exact (`vlae_codec.native.network`).
+Every tensor operation here runs on any device of torch, and the tests run them on the CPU. What is written for a GPU is
+the shape of the work: few operations on many numbers, no branch, nothing that waits for the device.
 
 Canvas    All tiles of a batch in one array of pixels (P, C), each row led by the columns that a window reaches to the
           left (they serve the row above as those to the right), with the window's rows on top and a spare row below.
@@ -33,13 +33,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlae_codec.ans import HEAD_MIN, Message
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 from vlae_codec.inference import STRETCH
 from vlae_codec.model import Model
-from vlae_codec.network import DIGIT_BITS, Layer
-from vlae_codec.tables import (
+from vlae_codec.native.ans import HEAD_MIN, Message
+from vlae_codec.native.library import (
     COEF_BITS,
+    DIGIT_BITS,
     EXP_ENTRIES,
     FACTOR_BITS,
     LEVEL_BITS,
@@ -49,7 +49,8 @@ from vlae_codec.tables import (
     SIGMOID_HALF,
     WEIGHT_BITS,
 )
-from vlae_codec.waves import window_offsets, window_slope
+from vlae_codec.native.network import Layer
+from vlae_codec.native.waves import window_offsets, window_slope
 
 OUTSIDE = 256  # a pixel outside its tile
 VALUE_BITS = FACTOR_BITS + SIGMOID_BITS

@@ -16,18 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from vlae_codec.adapter import MAX_RANK, Adapter, adapt, from_groups, size
-from vlae_codec.effort import Effort, Fitting, Watch
-from vlae_codec.network import Network
+from vlae_codec.adapter.chunk import MAX_RANK, Adapter, adapt, from_groups, merged, size
+from vlae_codec.adapter.effort import Effort, Fitting, Watch
+from vlae_codec.adapter.sample import Run, Sample, bits, draw
+from vlae_codec.native.gradients import Block, Gradient, block_function
+from vlae_codec.native.network import Network
 from vlae_codec.tile import TileCodec
-
-from .gradients import Autograd, Block, Compiled, Gradient
-from .sample import Run, Sample, bits, draw
 
 SAMPLE = 1 << 21  # pixels at most
 BLOCK = 1024  # pixels whose activations stay in a core's cache
@@ -46,49 +44,78 @@ WORSE = 0.005  # by so much worse than its best pass a fit may end
 REPORTS = 8  # per pass
 
 
-def fit(
-    codec: TileCodec,
-    tiles: Sequence[np.ndarray],
-    coded: int,
-    effort: Effort,
-    run: Run = map,
-    watch: Watch | None = None,
-    seed: int = 1,
-) -> Adapter | None:
-    """An adapter for tiles (H, W, C) uint8, or None where none can pay.
+class Problem(NamedTuple):
+    """Pixels to fit an adapter to, and what they cost without one."""
 
-    coded: channels that are coded; run: maps a function over blocks of pixels, in threads if it likes; watch: told how
-    far it is. Raises WeightsError if the adapter would break the accumulator bound.
-    """
-    if not effort.passes:
-        return None
-    network, config = codec.model.local, codec.model.config
-    sample = draw(codec, tiles, coded, SAMPLE, seed, run)
-    everything = np.arange(len(sample.rows))
-    rng = np.random.default_rng(seed)
+    codec: TileCodec
+    coded: int  # channels that are
+    sample: Sample
+    rng: np.random.Generator
+    costs: np.ndarray  # (m,) bits of pixels without an adapter: of all of the sample, or of some
+
+    @property
+    def before(self) -> float:
+        """Bits of the pictures without an adapter, as these pixels tell."""
+        return self.sample.other + self.sample.total * float(self.costs.mean())
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of `before`."""
+        return self.sample.total * float(self.costs.std()) / math.sqrt(len(self.costs))
+
+
+def look(
+    codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Run = map, seed: int = 1
+) -> Problem:
+    """Draws pixels of tiles (H, W, C) uint8. coded: channels that are; run: maps a function over parts, in threads if
+    it likes."""
+    most = min(SAMPLE, sum(tile[..., 0].size for tile in tiles))
+    if effort.passes < 1:  # no pixel is looked at twice
+        most = min(most, max(PROBE, round(effort.passes * most)))
+    sample = draw(codec, tiles, coded, most, seed, run)
+    everything, rng = np.arange(len(sample.rows)), np.random.default_rng(seed)
     probed = everything if effort.passes > 1 else rng.permutation(everything)[:PROBE]
     costs = np.concatenate(list(run(lambda at: _bits(codec, sample, at, coded), _blocks(probed, 1 << 14))))
-    before = sample.other + sample.total * float(costs.mean())
-    rank = _rank(network, effort.richness * before / NUMBER_BITS)
+    return Problem(codec, coded, sample, rng, costs)
+
+
+def fit(problem: Problem, effort: Effort, run: Run = map, watch: Watch | None = None) -> Adapter | None:
+    """An adapter for these pixels, or None where none can pay.
+
+    run: maps a function over blocks of pixels; watch: told how far it is. Raises WeightsError if the adapter would
+    break the accumulator bound.
+    """
+    codec, coded, sample, rng, costs = problem
+    network, config, before = codec.model.local, codec.model.config, problem.before
+    everything = np.arange(len(sample.rows))
+    rank = _rank(network, effort.richness * before / NUMBER_BITS) if effort.passes else None
     if rank is None:
         return None
 
-    gradients: Autograd | Compiled = Compiled(network, config["mixtures"])
-    if codec.device is not None:
-        gradients = Autograd(network, config["mixtures"], config["channels"], codec.device)
+    def block_at(adapter: Adapter) -> Block:
+        """Bits and gradients of blocks of pixels at an adapter."""
+        shape = config["mixtures"], config["channels"]
+        if codec.device is not None:
+            from vlae_codec.gpu.gradients import autograd  # needs torch
+
+            return autograd(network, adapter, *shape, codec.device)
+        factors = [(part.left, part.right, part.product, part.bias_unit) for part in adapter]
+        return block_function(merged(network, adapter), factors, *shape)
+
     numbers = _Numbers(network, rank, rng)
     values, edges = sample.values(), sample.edges(codec.levels)
     batch = min(BATCH, len(everything))
     block = BLOCK if codec.device is None else batch
     a_pass = len(everything) // batch
-    steps = end = max(1, round(effort.passes * a_pass))
+    steps = max(1, round(effort.passes * min(SAMPLE, sample.total) / batch))
+    steps = end = min(steps, a_pass) if effort.passes <= 1 else steps
     hold, rate = HOLD * steps, min(RATE, TRAVEL / effort.passes)
     order, weights = rng.permutation(everything), np.full(len(everything), sample.total / batch, np.float32)
     recent: list[float] = []  # bits, by the pixels of each step of this pass and the last
     best, kept = math.inf, None  # of the ends of passes
     for step in range(steps):
         at = order[step % a_pass * batch :][:batch]
-        slopes = gradients.at(numbers.adapter())
+        slopes = block_at(numbers.adapter())
         parts = [(sample.rows[b], values[b], edges[b], weights[b], coded) for b in _blocks(at, block)]
         spent, found = zip(*run(partial(_apply, slopes), parts))
         recent.append(float(np.concatenate(spent) @ weights[at]))
@@ -150,8 +177,11 @@ class _Numbers:
             self.units.append((PRODUCT[layer.weight.shape[1] // outputs], 0 if last else -1))
             left = rng.normal(size=(inputs, rank)).astype(np.float32) * SPREAD
             self.groups += [left, np.zeros((rank, outputs), np.float32), np.zeros(outputs, np.float32)]
-        self.means = [np.zeros_like(group) for group in self.groups]
-        self.squares = [np.zeros_like(group) for group in self.groups]
+        self.flat = np.concatenate([group.reshape(-1) for group in self.groups])
+        ends = np.cumsum([0, *(group.size for group in self.groups)])
+        self.sizes = np.diff(ends)
+        self.groups = [self.flat[a:b].reshape(group.shape) for a, b, group in zip(ends, ends[1:], self.groups)]
+        self.mean, self.square = np.zeros((2, self.flat.size), np.float32)
         self.steps = 0
 
     def adapter(self) -> Adapter:
@@ -162,21 +192,14 @@ class _Numbers:
         """One step. slopes: gradients of the pixels' bits; those of the numbers' own bits, under a logistic of each
         group's scale, are added here."""
         self.steps += 1
+        scales = [
+            max(float(np.abs(group).mean()) / (2 * math.log(2)), 0.3) if group.size else 1.0 for group in self.groups
+        ]
+        scale = np.repeat(np.array(scales, np.float32), self.sizes)
+        slope = np.concatenate([part.reshape(-1) for part in slopes])
+        slope = slope + np.tanh(self.flat / (2 * scale)) / (scale * np.float32(math.log(2)))
+        self.mean += np.float32(1 - BETAS[0]) * (slope - self.mean)
+        self.square += np.float32(1 - BETAS[1]) * (slope * slope - self.square)
+        unbias = np.float32(1 / (1 - BETAS[1] ** self.steps))
         rate /= 1 - BETAS[0] ** self.steps
-        unbias = 1 / (1 - BETAS[1] ** self.steps)
-        for group, slope, mean, square in zip(self.groups, slopes, self.means, self.squares):
-            _adam(*(array.reshape(-1) for array in (group, slope, mean, square)), rate, unbias)
-
-
-@njit(cache=True, nogil=True)
-def _adam(group, slope, mean, square, rate, unbias):
-    """One step of Adam in place, with the slope of the bits of the numbers themselves."""
-    total = 0.0
-    for value in group:
-        total += abs(value)
-    scale = max(total / max(group.size, 1) / (2 * math.log(2)), 0.3)
-    for i in range(group.size):
-        value = slope[i] + math.tanh(group[i] / (2 * scale)) / (scale * math.log(2))
-        mean[i] += (1 - BETAS[0]) * (value - mean[i])
-        square[i] += (1 - BETAS[1]) * (value * value - square[i])
-        group[i] -= rate * mean[i] / (math.sqrt(square[i] * unbias) + 1e-9)
+        self.flat -= np.float32(rate) * self.mean / (np.sqrt(self.square * unbias) + np.float32(1e-9))

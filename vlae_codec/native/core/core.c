@@ -1,0 +1,476 @@
+/* The library's functions: each checks what it is given and calls the kernels of the target in use. */
+#include "ans.h"
+#include "targets.h"
+
+#include <string.h>
+
+#define DECLARE(name) extern const struct vlae_kernels vlae_kernels_##name;
+FOR_TARGETS(DECLARE)
+
+#define LIST(name) {&vlae_kernels_##name, has_##name},
+static const struct {
+    const struct vlae_kernels *kernels;
+    int (*runs)(void);
+} targets[] = {FOR_TARGETS(LIST)};
+enum { TARGETS = sizeof targets / sizeof *targets };
+
+static const struct vlae_kernels *chosen = &vlae_kernels_generic;
+
+#define REQUIRE(condition)        \
+    do {                          \
+        if (!(condition))         \
+            return VLAE_ARGUMENT; \
+    } while (0)
+
+int vlae_abi(void)
+{
+    return VLAE_ABI;
+}
+
+#ifndef VLAE_SOURCE
+#define VLAE_SOURCE "unknown"
+#endif
+
+const char *vlae_source(void)
+{
+    return VLAE_SOURCE;
+}
+
+int vlae_alignment(void)
+{
+    return 64;
+}
+
+int vlae_constants(int32_t *values, int count)
+{
+    static const int32_t all[] = {VLAE_PRECISION,    VLAE_LEVEL_BITS,  VLAE_COEF_BITS,      VLAE_WEIGHT_BITS,
+                                  VLAE_SIGMOID_BITS, VLAE_SIGMOID_HALF, VLAE_FACTOR_BITS,    VLAE_EXP_ENTRIES,
+                                  VLAE_SCALES,       VLAE_OUTER_SCALES, VLAE_OUTER_IDENTITY, VLAE_DIGIT_BITS,
+                                  VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS};
+    int have = sizeof all / sizeof *all;
+    for (int i = 0; i < count && i < have; i++)
+        values[i] = all[i];
+    return have;
+}
+
+int vlae_targets(char *names, int size)
+{
+    int at = 0;
+    for (int i = 0; i < TARGETS; i++) {
+        int length = (int)strlen(targets[i].kernels->name);
+        if (!targets[i].runs())
+            continue;
+        REQUIRE(at + length + 1 < size);
+        memcpy(names + at, targets[i].kernels->name, (size_t)length);
+        at += length;
+        names[at++] = ' ';
+    }
+    names[at ? at - 1 : 0] = 0;
+    return VLAE_OK;
+}
+
+int vlae_use(const char *name)
+{
+    for (int i = 0; i < TARGETS; i++)
+        if (strcmp(name, targets[i].kernels->name) == 0 && targets[i].runs()) {
+            chosen = targets[i].kernels;
+            return VLAE_OK;
+        }
+    return VLAE_ARGUMENT;
+}
+
+const char *vlae_target(void)
+{
+    return chosen->name;
+}
+
+/* ---------------------------------------------------------------------------------------------------- checks */
+
+static int is_aligned(const void *memory)
+{
+    return memory && (uintptr_t)memory % 64 == 0;
+}
+
+/* Parameters of a distribution's row. */
+static int64_t parameter_count(int64_t mixtures, int64_t channels, int coupled)
+{
+    return mixtures * (1 + 2 * channels + (coupled ? channels * (channels - 1) / 2 : 0));
+}
+
+/* Weights are divisors; all else that a table says only changes what is coded. */
+static int check_tables(const vlae_tables *tables)
+{
+    REQUIRE(tables->sigmoid && tables->exp && tables->inverse && tables->outer_scale && tables->outer_inverse);
+    for (int i = 0; i < VLAE_EXP_ENTRIES; i++)
+        REQUIRE(tables->exp[i] >= 1 && tables->exp[i] <= 1 << VLAE_WEIGHT_BITS);
+    return VLAE_OK;
+}
+
+#define CHECK(call)                \
+    do {                           \
+        int checked = (call);      \
+        if (checked < 0)           \
+            return checked;        \
+    } while (0)
+
+static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
+{
+    CHECK(check_tables(tables));
+    REQUIRE(rows->n >= 0 && rows->mixtures >= 1 && rows->mixtures <= VLAE_MAX_MIXTURES);
+    REQUIRE(rows->channels >= 1 && rows->channels <= VLAE_MAX_CHANNELS);
+    REQUIRE(rows->coded >= 0 && rows->coded <= rows->channels);
+    REQUIRE(rows->levels >= 2 && rows->levels <= 256 && (rows->levels & (rows->levels - 1)) == 0);
+    REQUIRE(rows->columns >= parameter_count(rows->mixtures, rows->channels, rows->coupled));
+    if (rows->outers)
+        for (int64_t i = 0; i < rows->n * rows->channels; i++)
+            REQUIRE(rows->outers[i] >= 0 && rows->outers[i] < VLAE_OUTER_SCALES);
+    return VLAE_OK;
+}
+
+static int check_stack(const vlae_stack *stack)
+{
+    REQUIRE(stack->lanes >= 1 && stack->size >= 0 && stack->size <= stack->room && stack->heads);
+    return VLAE_OK;
+}
+
+static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
+{
+    int64_t inputs, outputs;
+    CHECK(check_tables(&model->tables));
+    REQUIRE(model->channels >= 1 && model->channels <= 3 && model->features >= 0 && model->features <= 1024);
+    REQUIRE(model->wide >= 3 && model->wide <= 255 && model->wide % 2 && model->up >= 1 && model->up <= 255);
+    REQUIRE(model->mixtures >= 1 && model->mixtures <= VLAE_MAX_MIXTURES && model->stretch >= 0 && model->stretch < 8);
+    REQUIRE(model->levels >= 2 && model->levels <= 256 >> model->stretch);
+    REQUIRE((model->levels & (model->levels - 1)) == 0);
+    REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
+    int64_t window = (int64_t)model->up * model->wide + model->wide / 2;
+    REQUIRE(inputs == (window + 1) * model->channels + model->features);
+    REQUIRE(outputs >= parameter_count(model->mixtures, model->channels, 1));
+    REQUIRE(tile->height >= 1 && tile->height <= VLAE_MAX_GRID && tile->width >= 1 && tile->width <= VLAE_MAX_GRID);
+    int64_t row = tile->width;
+    REQUIRE(tile->period >= 1 && tile->x_size >= tile->height * row * model->channels + VLAE_SLACK);
+    REQUIRE(tile->context_size >= tile->period * row * model->features + VLAE_SLACK);
+    return VLAE_OK;
+}
+
+static int check_prior(const vlae_prior *prior, int32_t height, int32_t width)
+{
+    CHECK(check_tables(&prior->tables));
+    REQUIRE(prior->affine >= 0 && prior->affine <= VLAE_MAX_STEPS);
+    REQUIRE(prior->channels >= 1 && prior->channels <= VLAE_MAX_CHANNELS && prior->slope >= 0 && prior->slope < 256);
+    REQUIRE(prior->mixtures >= 1 && prior->mixtures <= VLAE_MAX_MIXTURES && prior->window_size >= 0);
+    REQUIRE(height >= 1 && height <= VLAE_MAX_GRID && width >= 1 && width <= VLAE_MAX_GRID);
+    REQUIRE(!prior->base == !!prior->nets[prior->affine] && (!prior->base || !prior->affine));
+    REQUIRE(prior->columns <= VLAE_MAX_WIDTH);
+    REQUIRE(prior->columns >= parameter_count(prior->mixtures, prior->channels, !prior->base));
+    for (int t = 0; t <= prior->affine; t++) {
+        int64_t inputs, outputs, needed = parameter_count(prior->mixtures, prior->channels, 1);
+        if (!prior->nets[t] && t == prior->affine)
+            continue;
+        REQUIRE(chosen->fits(prior->nets[t], prior->net_sizes[t], &inputs, &outputs));
+        REQUIRE(inputs == (int64_t)prior->window_size * prior->channels && outputs <= prior->columns);
+        REQUIRE(outputs >= (t < prior->affine ? 2 * prior->channels : needed));
+    }
+    for (int32_t j = 0; j < prior->window_size; j++) /* causal, and within what a wave has behind it */
+        REQUIRE(prior->window[2 * j] <= 0 && prior->window[2 * j] > -256 && prior->window[2 * j + 1] > -256 &&
+                prior->window[2 * j + 1] < 256);
+    return VLAE_OK;
+}
+
+#define CHECK_SCRATCH(needed) REQUIRE(is_aligned(scratch) && scratch_size >= (needed))
+
+/* ---------------------------------------------------------------------------------------------------- networks */
+
+int64_t vlae_pack_size(const vlae_layer *layers, int count, int skip)
+{
+    return chosen->pack_size(layers, count, skip);
+}
+
+int vlae_pack(const vlae_layer *layers, int count, int skip, void *net, int64_t size)
+{
+    REQUIRE(is_aligned(net));
+    return chosen->pack(layers, count, skip, net, size);
+}
+
+int64_t vlae_scratch_size(const void *net, int64_t size, int32_t rows, int64_t lanes, int32_t channels)
+{
+    int64_t inputs, outputs;
+    REQUIRE(chosen->fits(net, size, &inputs, &outputs) && rows >= 0 && lanes >= 1 && channels >= 1);
+    REQUIRE(rows <= VLAE_MAX_GRID && channels <= VLAE_MAX_CHANNELS);
+    return chosen->scratch_size(net, rows, lanes, channels);
+}
+
+int vlae_run(const void *net, int64_t size, const int8_t *rows, int64_t n, void *out, void *scratch,
+             int64_t scratch_size)
+{
+    int64_t inputs, outputs;
+    REQUIRE(chosen->fits(net, size, &inputs, &outputs) && n >= 0);
+    CHECK_SCRATCH(chosen->scratch_size(net, 0, 1, 1));
+    chosen->run(net, rows, n, out, scratch);
+    return VLAE_OK;
+}
+
+int vlae_merge(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
+               const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch)
+{
+    REQUIRE(layer->digits >= 1 && layer->digits <= 2 && rank >= 0 && rank <= 128 && product > -31 && product < 9);
+    REQUIRE(layer->inputs >= 1 && layer->inputs <= VLAE_MAX_WIDTH);
+    REQUIRE(layer->outputs >= 1 && layer->outputs <= VLAE_MAX_WIDTH);
+    chosen->merge(layer, left, right, rank, product, zero, merged, moved, scratch);
+    return VLAE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- distributions */
+
+int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+                   uint32_t *freqs)
+{
+    CHECK(check_rows(rows, tables));
+    chosen->intervals(rows, tables, symbols, starts, freqs);
+    return VLAE_OK;
+}
+
+int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
+                      uint8_t *symbols, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_rows(rows, tables));
+    CHECK(check_stack(stack));
+    REQUIRE(phase >= 0);
+    int64_t most = rows->n < stack->lanes ? rows->n : stack->lanes;
+    CHECK_SCRATCH((most / 8 + 1) * 4096);
+    return rows->n ? chosen->pop_rows(rows, tables, stack, phase % stack->lanes, symbols, scratch) : VLAE_OK;
+}
+
+/* log2 of 1 + i / 4096 in units of 2^-COST_BITS, by squaring in integers. */
+static uint32_t log_table[4097];
+
+static void make_log_table(void)
+{
+    for (uint64_t i = 0; i < 4096; i++) {
+        uint64_t value = (4096 + i) << 18; /* 1 .. 2 in 2^-30 */
+        uint32_t bits = 0;
+        for (int b = 0; b <= VLAE_COST_BITS; b++) {
+            value = value * value >> 30;
+            bits = bits << 1 | (uint32_t)(value >> 31);
+            value >>= value >> 31;
+        }
+        log_table[i] = (bits + 1) >> 1;
+    }
+    log_table[4096] = 1u << VLAE_COST_BITS;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    make_log_table();
+    for (int i = TARGETS - 1; i >= 0; i--)
+        if (targets[i].runs())
+            chosen = targets[i].kernels;
+}
+
+/* Costs of frequencies 1 .. 2^24 in units of 2^-COST_BITS bits; each: (n,) by row, or NULL. Returns their sum. */
+int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each)
+{
+    REQUIRE(n >= 0 && channels >= 1 && coded >= 0 && coded <= channels);
+    int64_t total = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t cost = 0;
+        for (int32_t c = 0; c < coded; c++) {
+            uint32_t freq = freqs[i * channels + c];
+            REQUIRE(freq >= 1 && freq <= 1u << VLAE_PRECISION);
+            int shift = __builtin_clz(freq);
+            uint32_t mantissa = freq << shift << 1, at = mantissa >> 20, rest = mantissa >> 4 & 0xffff;
+            uint32_t fraction = log_table[at] + (uint32_t)((uint64_t)(log_table[at + 1] - log_table[at]) * rest >> 16);
+            cost += ((int64_t)(VLAE_PRECISION - 31 + shift) << VLAE_COST_BITS) - fraction;
+        }
+        if (each)
+            each[i] = cost;
+        total += cost;
+    }
+    return total;
+}
+
+/* ---------------------------------------------------------------------------------------------------- ANS */
+
+int vlae_push(vlae_stack *stack, const int64_t *starts, const int64_t *freqs, int64_t n, int precision)
+{
+    CHECK(check_stack(stack));
+    REQUIRE(precision >= 1 && precision <= VLAE_PRECISION && n >= 0 && stack->room - stack->size >= n);
+    for (int64_t i = 0; i < n; i++)
+        REQUIRE(starts[i] >= 0 && freqs[i] >= 1 && freqs[i] <= ((int64_t)1 << precision) - starts[i]);
+    for (int64_t i = n - 1; i >= 0; i--)
+        push_symbol(stack, i % stack->lanes, (uint64_t)starts[i], (uint64_t)freqs[i], precision);
+    return VLAE_OK;
+}
+
+/* Pops n symbols of cdfs (rows, columns), a row each or one for all; no columns: a symbol is its cf. n, or how many
+ * were popped before the stack ran out. */
+int64_t vlae_pop(vlae_stack *stack, const int64_t *cdfs, int64_t rows, int64_t columns, int64_t *symbols, int64_t n,
+                 int precision)
+{
+    CHECK(check_stack(stack));
+    REQUIRE(precision >= 1 && precision <= VLAE_PRECISION && n >= 0 && columns >= 0 && columns != 1);
+    REQUIRE(rows == 1 || rows == n || !columns);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t lane = i % stack->lanes;
+        int64_t cf = (int64_t)(stack->heads[lane] & (((uint64_t)1 << precision) - 1)), symbol = cf;
+        uint64_t start = (uint64_t)cf, freq = 1;
+        if (columns) {
+            const int64_t *cdf = cdfs + (rows > 1 ? i : 0) * columns;
+            int64_t above = columns - 1;
+            symbol = 0; /* cdf[symbol] <= cf < cdf[above] */
+            while (above - symbol > 1) {
+                int64_t middle = (symbol + above) / 2;
+                if (cdf[middle] <= cf)
+                    symbol = middle;
+                else
+                    above = middle;
+            }
+            start = (uint64_t)cdf[symbol];
+            freq = (uint64_t)cdf[symbol + 1] - start;
+        }
+        if (pop_symbol(stack, lane, start, freq, precision) < 0)
+            return i;
+        symbols[i] = symbol;
+    }
+    return n;
+}
+
+/* Pushes a region's intervals (rows, width, channels) in the exact reverse of the order in which waves are popped. */
+int vlae_push_region(vlae_stack *stack, const uint32_t *starts, const uint32_t *freqs, int32_t rows, int32_t width,
+                     int32_t slope, int32_t channels, int32_t coded)
+{
+    CHECK(check_stack(stack));
+    REQUIRE(rows >= 0 && width >= 1 && slope >= 0 && channels >= 1 && coded >= 0 && coded <= channels);
+    REQUIRE(rows <= 1 << 26 && width <= 1 << 26 && slope < 256 && (slope == 0 || rows <= VLAE_MAX_GRID));
+    REQUIRE(stack->room - stack->size >= (int64_t)rows * width * coded);
+    if (!rows)
+        return VLAE_OK;
+    int64_t lanes = stack->lanes, phase = (int64_t)rows * width; /* rows in this wave and those before it */
+    for (int32_t wave = width + slope * (rows - 1) - 1; wave >= 0; wave--) {
+        int32_t low, high;
+        wave_rows(wave, rows, width, slope, &low, &high);
+        phase -= high - low;
+        for (int64_t group = (high - low + lanes - 1) / lanes - 1; group >= 0; group--) {
+            int64_t begin = low + group * lanes, end = begin + lanes < high ? begin + lanes : high;
+            for (int32_t c = coded - 1; c >= 0; c--) {
+                int64_t lane = (phase + end - 1 - low) % lanes;
+                for (int64_t r = end - 1; r >= begin; r--) {
+                    int64_t at = (r * width + wave - slope * r) * channels + c;
+                    REQUIRE(freqs[at] >= 1 && (uint64_t)starts[at] + freqs[at] <= 1u << VLAE_PRECISION);
+                    push_symbol(stack, lane, starts[at], freqs[at], VLAE_PRECISION);
+                    lane = lane ? lane - 1 : lanes - 1;
+                }
+            }
+        }
+    }
+    return VLAE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- pixels */
+
+static int check_positions(const vlae_tile *tile, const int64_t *positions, int64_t begin, int64_t n)
+{
+    int64_t area = (int64_t)tile->height * tile->width;
+    REQUIRE(n >= 0 && begin >= 0);
+    if (!positions)
+        REQUIRE(begin <= area && n <= area - begin);
+    for (int64_t i = 0; positions && i < n; i++)
+        REQUIRE(positions[i] >= 0 && positions[i] < area);
+    return VLAE_OK;
+}
+
+int vlae_pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n, uint8_t *rows,
+                    uint8_t *references)
+{
+    CHECK(check_pixels(model, tile));
+    REQUIRE(positions);
+    CHECK(check_positions(tile, positions, 0, n));
+    chosen->pixel_rows(model, tile, positions, n, rows, references);
+    return VLAE_OK;
+}
+
+int vlae_band_intervals(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
+                        int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_pixels(model, tile));
+    CHECK(check_positions(tile, positions, begin, n));
+    REQUIRE(coded >= 1 && coded <= model->channels);
+    CHECK_SCRATCH(chosen->scratch_size(model->net, 0, 1, model->channels));
+    chosen->band_intervals(model, tile, positions, begin, n, coded, starts, freqs, scratch);
+    return VLAE_OK;
+}
+
+int vlae_pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                  vlae_stack *stack, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_pixels(model, tile));
+    CHECK(check_stack(stack));
+    REQUIRE(first >= 0 && first <= last && last <= tile->height && coded >= 1 && coded <= model->channels);
+    CHECK_SCRATCH(chosen->scratch_size(model->net, last - first, stack->lanes, model->channels));
+    return first == last ? VLAE_OK : chosen->pop_band(model, tile, first, last, coded, stack, scratch);
+}
+
+/* ---------------------------------------------------------------------------------------------------- latents */
+
+int64_t vlae_prior_scratch(const vlae_prior *prior, int32_t height, int32_t width, int64_t lanes)
+{
+    CHECK(check_prior(prior, height, width));
+    REQUIRE(lanes >= 1);
+    return chosen->prior_scratch(prior, height, width, lanes);
+}
+
+int vlae_prior_intervals(const vlae_prior *prior, const uint8_t *z, int32_t height, int32_t width, uint32_t *starts,
+                         uint32_t *freqs, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_prior(prior, height, width));
+    CHECK_SCRATCH(chosen->prior_scratch(prior, height, width, 1));
+    chosen->prior_intervals(prior, z, height, width, starts, freqs, scratch);
+    return VLAE_OK;
+}
+
+int vlae_pop_prior(const vlae_prior *prior, uint8_t *z, int32_t height, int32_t width, vlae_stack *stack, void *scratch,
+                   int64_t scratch_size)
+{
+    CHECK(check_prior(prior, height, width));
+    CHECK(check_stack(stack));
+    CHECK_SCRATCH(chosen->prior_scratch(prior, height, width, stack->lanes));
+    return chosen->pop_prior(prior, z, height, width, stack, scratch);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the fit */
+
+static int check_fit(const vlae_fit *fit)
+{
+    int64_t inputs, outputs;
+    REQUIRE(chosen->fits(fit->net, fit->net_size, &inputs, &outputs) && fit->count >= 1);
+    REQUIRE(fit->mixtures >= 1 && fit->mixtures <= VLAE_MAX_MIXTURES && fit->channels >= 1 && fit->channels <= 3);
+    REQUIRE(fit->coded >= 1 && fit->coded <= fit->channels && fit->count <= VLAE_MAX_LAYERS);
+    REQUIRE(outputs >= parameter_count(fit->mixtures, fit->channels, 1));
+    for (int32_t i = 0; i < fit->count; i++) {
+        const vlae_fit_layer *layer = &fit->layers[i];
+        REQUIRE(layer->rank >= 0 && layer->rank <= layer->rank_columns && layer->rank_columns <= VLAE_MAX_WIDTH);
+        REQUIRE(layer->rank_columns % 16 == 0 && layer->rectified >= 0 && layer->rectified <= VLAE_MAX_WIDTH);
+        REQUIRE(layer->back_columns == (layer->rectified + 15) / 16 * 16 + layer->rank_columns);
+    }
+    return VLAE_OK;
+}
+
+int64_t vlae_fit_scratch(const vlae_fit *fit)
+{
+    int64_t numbers;
+    CHECK(check_fit(fit));
+    return chosen->fit_scratch(fit, &numbers);
+}
+
+int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float *values, const int8_t *edges,
+                   const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size, void *scratch,
+                   int64_t scratch_size)
+{
+    int64_t numbers;
+    CHECK(check_fit(fit));
+    int64_t needed = chosen->fit_scratch(fit, &numbers);
+    REQUIRE(n >= 0 && needed >= 0 && gradient_size >= numbers);
+    CHECK_SCRATCH(needed);
+    chosen->fit_block(fit, rows, values, edges, weights, n, spent, gradient, scratch);
+    return VLAE_OK;
+}

@@ -1,0 +1,12 @@
+/* One target's kernels: compiled once for each, with -DTARGET_name and that target's instructions. */
+#include "fit.h"
+
+#define JOIN(a, b) a##b
+#define NAMED(name) JOIN(vlae_kernels_, name)
+#define TEXT(name) #name
+#define QUOTED(name) TEXT(name)
+
+const struct vlae_kernels NAMED(TARGET) = {
+    QUOTED(TARGET), pack_size,      pack,     fits,      merge,     scratch_size,    run,       intervals,   pop_rows,
+    pixel_rows,     band_intervals, pop_band, prior_scratch, prior_intervals, pop_prior, fit_scratch, fit_block,
+};

@@ -1,0 +1,51 @@
+/* What a target compiles: one table of functions, the same source for all of them. */
+#ifndef VLAE_KERNELS_H
+#define VLAE_KERNELS_H
+
+#include "vlae.h"
+
+struct vlae_kernels {
+    const char *name;
+    int64_t (*pack_size)(const vlae_layer *layers, int count, int skip);
+    int (*pack)(const vlae_layer *layers, int count, int skip, void *net, int64_t size);
+    int (*fits)(const void *net, int64_t size, int64_t *inputs, int64_t *outputs); /* a packed network of this target */
+    void (*merge)(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
+                  const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
+    int64_t (*scratch_size)(const void *net, int32_t rows, int64_t lanes, int32_t mixtures);
+    void (*run)(const void *net, const int8_t *rows, int64_t n, void *out, void *scratch);
+    void (*intervals)(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+                      uint32_t *freqs);
+    int (*pop_rows)(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
+                    uint8_t *symbols, void *scratch);
+    void (*pixel_rows)(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n,
+                       uint8_t *rows, uint8_t *references);
+    void (*band_intervals)(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
+                           int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch);
+    int (*pop_band)(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                    vlae_stack *stack, void *scratch);
+    int64_t (*prior_scratch)(const vlae_prior *prior, int32_t height, int32_t width, int64_t lanes);
+    void (*prior_intervals)(const vlae_prior *prior, const uint8_t *z, int32_t height, int32_t width, uint32_t *starts,
+                            uint32_t *freqs, void *scratch);
+    int (*pop_prior)(const vlae_prior *prior, uint8_t *z, int32_t height, int32_t width, vlae_stack *stack,
+                     void *scratch);
+    int64_t (*fit_scratch)(const vlae_fit *fit, int64_t *numbers);
+    void (*fit_block)(const vlae_fit *fit, const int8_t *rows, const float *values, const int8_t *edges,
+                      const float *weights, int64_t n, float *spent, float *gradient, void *scratch);
+};
+
+/* The positions of a wave: rows low .. high, counted from the region's first. Slope 0: a wave is a column. */
+static inline void wave_rows(int32_t wave, int32_t rows, int32_t width, int32_t slope, int32_t *low, int32_t *high)
+{
+    *low = 0;
+    *high = rows;
+    if (slope) {
+        int32_t first = wave - width + slope;
+        *low = first > 0 ? first / slope : 0;
+        if (wave / slope + 1 < rows)
+            *high = wave / slope + 1;
+        if (*high < *low)
+            *high = *low;
+    }
+}
+
+#endif

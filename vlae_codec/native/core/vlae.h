@@ -1,0 +1,183 @@
+/* The native core: everything that runs once a pixel or once a symbol, in integers (the fit's gradients are floats).
+ *
+ * Plain C11, no allocation, no global state but the chosen target. Every function takes pointers with their lengths and
+ * returns 0 or more, or one of the codes below; nothing is read or written outside the lengths given, whatever the data.
+ * Scratch memory comes from the caller, who asks for its size first. All functions but `vlae_use` may run in several
+ * threads at once. What the integers mean stands in the Python modules beside this folder (network, mixture, waves, ans).
+ */
+#ifndef VLAE_H
+#define VLAE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined _WIN32
+#define VLAE_API __declspec(dllexport)
+#else
+#define VLAE_API __attribute__((visibility("default")))
+#endif
+
+#define VLAE_ABI 1 /* goes up when a function or a struct changes */
+
+enum vlae_error {
+    VLAE_OK = 0,
+    VLAE_EMPTY = -1,    /* the stack ran out: the stream is damaged */
+    VLAE_ARGUMENT = -2, /* a length, an index or a number is outside its range */
+    VLAE_BOUND = -3     /* a network could exceed the bounds that make it exact */
+};
+
+/* Limits, which callers may rely on. */
+enum {
+    VLAE_MAX_LAYERS = 16,
+    VLAE_MAX_WIDTH = 4096,    /* inputs or outputs of a layer */
+    VLAE_MAX_MIXTURES = 64,   /* components of a distribution */
+    VLAE_MAX_CHANNELS = 32,   /* of a pixel or of a latent cell */
+    VLAE_MAX_STEPS = 8,       /* of the flow prior */
+    VLAE_MAX_GRID = 1 << 15,  /* edge of a tile or of a latent grid */
+    VLAE_SLACK = 64,          /* bytes behind pixels and context features that may be read */
+    VLAE_COST_BITS = 20       /* of fraction in a cost */
+};
+
+/* Constants of the coded integers; the loader compares them with those of Python. */
+enum {
+    VLAE_PRECISION = 24,     /* bits of a CDF */
+    VLAE_LEVEL_BITS = 6,     /* locations are in 1/64 level */
+    VLAE_COEF_BITS = 8,      /* coefficients in 1/256 */
+    VLAE_WEIGHT_BITS = 12,   /* of the largest weight of a mixture */
+    VLAE_SIGMOID_BITS = 20,
+    VLAE_SIGMOID_HALF = 4096, /* table entries on each side of 0 */
+    VLAE_FACTOR_BITS = 18,
+    VLAE_EXP_ENTRIES = 512,
+    VLAE_SCALES = 160,
+    VLAE_OUTER_SCALES = 192,
+    VLAE_OUTER_IDENTITY = 64,
+    VLAE_DIGIT_BITS = 7,      /* of the low digit of a weight of two */
+    VLAE_LATENT_LEVELS = 64,
+    VLAE_OFFSET_LIMIT = 1 << 20
+};
+
+typedef struct {
+    const int8_t *weight;      /* (inputs, digits * outputs): all high digits of a row, then all low ones */
+    const int64_t *multiplier; /* (outputs,) 0 .. 2^20 */
+    const int64_t *addend;     /* (outputs,) below 2^60 */
+    const int32_t *low, *high; /* (outputs,) of an output layer; NULL for a hidden one */
+    int32_t inputs, outputs, digits, shift;
+} vlae_layer;
+
+typedef struct {
+    const int32_t *sigmoid;                              /* (8193,) */
+    const int32_t *exp;                                  /* (512,) */
+    const int64_t *inverse, *outer_scale, *outer_inverse; /* (160,), (192,), (192,) */
+} vlae_tables;
+
+/* Where rows of parameters are on top of each other: params (n, columns), offsets and outers (n, channels). */
+typedef struct {
+    const int32_t *params, *offsets;
+    const int32_t *outers; /* NULL: the identity everywhere */
+    int64_t n;
+    int32_t columns, mixtures, channels, coupled, levels, coded;
+} vlae_rows;
+
+/* The stack of a message: heads (lanes,), words[size] with room for `room`. */
+typedef struct {
+    uint64_t *heads;
+    uint32_t *words;
+    int64_t lanes, size, room;
+} vlae_stack;
+
+/* How the pixels of a model are distributed. */
+typedef struct {
+    const void *net; /* packed local network */
+    int64_t net_size;
+    vlae_tables tables;
+    int32_t channels, wide, up, features, mixtures, levels, stretch;
+} vlae_pixels;
+
+/* A part of a tile and its features; both with VLAE_SLACK bytes behind them. Bytes are 128 more than features. */
+typedef struct {
+    uint8_t *x; /* (height, width, channels), stretched */
+    const uint8_t *context; /* (period, width, features), repeated downwards */
+    int64_t x_size, context_size;
+    int32_t height, width, period;
+} vlae_tile;
+
+/* The flow prior of a model's latents. */
+typedef struct {
+    const void *nets[VLAE_MAX_STEPS + 1]; /* packed: the affine steps and, unless there is a base, the mixture */
+    int64_t net_sizes[VLAE_MAX_STEPS + 1];
+    const int32_t *base;     /* (columns,) or NULL */
+    const int64_t *window;   /* (window_size, 2): rows and columns */
+    vlae_tables tables;
+    int32_t affine, window_size, slope, mixtures, columns, channels;
+} vlae_prior;
+
+/* One layer of a fit: what its backward pass takes. */
+typedef struct {
+    const float *back; /* (outputs, back_columns): to the rectified inputs, then to the rank's directions, padded */
+    const float *left; /* (inputs, rank_columns), padded */
+    const float *slope; /* (outputs,): change of an output by one step of its accumulator */
+    float product, bias; /* units of right and bias */
+    int32_t rank, rectified, back_columns, rank_columns;
+} vlae_fit_layer;
+
+typedef struct {
+    const void *net;
+    int64_t net_size;
+    const vlae_fit_layer *layers;
+    int32_t count, mixtures, channels, coded;
+} vlae_fit;
+
+VLAE_API int vlae_abi(void);
+VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
+VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
+VLAE_API int vlae_targets(char *names, int size);        /* names that this processor can run, best first, by spaces */
+VLAE_API int vlae_use(const char *name);                 /* chooses one */
+VLAE_API const char *vlae_target(void);
+VLAE_API int vlae_alignment(void); /* bytes to which networks and scratch must be aligned */
+
+/* Networks. Packed ones are of the target in use. A run gives (n, outputs) int32, or int8 if the last layer is hidden. */
+VLAE_API int64_t vlae_pack_size(const vlae_layer *layers, int count, int skip);
+VLAE_API int vlae_pack(const vlae_layer *layers, int count, int skip, void *net, int64_t size);
+VLAE_API int64_t vlae_scratch_size(const void *net, int64_t size, int32_t rows, int64_t lanes, int32_t mixtures);
+VLAE_API int vlae_run(const void *net, int64_t size, const int8_t *rows, int64_t n, void *out, void *scratch,
+                      int64_t scratch_size);
+VLAE_API int vlae_merge(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
+                        const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
+
+/* Distributions. */
+VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+                            uint32_t *freqs);
+VLAE_API int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
+                               uint8_t *symbols, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each);
+
+/* ANS. */
+VLAE_API int vlae_push(vlae_stack *stack, const int64_t *starts, const int64_t *freqs, int64_t n, int precision);
+VLAE_API int64_t vlae_pop(vlae_stack *stack, const int64_t *cdfs, int64_t rows, int64_t columns, int64_t *symbols,
+                          int64_t n, int precision);
+VLAE_API int vlae_push_region(vlae_stack *stack, const uint32_t *starts, const uint32_t *freqs, int32_t rows,
+                              int32_t width, int32_t slope, int32_t channels, int32_t coded);
+
+/* Pixels. */
+VLAE_API int vlae_pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n,
+                             uint8_t *rows, uint8_t *references);
+VLAE_API int vlae_band_intervals(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions,
+                                 int64_t begin, int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs,
+                                 void *scratch, int64_t scratch_size);
+VLAE_API int vlae_pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                           vlae_stack *stack, void *scratch, int64_t scratch_size);
+
+/* Latents, (height, width, channels) uint8. */
+VLAE_API int64_t vlae_prior_scratch(const vlae_prior *prior, int32_t height, int32_t width, int64_t lanes);
+VLAE_API int vlae_prior_intervals(const vlae_prior *prior, const uint8_t *z, int32_t height, int32_t width,
+                                  uint32_t *starts, uint32_t *freqs, void *scratch, int64_t scratch_size);
+VLAE_API int vlae_pop_prior(const vlae_prior *prior, uint8_t *z, int32_t height, int32_t width, vlae_stack *stack,
+                            void *scratch, int64_t scratch_size);
+
+/* The fit. gradient: for each layer left (inputs, rank), right (rank, outputs), bias (outputs), one after another. */
+VLAE_API int64_t vlae_fit_scratch(const vlae_fit *fit);
+VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float *values, const int8_t *edges,
+                            const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size,
+                            void *scratch, int64_t scratch_size);
+
+#endif

@@ -1,0 +1,185 @@
+"""Integer CDFs: discretised mixtures of logistics from integer parameters and stored tables.
+
+A row codes C symbols (the channels of a pixel or of a latent cell) under K joint logistics, autoregressive in the
+channels (the form of PixelCNN++, Salimans et al. 2017, arXiv 1701.05517). Everything is fixed point:
+
+    parameters of a row (int32), in this order
+        K          logits, 1/32 nat
+        K * C      locations of component k, channel c, 1/64 level, relative to the offset
+        K * C      scale indices: scale = 2^(index / 16 - 4) levels, 0 .. 159
+        K * pairs  coefficients, 1/256: the location of channel c moves by coefficient * u[c'] for each c' < c
+    outer affine map of a row and channel, what earlier flow steps (or the pixel's reference value) contribute
+        offset     1/64 level
+        outer      index of a scale 2^(index / 16 - 4), 64 is the identity, 0 .. 191
+        u          = (symbol - offset) / outer scale, 1/64
+
+    e_k  = EXP[min(largest logit - logit_k, 511)]               12 bits
+    a_k  = (64 x - 32 - mean_k) * INVERSE[scale_k] >> 16        lower edge of symbol x, 1/256 scale, clamped to +-4096
+    F(x) = sum_k e_k * SIGMOID[a_k]                             20-bit sigmoid
+    C(x) = x + (F(x) * factor >> 38)                            factor = ((2^24 - n) << 18) // sum_k e_k
+    C(0) = 0, C(n) = 2^24
+
+C is monotone because S, the argument and both floors are; the leading x makes every frequency at least 1 (a leak of
+2^-24 per symbol). After a channel is known, e_k is multiplied by component k's mass at it, SIGMOID at its upper edge
+minus SIGMOID at its lower (the first symbol begins at 0, the last ends at 2^20); all K products are shifted right by
+the least shift that brings the largest below 2^12, and are at least 1. If all are 0 the e_k stay. That is the posterior
+over the components.
+
+The tables are data of the weight file (`models.export` makes them), never recomputed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import NamedTuple
+
+import numpy as np
+
+from vlae_codec.errors import WeightsError
+from vlae_codec.native.ans import Message, Stack
+from vlae_codec.native.library import (
+    COST_BITS,
+    EXP_ENTRIES,
+    OUTER_SCALES,
+    SCALES,
+    SIGMOID_BITS,
+    SIGMOID_HALF,
+    WEIGHT_BITS,
+    RowsStruct,
+    TablesStruct,
+    aligned,
+    check,
+    core,
+    pointer,
+)
+
+LOC_LIMIT, LOGIT_LIMIT, COEF_LIMIT = 1 << 15, 1 << 12, 1 << 10
+SIDE, STATE = 8, 4096  # rows that the core takes side by side, and bytes of memory that they may need
+COST_UNIT = 1 << COST_BITS  # costs are integers in units of 2^-20 bits
+
+
+class Tables(NamedTuple):
+    sigmoid: np.ndarray  # int32 (8193,): round(2^20 * sigmoid(i / 256)), i = -4096 .. 4096
+    exp: np.ndarray  # int32 (512,): max(1, round(2^12 * exp(-i / 32)))
+    inverse: np.ndarray  # int64 (160,): round(2^18 / scale), so that (1/64 level) * inverse >> 16 is in 1/256 scale
+    outer_scale: np.ndarray  # int64 (192,): round(2^16 * 2^(i / 16 - 4))
+    outer_inverse: np.ndarray  # int64 (192,): round(2^16 / 2^(i / 16 - 4))
+
+    @property
+    def struct(self) -> TablesStruct:
+        """What the core's functions take."""
+        types = (np.int32, np.int32, np.int64, np.int64, np.int64)
+        return TablesStruct(*(pointer(table, kind) for table, kind in zip(self, types)))
+
+
+def check_tables(tables: Tables) -> None:
+    """Raises WeightsError unless the tables have their shapes and types and make monotone, overflow-free CDFs."""
+    shapes = [(2 * SIGMOID_HALF + 1,), (EXP_ENTRIES,), (SCALES,), (OUTER_SCALES,), (OUTER_SCALES,)]
+    types = [np.int32, np.int32, np.int64, np.int64, np.int64]
+    fine = all(table.shape == shape and table.dtype == type_ for table, shape, type_ in zip(tables, shapes, types))
+    fine = fine and bool(np.all(np.diff(tables.sigmoid) >= 0)) and tables.sigmoid.min() >= 0
+    fine = fine and tables.sigmoid.max() <= 1 << SIGMOID_BITS
+    fine = fine and tables.exp.min() >= 1 and tables.exp.max() <= 1 << WEIGHT_BITS
+    fine = fine and all(t.min() >= 1 and t.max() <= 1 << bits for t, bits in zip(tables[2:], (22, 24, 20)))
+    if not fine:
+        raise WeightsError("the probability tables of this weight file are malformed; export the model again")
+
+
+def parameter_count(mixtures: int, channels: int, coupled: bool) -> int:
+    """Length of a row of parameters."""
+    return mixtures * (1 + 2 * channels + (channels * (channels - 1) // 2 if coupled else 0))
+
+
+def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), int32 (P,): the clamps of a network output that is a row of parameters."""
+    k, kc = mixtures, mixtures * channels
+    pairs = parameter_count(mixtures, channels, coupled) - k - 2 * kc
+    low = np.repeat([-LOGIT_LIMIT, -LOC_LIMIT, 0, -COEF_LIMIT], [k, kc, kc, pairs])
+    high = np.repeat([LOGIT_LIMIT, LOC_LIMIT, SCALES - 1, COEF_LIMIT], [k, kc, kc, pairs])
+    return low.astype(np.int32), high.astype(np.int32)
+
+
+class Rows(NamedTuple):
+    """Rows of parameters and what else their distributions need."""
+
+    params: np.ndarray  # (n, P or more) int32
+    offsets: np.ndarray  # (n, C) int32
+    outers: np.ndarray | None  # (n, C) int32; None: the identity
+    mixtures: int
+    coupled: bool
+    levels: int  # a power of 2
+    coded: int  # only the first so many channels are coded
+    tables: Tables
+
+    @property
+    def struct(self) -> RowsStruct:
+        """What the core's functions take."""
+        n, channels = self.offsets.shape
+        if len(self.params) != n or (self.outers is not None and self.outers.shape != (n, channels)):
+            raise ValueError("parameters, offsets and outer scales are of different rows")
+        return RowsStruct(
+            pointer(self.params, np.int32),
+            pointer(self.offsets, np.int32),
+            None if self.outers is None else pointer(self.outers, np.int32),
+            n,
+            self.params.shape[1],
+            self.mixtures,
+            channels,
+            self.coupled,
+            self.levels,
+            self.coded,
+        )
+
+
+def intervals(rows: Rows, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(starts, freqs), (n, C) uint32, of symbols (n, C) uint8 below `levels`; 0 in channels that are not coded."""
+    symbols = np.ascontiguousarray(symbols, np.uint8)
+    if symbols.shape != rows.offsets.shape:
+        raise ValueError(f"symbols must be {rows.offsets.shape}, not {symbols.shape}")
+    starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
+    given, tables = ctypes.byref(rows.struct), ctypes.byref(rows.tables.struct)
+    out = (pointer(array, np.uint32) for array in (starts, freqs))
+    check(core.vlae_intervals(given, tables, pointer(symbols, np.uint8), *out), "a distribution")
+    return starts, freqs
+
+
+def pop_rows(rows: Rows, message: Message, what: str = "a message") -> tuple[Message, np.ndarray]:
+    """(message, symbols (n, C) uint8) popped. Raises EmptyStack, which names `what`.
+
+    Order: groups of L rows, L being the lanes; in a group channel by channel; in a channel the rows of the group in
+    turn. Row i is on lane i mod L.
+    """
+    symbols, stack = np.zeros(rows.offsets.shape, np.uint8), Stack(message)
+    memory = aligned((min(len(symbols), len(message.heads)) // SIDE + 1) * STATE)
+    given, tables = ctypes.byref(rows.struct), ctypes.byref(rows.tables.struct)
+    args = (0, pointer(symbols, np.uint8), pointer(memory, np.uint8), memory.size)
+    check(core.vlae_pop_rows(given, tables, stack.struct, *args), what)
+    return stack.message(), symbols
+
+
+def cost(freqs: np.ndarray, coded: int | None = None) -> int:
+    """What symbols of these frequencies take, in units of 2^-20 bits; coded: of the last axis, only the first so many.
+
+    It is an integer, the same on every machine, so that encoders may decide by it.
+    """
+    return _costs(freqs, coded, None)
+
+
+def costs(freqs: np.ndarray, coded: int) -> np.ndarray:
+    """(n,) int64: `cost` of each row of freqs (n, C)."""
+    if freqs.ndim != 2:
+        raise ValueError(f"frequencies must be (n, C), not {freqs.shape}")
+    each = np.empty(len(freqs), np.int64)
+    _costs(freqs, coded, each)
+    return each
+
+
+def _costs(freqs: np.ndarray, coded: int | None, each: np.ndarray | None) -> int:
+    freqs = np.ascontiguousarray(freqs, np.uint32)
+    channels = freqs.shape[-1] if coded is not None else 1
+    to = None if each is None else pointer(each, np.int64)
+    n = freqs.size // channels
+    total = core.vlae_costs(pointer(freqs, np.uint32), n, channels, 1 if coded is None else coded, to)
+    if total < 0:
+        raise ValueError("a frequency is outside 1 .. 2^24")
+    return int(total)

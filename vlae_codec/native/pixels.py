@@ -1,0 +1,172 @@
+"""The pixels of a band of a tile on the CPU: gather, network, distributions and coder, in the core.
+
+A few pixels at a time go all the way, so that what lies between is never in memory. A band that is coded is in raster
+order, all in parallel; one that is decoded is taken wave by wave.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlae_codec.native.ans import Message, Stack
+from vlae_codec.native.library import SLACK, PixelsStruct, TileStruct, check, core, pointer
+from vlae_codec.native.mixture import Tables
+from vlae_codec.native.network import Packed
+
+STRIP = 1 << 15  # pixels that a thread takes at once where all are known
+
+
+class Setting(NamedTuple):
+    """What the pixels of a model need."""
+
+    net: Packed  # the local network
+    tables: Tables
+    channels: int
+    wide: int  # of the window
+    up: int
+    features: int  # of the context
+    mixtures: int
+    levels: int
+    stretch: int  # left shift of a symbol where it enters the network
+
+    @property
+    def struct(self) -> PixelsStruct:
+        """What the core's functions take."""
+        memory = self.net.memory
+        return PixelsStruct(pointer(memory, np.uint8), memory.size, self.tables.struct, *self[2:])
+
+
+class Tile(NamedTuple):
+    """A tile from some row on, as the core takes it."""
+
+    x: np.ndarray  # uint8, flat with SLACK: (height, width, C), stretched
+    context: np.ndarray  # uint8, flat with SLACK: (period, width, features), 128 more than the features
+    height: int
+    width: int
+    period: int  # rows after which the features repeat
+
+    @property
+    def struct(self) -> TileStruct:
+        x, context = pointer(self.x, np.uint8), pointer(self.context, np.uint8)
+        return TileStruct(x, context, self.x.size, self.context.size, *self[2:])
+
+
+class Pixels:
+    """p(x | context, rows above) on the CPU. null: (stride, stride, F) int8, the features of the no-latent mode.
+
+    coded, here: channels that are coded; the others are equal to the first.
+    """
+
+    def __init__(self, setting: Setting, null: np.ndarray) -> None:
+        self.setting, self.null = setting, null
+
+    def intervals(
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs), (height, W, C) uint32, of a band (height, W, C) uint8 below the rows `above` of its tile.
+
+        context: (height, W, F) int8, or None for the no-latent mode; spread: a `map`, perhaps of several threads.
+        """
+        height, width, channels = band.shape
+        tile, skip = self.prepare(above, band, context)
+        starts, freqs = np.zeros((2, height * width, channels), np.uint32)
+
+        def strip(begin: int) -> None:
+            part = slice(begin, begin + STRIP)
+            self._fill(tile, None, begin + skip * width, coded, starts[part], freqs[part])
+
+        for _ in spread(strip, range(0, height * width, STRIP)):
+            pass
+        return starts.reshape(band.shape), freqs.reshape(band.shape)
+
+    def at(self, tile: Tile, positions: np.ndarray, coded: int) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs), (n, C) uint32, of the pixels at flat indices of a tile that `whole` made."""
+        starts, freqs = np.zeros((2, len(positions), self.setting.channels), np.uint32)
+        self._fill(tile, np.ascontiguousarray(positions, np.int64), 0, coded, starts, freqs)
+        return starts, freqs
+
+    def _fill(
+        self,
+        tile: Tile,
+        positions: np.ndarray | None,
+        begin: int,
+        coded: int,
+        starts: np.ndarray,
+        freqs: np.ndarray,
+    ) -> None:
+        """Fills starts, freqs (n, C) uint32 with the intervals of the pixels at flat positions, or from `begin` on."""
+        scratch = self.setting.net.scratch(channels=self.setting.channels)
+        at = None if positions is None else pointer(positions, np.int64)
+        out = (pointer(starts, np.uint32), pointer(freqs, np.uint32), pointer(scratch, np.uint8), scratch.size)
+        given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
+        check(core.vlae_band_intervals(*given, at, begin, len(starts), coded, *out), "a tile")
+
+    def rows(self, tile: Tile, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs (n, inputs) int8 of the local network and reference values (n, C) uint8, stretched, of the pixels at
+        flat indices of a tile that `whole` made."""
+        positions = np.ascontiguousarray(positions, np.int64)
+        rows = np.empty((len(positions), self.setting.net.inputs), np.uint8)
+        references = np.empty((len(positions), self.setting.channels), np.uint8)
+        args = (pointer(positions, np.int64), len(rows), pointer(rows, np.uint8), pointer(references, np.uint8))
+        given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
+        check(core.vlae_pixel_rows(*given, *args), "a tile")
+        return np.bitwise_xor(rows, np.uint8(128), out=rows).view(np.int8), references
+
+    def pop(
+        self,
+        messages: list[Message],
+        known: list[np.ndarray],
+        heights: Sequence[int],
+        contexts: list[np.ndarray] | None,
+        coded: int,
+        tick: Callable[[int], None] | None = None,
+    ) -> tuple[list[Message], list[np.ndarray]]:
+        """(messages, bands): bands (height, W, C) uint8 below the known rows of their tiles, popped.
+
+        tick: told how many pixels there are more. Raises EmptyStack, naming the tile.
+        """
+        popped, bands = [], []
+        for t, (message, above, height) in enumerate(zip(messages, known, heights)):
+            _, width, channels = above.shape
+            band = np.zeros((height, width, channels), np.uint8)
+            if height:
+                tile, skip = self.prepare(above, band, None if contexts is None else contexts[t])
+                stack, scratch = Stack(message), self.setting.net.scratch(height, len(message.heads), channels)
+                given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct), skip, skip + height, coded
+                memory = pointer(scratch, np.uint8), scratch.size
+                check(core.vlae_pop_band(*given, stack.struct, *memory), f"tile {t}")
+                message, begin = stack.message(), skip * width * channels
+                band[...] = tile.x[begin : begin + band.size].reshape(band.shape) >> self.setting.stretch
+                if tick is not None:
+                    tick(height * width)
+            popped.append(message)
+            bands.append(band)
+        return popped, bands
+
+    def whole(self, tile: np.ndarray, context: np.ndarray | None) -> Tile:
+        """A whole tile (H, W, C) uint8 under its context, as `at` and `rows` take it."""
+        return self.prepare(tile[:0], tile, context)[0]
+
+    def prepare(self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None) -> tuple[Tile, int]:
+        """The tile from some row above the band on, and where the band begins in it."""
+        stride, width = len(self.null), band.shape[1]
+        first = max(0, len(above) - self.setting.up) // stride * stride
+        skip = len(above) - first
+        x = with_slack(np.concatenate([above[first:], band]) << self.setting.stretch)
+        if context is None:
+            period = np.tile(self.null, (1, -(-width // stride), 1))[:, :width]
+        else:
+            period = np.concatenate([np.zeros((skip, *context.shape[1:]), np.int8), context])
+        features = with_slack(period.view(np.uint8) ^ np.uint8(128))
+        return Tile(x, features, skip + len(band), width, len(period)), skip
+
+
+def with_slack(array: np.ndarray) -> np.ndarray:
+    """The array's bytes, flat, with SLACK more behind them."""
+    flat = np.zeros(array.size + SLACK, np.uint8)
+    flat[: array.size].reshape(array.shape)[...] = array.view(np.uint8)
+    return flat
