@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vlae_codec import __version__
 from vlae_codec.adapter.effort import DEFAULT
 from vlae_codec.image import load
 from vlae_codec.native import library
@@ -103,7 +104,7 @@ def machine(program: str | None = None) -> dict[str, Any]:
     """
     given = [str(Path(*Path(word).parts[-2:])) if os.path.isabs(word) else word for word in sys.argv[1:]]
     installed = {each.name.lower(): each.version for each in importlib.metadata.distributions()}
-    names = ("vlae-codec", "numpy", "torch", "pillow")
+    names = ("numpy", "torch", "pillow")
     return {
         "command": f"{program or f'python -m bench.{Path(sys.argv[0]).stem}'} {shlex.join(given)}".strip(),
         "date": time.strftime("%Y-%m-%d"),
@@ -113,6 +114,7 @@ def machine(program: str | None = None) -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),
+            "vlae-codec": __version__,
             **{name: installed[name] for name in names if name in installed},
             **versions(),
         },

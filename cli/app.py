@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import click
 
+from vlae_codec import __version__
 from vlae_codec.errors import VlaeError
 
 # name -> (module, the command in it, line of help): listing the commands imports none of them.
@@ -54,6 +55,6 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vlae-codec", prog_name="vlae-codec")
+@click.version_option(__version__, prog_name="vlae-codec")
 def main() -> None:
     """Lossless image compression with a variational lossy autoencoder and bits-back ANS."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,42 @@ from PIL import Image
 from vlae_codec import model
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.vlae import Vlae
+from vlae_codec.native import build, library
 from vlae_codec.tile import TileCodec
 
-BACKENDS = ["cpu", "float32", "torch:cpu"]
+BACKENDS = ["cpu", "torch:cpu"]
+TARGETS = list(build.TARGETS.get(build.find_platform().architecture, build.GENERIC))
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each target of this architecture is in use once; one that this processor lacks is skipped."""
+    before, name = library.target(), str(request.param)
+    if name not in library.targets():
+        pytest.skip(f"this processor does not have {name}")
+    library.use(name)
+    yield name
+    library.use(before)
+
+
+@pytest.fixture
+def each_target() -> Iterator[Callable[[], Iterator[str]]]:
+    """A function that goes through the targets that this processor has, each in use in its turn: for tests in which
+    what to compare with takes long to find."""
+    before = library.target()
+
+    def turns() -> Iterator[str]:
+        for name in library.targets():
+            library.use(name)
+            yield name
+
+    yield turns
+    library.use(before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Makes tests/data anew: a tiny model, a few tiny pictures and their .vlae files. Run by hand, from the root:
 
     python tests/make_golden.py            # after a change of the format
-    python tests/make_golden.py shipped    # mountains.vlae only: after a change of the shipped weights
+    python tests/make_golden.py shipped    # those of the shipped models only: after a change of their weights
     python tests/make_golden.py many       # many.vlae only: after a change of how pictures are chained
     python tests/make_golden.py adapted    # adapted.vlae only: after a change of what an adapter is
 
@@ -21,13 +21,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import adapter, compress, compress_many, container, single
+from vlae_codec import compress, compress_many, container, single
+from vlae_codec.adapter import chunk
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
 from vlae_codec.modes import Tiles, find_codec, with_adapter
-from vlae_codec.network import Network
+from vlae_codec.native.network import Network
 from vlae_codec.streams import encode_tile
 
 DATA = Path(__file__).parent / "data"
@@ -90,7 +91,7 @@ def compress_many_golden(**options: Any) -> bytes:
     return compress_many(many_pictures(), model=DATA / "tiny.safetensors", groups=2, effort=1, **options)
 
 
-def some_adapter(network: Network, ranks: list[int], most: int = 6, salt: int = 1) -> adapter.Adapter:
+def some_adapter(network: Network, ranks: list[int], most: int = 6, salt: int = 1) -> chunk.Adapter:
     """Numbers -most .. most that look random, by a linear congruential generator."""
     state = salt
 
@@ -107,7 +108,7 @@ def some_adapter(network: Network, ranks: list[int], most: int = 6, salt: int = 
         inputs, outputs = len(layer.weight), layer.multiplier.size
         groups += [numbers(inputs, rank), numbers(rank, outputs), numbers(outputs)]
         units.append((-4, -1) if layer.weight.shape[1] == outputs else (3, 0))
-    return adapter.from_groups(groups, units)
+    return chunk.from_groups(groups, units)
 
 
 def write_adapted(
@@ -127,7 +128,7 @@ def write_adapted(
 
 def adapted_payload() -> bytes:
     model = find_codec(DATA / "tiny.safetensors", None, "cpu", "RGB").model
-    return adapter.pack(some_adapter(model.local, [2, 3]), model.tables)
+    return chunk.pack(some_adapter(model.local, [2, 3]), model.tables)
 
 
 def adapted() -> None:
@@ -140,9 +141,24 @@ def many() -> None:
     (DATA / "many.vlae").write_bytes(compress_many_golden())
 
 
+def shipped_pictures() -> dict[str, np.ndarray]:
+    """Parts of the README's example, by the models that code them."""
+    pixels = np.array(Image.open(EXAMPLE))
+    return {
+        "cifar10": pixels[96:160, 40:112],
+        "photo-gray": pixels[120:195, 200:280, 1],
+        "mnist-binary": pixels[120:180, 120:190, 1] > 110,
+    }
+
+
 def shipped() -> None:
-    """The example of the README under the shipped weights."""
+    """The example of the README under its model, and parts of it under the others."""
     (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE, effort=1))
+    for name, pixels in shipped_pictures().items():
+        Image.fromarray(pixels).save(DATA / f"{name}.png")
+        data = compress(pixels, model=name, effort=1)
+        (DATA / f"{name}.vlae").write_bytes(data)
+        print(f"{name}: {pixels.shape}, {len(data)} bytes")
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlae_codec import ans
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
+from vlae_codec.native import ans
+from vlae_codec.native.library import core
 
 LANES = [1, 2, 7]
 PRECISIONS = [1, 8, 16, 24]
@@ -74,7 +75,6 @@ def test_every_cf_of_every_head_edge(precision):
             owner = int(np.searchsorted(cdf, cf, side="right")) - 1
             for base in (1 << 32, (1 << 40) - size, 1 << 47, (1 << 64) - size):
                 message = ans.Message(np.array([base + cf], np.uint64), word)
-                assert ans.peek(message.heads[0], precision) == cf
                 popped, symbols = ans.pop_with(message, cdf[None], precision, 1)
                 assert symbols.tolist() == [owner]
                 assert int(popped.heads[0]) >= 1 << 32
@@ -156,10 +156,10 @@ def test_empty_pop_raises(lanes):
     message = ans.push(ans.empty(lanes), rng.integers(0, 256, 100), np.ones(100, int), 8)
     with pytest.raises(EmptyStack, match="ran out after 100 of 101"):
         ans.pop_uniform(message, 8, 101)
-    heads = message.heads.copy()
-    heads[:] = 1 << 32
-    assert ans.pop_symbol(heads, 0, message.words, 0, 0, 1, 8) == -1
-    assert (heads == 1 << 32).all()  # a refused pop changes nothing
+    stack, symbols = ans.Stack(ans.empty(lanes)), np.full(3, 77, np.int64)
+    assert core.vlae_pop(stack.struct, None, 1, 0, symbols.ctypes.data, 3, 8) == 0
+    assert stack.message() == ans.empty(lanes)  # a refused pop changes nothing
+    assert np.all(symbols == 77)
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -224,6 +224,22 @@ def test_equality_is_by_value():
 def test_bits():
     assert ans.bits(ans.empty(3)) == 0
     assert ans.bits(ans.push(ans.empty(2), [9] * 4, [1] * 4, 16)) == pytest.approx(64, abs=1e-6)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_stock(lanes):
+    """An integer that is `bits` to two units of 2^-20 bits a lane, and moves as the bits of what is pushed."""
+    rng = np.random.default_rng(lanes)
+    assert ans.stock(ans.empty(lanes)) == 0
+    for words in (0, 1, 300):
+        message = random_message(lanes, words, rng)
+        stock = ans.stock(message)
+        assert type(stock) is int
+        assert stock == pytest.approx(ans.bits(message) * (1 << 20), abs=2 * lanes + 1e-6 * (1 << 20))
+        pushed = ans.push(message, [5] * 40, [1] * 40, 16)
+        assert ans.stock(pushed) - stock == pytest.approx(40 * 16 << 20, abs=4 * lanes)
+    edge = ans.Message(np.array([1 << 32, (1 << 64) - 1, 1 << 63], np.uint64), np.zeros(0, np.uint32))
+    assert ans.stock(edge) == pytest.approx(63 << 20, abs=2)
 
 
 @pytest.mark.parametrize(

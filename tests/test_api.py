@@ -10,9 +10,9 @@ import pytest
 
 import vlae_codec.batch
 from vlae_codec import api, container, many, model, modes, sampling, single, stored
+from vlae_codec.adapter import fit
 from vlae_codec.container import Method
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
-from vlae_codec.models import fit
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.tile import Ledger
 
@@ -87,7 +87,7 @@ def test_noise_falls_back(tiny):
 
 
 def test_same_bytes(tiny, synthetic, backend, monkeypatch):
-    """Every backend, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
+    """Every device, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
     monkeypatch.setattr(single, "TILE_SIZE", 24)
     monkeypatch.setattr(single, "LANE_SYMBOLS", 500)
     pixels = synthetic(29, 60, 3)
@@ -318,7 +318,7 @@ def test_unknown_model(tiny, synthetic, tmp_path):
     with pytest.raises(UnknownModel, match=load_weights(tiny).id.hex()):
         decompress(data)
     other = tmp_path / "other.safetensors"
-    config, tensors = read_weights(tiny)
+    config, tensors, _ = model.read_weights(tiny)
     save_weights(other, config, {**tensors, "null": tensors["null"] ^ 1})
     with pytest.raises(UnknownModel, match="other"):
         decompress(data, model=other)
@@ -330,16 +330,6 @@ def test_unknown_model(tiny, synthetic, tmp_path):
         broken.write_bytes(b"?")
         with pytest.raises(WeightsError):
             call(given, model=broken)
-
-
-def read_weights(path):
-    import json
-
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="np") as file:
-        config = json.loads(file.metadata()["config"])
-        return config, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 @pytest.mark.parametrize(
@@ -364,7 +354,7 @@ def test_invalid_options(tiny):
     for threads in (0, -1):
         with pytest.raises(InputError, match="threads"):
             compress(NOISE, model=tiny, threads=threads)
-    with pytest.raises(VlaeError, match="backend"):
+    with pytest.raises(VlaeError, match="no device"):
         compress(NOISE, model=tiny, device="tpu")
 
 

@@ -146,9 +146,9 @@ def test_where(tiny):
     assert bits.local[40:56, 8:32].mean() > 4 * bits.local[:32].mean()
 
 
-def test_backends(tiny):
-    data = (make_golden.DATA / "adapted.vlae").read_bytes()
-    bits, others = (bits_map(data, str(tiny), backend, 1) for backend in ("cpu", "float32"))
+def test_devices(tiny):
+    data = (make_golden.DATA / "grey.vlae").read_bytes()
+    bits, others = (bits_map(data, str(tiny), backend, 1) for backend in ("cpu", "torch:cpu"))
     assert np.array_equal(bits.local, others.local)
     assert np.array_equal(bits.latent, others.latent)
 

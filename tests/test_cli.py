@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import vlae_codec
-from vlae_codec import container, effort, errors, image, stored
+from vlae_codec import container, errors, image, stored
+from vlae_codec.adapter import effort
 from vlae_codec.cli import main
 
 RGB = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
@@ -108,21 +109,24 @@ def test_effort(run, calls):
     assert "--effort" not in run("decompress", "--help").stdout
 
 
-def test_real_effort(tiny, synthetic, tmp_path, monkeypatch):
-    """The codec itself, from the command line to the file and back."""
+def test_real_effort(tiny, tmp_path, monkeypatch):
+    """The codec itself, from the command line to the file and back: effort 2 finds an adapter, and the seed matters."""
     monkeypatch.chdir(tmp_path)
-    pixels = synthetic(20, 30, 1)
+    y, x = np.mgrid[:192, :256]  # like nothing that the model was trained on
+    waves = 100 + 60 * np.sin(x / 3)[..., None] + 30 * np.cos(y / 2)[..., None] * [1, -1, 0.5]
+    pixels = (waves + np.random.default_rng(1).normal(0, 1.5, waves.shape)).round().clip(0, 255).astype(np.uint8)
     image.save("in.png", pixels)
-    runner, sizes = CliRunner(), []
-    for level in (1, 2):
+    runner, files = CliRunner(), []
+    for level, seed in ((1, 3), (2, 3), (2, 3), (2, 4)):
         arguments = ["-q", "-f", "--model", str(tiny), "--threads", "1"]
-        options = [*arguments, "--effort", str(level), "--seed", "3"]
+        options = [*arguments, "--effort", str(level), "--seed", str(seed)]
         assert runner.invoke(main, ["compress", "in.png", "-o", "out.vlae", *options]).exit_code == 0
-        with open("out.vlae", "rb") as file:
-            sizes.append(len(file.read()))
+        files.append(Path("out.vlae").read_bytes())
+        assert (container.read(files[-1]).adapter is not None) == (level > 1)
         assert runner.invoke(main, ["decompress", "out.vlae", "-o", "out.png", *arguments]).exit_code == 0
         assert np.array_equal(image.load("out.png").pixels, pixels)
-    assert sizes[1] <= sizes[0]
+    assert files[1] == files[2] != files[3]
+    assert max(map(len, files[1:])) < 0.99 * len(files[0])
 
 
 def test_grey(run):
@@ -153,12 +157,12 @@ def test_info(run):
 @pytest.mark.parametrize(
     ("arguments", "forbidden"),
     [
-        (["info", "out.vlae"], {"torch", "numba", "safetensors", "numpy"}),
+        (["info", "out.vlae"], {"torch", "numpy"}),
         (["models"], {"torch"}),
-        (["--help"], {"torch", "numba", "safetensors", "numpy"}),
-        (["compress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
-        (["decompress", "--help"], {"torch", "numba", "safetensors", "numpy"}),
-        (["sample", "--help"], {"torch", "numba", "safetensors", "numpy"}),
+        (["--help"], {"torch", "numpy"}),
+        (["compress", "--help"], {"torch", "numpy"}),
+        (["decompress", "--help"], {"torch", "numpy"}),
+        (["sample", "--help"], {"torch", "numpy"}),
     ],
 )
 def test_imports_little(run, arguments, forbidden):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlae_codec import ans
 from vlae_codec.codecs import Codec, after, bits_back, categorical, check_codec, serial, uniform
 from vlae_codec.errors import EmptyStack
+from vlae_codec.native import ans
 
 LANES = [1, 2, 7]
 PRECISIONS = [1, 8, 16, 24]

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from vlae_codec import ans, tile
-from vlae_codec.convoy import Convoy
+from vlae_codec import tile
 from vlae_codec.errors import EmptyStack
+from vlae_codec.gpu.convoy import Convoy
+from vlae_codec.native import ans
 
 
 @pytest.fixture

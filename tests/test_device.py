@@ -1,17 +1,17 @@
 """Pixels on a torch device: exactly the intervals, symbols and messages of the CPU's codec, in both forms."""
 
-from collections import Counter
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from vlae_codec import ans, device, model
-from vlae_codec.device import DevicePixels
+from vlae_codec import model
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
+from vlae_codec.gpu import device
+from vlae_codec.gpu.device import DevicePixels
+from vlae_codec.native import ans
 from vlae_codec.tile import TileCodec
 
 SHAPES = [(0, 6, 17), (3, 4, 5), (2, 0, 9), (7, 1, 1), (0, 1, 9), (1, 9, 1), (11, 5, 21)]  # known rows, height, width
@@ -68,7 +68,7 @@ def check(codec, pixels, synthetic, shapes, lanes, coded, latents):
 @pytest.mark.parametrize("coded", [1, 3])
 @pytest.mark.parametrize("latents", [False, True])
 def test_batch(random_codec, synthetic, forms, coded, latents):
-    codec = random_codec("float32")
+    codec = random_codec()
     for pixels in forms(codec):
         check(codec, pixels, synthetic, SHAPES, LANES, coded, latents)
 
@@ -84,49 +84,46 @@ def test_batch(random_codec, synthetic, forms, coded, latents):
     ],
 )
 def test_models(random_codec, synthetic, forms, changes):
-    codec = random_codec("float32", **changes)
+    codec = random_codec(**changes)
     for pixels in forms(codec):
         check(codec, pixels, synthetic, SHAPES[:4], LANES[:4], codec.config["channels"], False)
 
 
 @pytest.mark.parametrize("name", ["photo", "mnist-binary"])
 def test_shipped(synthetic, forms, name):
-    codec = TileCodec(model.find_model(name), "float32")
+    codec = TileCodec(model.find_model(name))
     for pixels in forms(codec):
         check(codec, pixels, synthetic, [(9, 11, 14), (0, 5, 23)], [2, 3], codec.config["channels"], True)
 
 
 @pytest.mark.parametrize(("lanes", "widths"), [([1], [30]), ([30], [50]), ([1, 30, 7, 8], [20, 9, 30, 1])])
 def test_lanes(random_codec, synthetic, forms, lanes, widths):
-    codec = random_codec("float32")
+    codec = random_codec()
     for pixels in forms(codec):
         check(codec, pixels, synthetic, [(1, 4, width) for width in widths], lanes, 3, False)
 
 
 def test_batches(random_codec, synthetic, monkeypatch):
-    """Tiles that would fill the grid with nothing, or overfill it, go one after the other."""
-    codec = random_codec("float32")
+    """Tiles that would fill the grid with nothing, or overfill it, and tiles without pixels: each comes back."""
+    codec = random_codec()
     pixels = DevicePixels(codec.model, "cpu")
-    bands = [np.zeros((h, w, 3), np.uint8) for h, w in [(9, 9), (0, 4), (3, 200), (20, 20), (9, 9)]]
-    messages = [ans.empty(lanes) for lanes in (1, 5, 16, 4, 3)]
-    assert pixels._batches(messages, bands) == [[2, 3], [4, 0]]
-    assert pixels._batches([], []) == []
-    monkeypatch.setattr(device, "BLOCK", 10)
-    assert pixels._batches(messages, bands) == [[2], [3], [4], [0]]
     assert pixels.pop([], [], [], None, 3) == ([], [])
-    check(codec, pixels, synthetic, SHAPES, LANES, 3, True)  # also intervals in many blocks
+    shapes, lanes = [(0, 9, 9), (3, 0, 4), (0, 3, 200), (0, 20, 20), (1, 9, 9)], [1, 5, 16, 4, 3]
+    check(codec, pixels, synthetic, shapes, lanes, 3, False)
+    monkeypatch.setattr(device, "BLOCK", 10)
+    check(codec, pixels, synthetic, shapes, lanes, 3, True)  # also intervals in many blocks
 
 
 def test_graphs_of_groups(random_codec, synthetic, monkeypatch):
     """Where there are more numbers of groups than graphs, several share one."""
     monkeypatch.setattr(device, "GRAPHS", 2)
-    codec = random_codec("float32")
+    codec = random_codec()
     check(codec, DevicePixels(codec.model, "cpu"), synthetic, [(0, 7, 40)], [1], 3, False)
 
 
 def test_tick(random_codec, synthetic, monkeypatch):
     monkeypatch.setattr(device, "TICK", 5)
-    codec = random_codec("float32")
+    codec = random_codec()
     ticks: list[int] = []
     known, bands, _ = tiles(codec, synthetic, SHAPES, 3, False)
     messages = [random_message(np.random.default_rng(1), lanes) for lanes in LANES]
@@ -136,37 +133,12 @@ def test_tick(random_codec, synthetic, monkeypatch):
     assert min(ticks) > 0
 
 
-def test_operations(random_codec):
-    """As many operations for any number of tiles; no more than they are now."""
-    codec, counts = random_codec("float32"), []
-    pixels = DevicePixels(codec.model, "cpu")
-
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            found[function.overloadpacket] += 1
-            return function(*args, **(kwargs or {}))
-
-    for count in (1, 4):
-        canvas = pixels._canvas([np.zeros((0, 40, 3), np.uint8)] * count, [20] * count, None)
-        walk = device._Walk(pixels, [ans.empty(2)] * count, canvas, [(20, 40)] * count, 3)
-        for groups in (1, 2):
-            found: Counter = Counter()
-            with Count():
-                walk.step(groups)
-            assert torch.ops.aten._local_scalar_dense not in found  # nothing waits for the device
-            views = ("view", "slice", "select", "unbind", "expand", "squeeze", "movedim", "transpose", "permute", "_un")
-            counts.append(sum(n for op, n in found.items() if not any(v in op.__name__ for v in views)))
-    assert counts[:2] == counts[2:]
-    assert counts[0] <= 310
-    assert counts[1] - counts[0] <= 250
-
-
 # ---------------------------------------------------------------------------------------------------- damage
 
 
 def test_empty_stack(random_codec, synthetic, forms):
     """The first tile whose stack runs out is named, the same as by the CPU, and nothing crashes or hangs."""
-    codec, rng = random_codec("float32"), np.random.default_rng(3)
+    codec, rng = random_codec(), np.random.default_rng(3)
     known, bands, _ = tiles(codec, synthetic, SHAPES, 3, False)
     args = (known, [len(band) for band in bands], None, 3)
     for words in ([0] * 7, [999, 60, 0, 3, 5, 20, 0], [40, 999, 0, 999, 9, 999, 35], [999, 999, 0, 999, 2, 0, 999]):
@@ -181,7 +153,7 @@ def test_empty_stack(random_codec, synthetic, forms):
 
 def test_damaged(random_codec, synthetic, forms):
     """Flipped bits give what they give on the CPU."""
-    codec, rng = random_codec("float32"), np.random.default_rng(4)
+    codec, rng = random_codec(), np.random.default_rng(4)
     known, bands, contexts = tiles(codec, synthetic, SHAPES[:2], 3, True)
     args = (known, [len(band) for band in bands], contexts, 3)
     messages = codec.pixels(*args).push([ans.empty(2), ans.empty(3)], bands)
@@ -202,7 +174,7 @@ def test_damaged(random_codec, synthetic, forms):
 
 
 def test_invalid(random_codec):
-    made = random_codec("float32").model
+    made = random_codec().model
     ends, identity = made.tables.sigmoid.copy(), made.tables.outer_scale.copy()
     ends[-1] -= 1
     identity[64] += 1
@@ -211,60 +183,7 @@ def test_invalid(random_codec):
             DevicePixels(replace(made, tables=tables), "cpu")
 
 
-# ---------------------------------------------------------------------------------------------------- graphs, compiler
-
-
-class FakeGraph:
-    """Stands in for torch's: notes what is captured and replayed."""
-
-    capturing: "FakeGraph | None" = None
-    usable = True
-
-    def __init__(self):
-        self.captured = []
-
-    def capture_begin(self, pool, capture_error_mode):
-        if not FakeGraph.usable:
-            raise RuntimeError("no")
-        FakeGraph.capturing = self
-
-    def capture_end(self):
-        FakeGraph.capturing = None
-
-    def pool(self):
-        return None
-
-    def replay(self):
-        for step in self.captured:
-            step()
-
-
-@pytest.mark.parametrize("usable", [True, False])
-def test_graphs(monkeypatch, usable):
-    """Each number of groups runs, then is captured and replayed; every wave is done once, in order."""
-
-    class Stream:
-        def synchronize(self):
-            pass
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(FakeGraph, "usable", usable)
-    done, called = [], []
-
-    def step(groups):
-        called.append(groups)
-        if FakeGraph.capturing is not None:
-            FakeGraph.capturing.captured.append(lambda: done.append(groups))
-        else:
-            done.append(groups)
-
-    graphs = device._Graphs(step, torch.device("cuda"))
-    waves = [1, 1, 2, 1, 1, 2, 2, 2, 3, 1]
-    for groups in waves:
-        graphs.run(groups)
-    assert done == waves
-    assert called == ([1, 1, 2, 1, 2, 2, 3] if usable else waves)
+# ---------------------------------------------------------------------------------------------------- the compiler
 
 
 @pytest.mark.parametrize("probed", [False, True])
@@ -277,7 +196,7 @@ def test_compiler_fails(random_codec, synthetic, monkeypatch, probed):
     monkeypatch.setattr(torch, "compile", lambda function, fullgraph: fail)
     monkeypatch.setattr(device, "_compiled", cache(device._Compiled))
     monkeypatch.setattr(device, "_compiles", device._compiles.__wrapped__ if probed else lambda kind: True)
-    codec = random_codec("float32")
+    codec = random_codec()
     pixels = DevicePixels(codec.model, "cpu", compiled=True)
     assert pixels.compiled != probed
     check(codec, pixels, synthetic, SHAPES[:2], LANES[:2], 3, True)
@@ -288,7 +207,7 @@ def test_compiler_fails(random_codec, synthetic, monkeypatch, probed):
 @pytest.mark.slow
 def test_compiled(random_codec, synthetic):
     """By torch's compiler, on the CPU, batches of several sizes."""
-    codec = random_codec("float32")
+    codec = random_codec()
     pixels = DevicePixels(codec.model, "cpu", compiled=True)
     if not pixels.compiled:
         pytest.skip("torch finds no C++ compiler here")
@@ -301,7 +220,7 @@ def test_compiled(random_codec, synthetic):
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ["photo", "mnist-binary"])
 def test_gpu(synthetic, name, compiled):
-    codec = TileCodec(model.find_model(name), "float32")
+    codec = TileCodec(model.find_model(name))
     pixels = DevicePixels(codec.model, "cuda", compiled)
     shapes = [(8, 40, 70), (0, 64, 64), (3, 0, 9), (1, 9, 100), (0, 5, 3)]
     for latents in (False, True):

@@ -60,16 +60,3 @@ def test_nothing_left(tmp_path, monkeypatch, failure, seen):
         files.write_file(path, b"two", force=True)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"one"
-
-
-def test_to_be_compiled(tmp_path, monkeypatch):
-    """Until a loop over pixels is in the cache; where the cache is somewhere else it is not known."""
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "files.py"))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    assert files.to_be_compiled()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "elsewhere")
-    assert not files.to_be_compiled()
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "pixels.pop_band-1.py311.nbi").touch()
-    assert not files.to_be_compiled()

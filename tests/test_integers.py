@@ -1,112 +1,118 @@
-"""Nothing between pixels and bits is a float, but for the operands of the one product that takes floats."""
+"""No float stands between pixels and bits, nor in what an encoder decides by.
 
+A fit has floats: the adapter that it finds is in the file. So have figures for people: `ans.bits`, maps, reports.
+"""
+
+import ast
+import math
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+import make_golden  # type: ignore[import-not-found]
 import numpy as np
-from numba import njit, types
-from numba.core import compiler, ir
-from numba.core.dispatcher import Dispatcher
-from numba.core.registry import cpu_target
-from numba.core.typed_passes import NopythonTypeInference
+import pytest
 
-from vlae_codec import ans, codecs, latents, model, network, pixels, tables, waves
-from vlae_codec.container import Method
-from vlae_codec.streams import decode_tiles, encode_tile
-from vlae_codec.tile import TileCodec
+import vlae_codec
+from vlae_codec.native import build
 
-MODULES = [ans, latents, network, pixels, tables, waves]
-COMPILED = [f for m in MODULES for f in vars(m).values() if isinstance(f, Dispatcher) and f.__module__ == m.__name__]
+PACKAGE = Path(vlae_codec.__file__).parent
+ROUNDED = {"log", "log1p", "log2", "log10", "exp", "exp2", "expm1", "sqrt", "hypot", "power", "pow", "tanh"}
+METHODS = {"mean", "std", "var"}
+ROUNDED |= METHODS | {"average", "median", "quantile", "float16", "float32", "float64", "fsum", "linalg"}
+
+# ---------------------------------------------------------------------------------------------------- the core
 
 
-class Typed(compiler.CompilerBase):
-    """The compiler as far as types."""
-
-    states: list = []  # noqa: RUF012
-
-    def define_pipelines(self):
-        passes = compiler.DefaultPassBuilder.define_untyped_pipeline(self.state)
-        passes.add_pass(NopythonTypeInference, "types")
-        passes.finalize()
-        self.state.cr = "types"  # nothing is compiled
-        self.states.append(self.state)
-        return [passes]
+def code_of(text: str) -> str:
+    """C without comments, and without what belongs to the fit: its structs, and its function's arguments."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    text = re.sub(r"typedef struct \{[^}]*\} vlae_fit\w*;", "", text)
+    return re.sub(r"\(?\*?(vlae_)?fit_block\)?\([^)]*\)", "", text)
 
 
-def types_of(function, signature):
-    """(types of its variables, [(compiled function that it calls, its signature)])."""
-    contexts, flags = (cpu_target.typing_context, cpu_target.target_context), compiler.Flags()
-    flags.nrt = True
-    compiler.compile_extra(*contexts, function.py_func, signature, None, flags, {}, pipeline_class=Typed)
-    found, calls = Typed.states.pop(), []
-    for call, called in found.calltypes.items():
-        if isinstance(call, ir.Expr) and call.op == "call":
-            kind = found.typemap[call.func.name]
-            if isinstance(kind, types.Dispatcher):
-                calls.append((kind.dispatcher, called.args))
-    return list(found.typemap.values()), calls
+FLOATS = re.compile(
+    r"\b(float|double|_Float\w+|floats|side_floats|float\d+x\d+_t|__m(128|256|512)[dh]?)\b"  # types
+    r"|\b_mm\d*_(?!movemask|cast)\w+_(ps|pd|ss|sd)\b|\bv\w+_f(16|32|64)\b"  # instructions
+    r"|math\.h|\b\d+\.\d*|\b\d*\.\d+"  # functions, numbers
+)
 
 
-def has_floats(kind):
-    """Whether it is a float, or an array or a tuple with some."""
-    parts = [getattr(kind, "dtype", None), *getattr(kind, "types", [])]
-    return is_float(kind) or any(has_floats(part) for part in parts if part is not None)
+def test_core():
+    names = sorted(path.name for path in build.CORE.glob("*.[ch]"))
+    assert {"fit.h", "core.c", "kernel.c", "mixture.h", "network.h", "pixels.h", "latents.h", "product.h"} <= set(names)
+    for name in names:
+        found = FLOATS.search(code_of((build.CORE / name).read_text("utf-8")))
+        assert (found is None) == (name != "fit.h"), (name, found)
 
 
-def is_float(kind):
-    return isinstance(kind, (types.Float, types.Complex))
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("int x = 1; /* a float */", False),
+        ("typedef struct {\n    const float *a;\n} vlae_fit_layer;", False),
+        ("int vlae_fit_block(const float *a, int b);", False),
+        ("void (*fit_block)(const float *a);", False),
+        ("typedef struct {\n    const float *a;\n} vlae_tile;", True),
+        ("int run(const float *a);", True),
+        ("x = 0.5 * y;", True),
+        ("__m256 x;", True),
+        ("__m256i x = rows.n;", False),
+        ("x = _mm256_add_ps(y, z);", True),
+        ("vaddq_f32(x, y);", True),
+    ],
+)
+def test_core_would_be_seen(code, found):
+    assert bool(FLOATS.search(code_of(code))) == found
 
 
-def walk(roots):
-    """(functions with a float, all functions) of those and what they call: one by itself, or in an array where no
-    argument has any.
-    """
-    left, seen, bad = [(root, signature) for root in roots for signature in root.signatures], set(), set()
-    while left:
-        function, signature = left.pop()
-        if (function, signature) not in seen:
-            seen.add((function, signature))
-            kinds, calls = types_of(function, signature)
-            if any(map(is_float if any(map(has_floats, signature)) else has_floats, kinds)):
-                bad.add(function)
-            left += calls
-    return bad, {function for function, _ in seen}
+# ---------------------------------------------------------------------------------------------------- Python
+
+CODING = [
+    *("streams.py", "tile.py", "many.py", "stored.py", "single.py", "inference.py", "codecs.py"),
+    *("native/network.py", "native/mixture.py", "native/waves.py", "native/pixels.py", "native/latents.py"),
+    "native/ans.py",
+]
+REPORTS = {"native/ans.py": {"bits"}}  # functions that nothing is decided by
 
 
-def test_no_floats(tiny, synthetic):
-    """Of all compiled loops, each as it was called, in encoding and decoding by every backend of the CPU."""
-    x = synthetic(49, 40, 1)
-    for backend in ("cpu", "float32"):
-        codec = TileCodec(model.load_weights(tiny), backend)
-        record = encode_tile(codec, x, 3, 500)
-        assert record.method == Method.LATENTS
-        assert np.array_equal(decode_tiles(codec, [record], [(49, 40)], 3, 500)[0], x)
-        codec.nets.pixels.rows(x, None, np.arange(9))
-    uniform = codecs.uniform(8, (3,))
-    uniform.pop(uniform.push(ans.empty(), np.arange(3)))
-    bad, seen = walk(COMPILED)
-    assert not bad
-    assert seen == set(COMPILED)
+def rounded_names(source: str, without: Collection[str] = ()) -> set[str]:
+    """Functions and types of floats that a module takes from numpy or math, some of its own functions left out."""
+    found = set()
+    for part in ast.parse(source).body:
+        if getattr(part, "name", None) in without:
+            continue
+        for node in ast.walk(part):
+            if isinstance(node, ast.ImportFrom) and node.module in ("math", "numpy"):
+                found |= {name.name for name in node.names} & ROUNDED
+            if isinstance(node, ast.Attribute):
+                module = isinstance(node.value, ast.Name) and node.value.id in ("math", "np")
+                found |= {node.attr} & (ROUNDED if module else METHODS)
+    return found
 
 
-@njit
-def half(n):
-    return int(n / 2)
+@pytest.mark.parametrize("name", CODING)
+def test_python(name):
+    """What decides or codes has no function whose last bit depends on the machine or the version of numpy."""
+    assert rounded_names((PACKAGE / name).read_text("utf-8"), REPORTS.get(name, ())) == set()
 
 
-@njit
-def halves(n):
-    return len(np.zeros(n, np.float32))
+def test_python_would_be_seen():
+    assert rounded_names("def f(x):\n    return np.log2(x).mean() + x.exp") == {"log2", "mean"}
+    assert rounded_names("def f(x):\n    return np.log2(x)\nfrom math import sqrt", {"f"}) == {"sqrt"}
 
 
-@njit
-def inner(floats):
-    return len(floats)
+@pytest.mark.parametrize("name", ["colour", "tiles", "grey"])
+def test_without(monkeypatch, name):
+    """An encoder needs none of them: the golden files come out with all of them gone."""
 
+    def fail(*_, **__):
+        raise AssertionError("a float decides")
 
-@njit
-def outer(floats):
-    return half(3) + halves(3) + inner(floats)
-
-
-def test_floats():
-    """They would be seen."""
-    outer(np.zeros(2, np.float32))
-    assert walk([outer]) == ({half, halves}, {outer, half, halves, inner})
+    pixels = make_golden.golden_pictures()[name]
+    for module in (np, math):
+        for function in ROUNDED & set(vars(module)):
+            if not isinstance(getattr(module, function), type):
+                monkeypatch.setattr(module, function, fail)
+    data = make_golden.compress_golden(name, pixels, threads=1)
+    assert data == (make_golden.DATA / f"{name}.vlae").read_bytes()

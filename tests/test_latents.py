@@ -1,18 +1,22 @@
 """Latents on the CPU: the flow prior is its definition in plain integers, and pops invert pushes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from test_mixture import plain_cdfs, random_message  # type: ignore[import-not-found]
 from test_network import exact  # type: ignore[import-not-found]
-from test_tables import plain_cdfs, random_message  # type: ignore[import-not-found]
 
-from vlae_codec import latents, waves
-from vlae_codec.network import Network
-from vlae_codec.tables import OUTER_SCALES
+from vlae_codec.errors import EmptyStack
+from vlae_codec.models import vlae as float_vlae
+from vlae_codec.native import latents, waves
+from vlae_codec.native.library import OUTER_SCALES
+from vlae_codec.native.network import Network
+from vlae_codec.native.waves import window_offsets
 from vlae_codec.tile import TileCodec
-from vlae_codec.waves import window_offsets
 
 GRIDS = [(1, 1), (1, 9), (9, 1), (4, 5)]
 FLOWS: dict[str, dict[str, Any]] = {
@@ -20,6 +24,8 @@ FLOWS: dict[str, dict[str, Any]] = {
     "one step": {"flow_steps": 1, "latents": 1},
     "two steps": {"flow_steps": 2},
     "three steps": {"flow_steps": 3, "latents": 3, "prior_window": (7, 3)},
+    "narrow": {"flow_steps": 2, "prior_window": (3, 1)},
+    "wide": {"flow_steps": 2, "prior_window": (13, 3)},
     "wild": {"flow_steps": 5, "latents": 3},  # see `wild`
 }
 
@@ -91,12 +97,13 @@ def plain_prior(codec, z):
 
 
 @pytest.mark.parametrize(("height", "width"), GRIDS)
-def test_plain(codec, height, width):
+def test_plain(each_target, codec, height, width):
     for z in some_latents(height, width, codec.channels):
         starts, freqs, _, _ = plain_prior(codec, z)
-        for found, expected in zip(latents.prior_intervals(codec.nets.prior, z), (starts, freqs)):
-            assert found.dtype == np.uint32
-            assert np.array_equal(found, expected.reshape(z.shape))
+        for target in each_target():
+            for found, expected in zip(latents.prior_intervals(codec.nets.prior, z), (starts, freqs)):
+                assert found.dtype == np.uint32
+                assert np.array_equal(found, expected.reshape(z.shape)), target
     if height * width > 1 and codec.config["flow_steps"]:
         assert len(np.unique(freqs, axis=0)) > 1  # equal latents, but cells see each other
 
@@ -111,31 +118,62 @@ def test_wild(random_codec):
 
 @pytest.mark.parametrize("lanes", [1, 5, 24])
 @pytest.mark.parametrize(("height", "width"), [*GRIDS, (30, 17)])
-def test_inverse(codec, height, width, lanes):
+def test_inverse(each_target, codec, height, width, lanes):
     """More cells than a block holds among them; a stack too short by a word runs out."""
-    prior, channels, slope = codec.nets.prior, codec.channels, codec.nets.prior_slope
+    prior, channels = codec.nets.prior, codec.channels
     rng = np.random.default_rng(lanes)
 
     def push(z, message):
-        intervals = latents.prior_intervals(prior, z)
-        return waves.push_region(message, *intervals, (0, height, width), slope, channels)
+        return waves.push_region(message, *latents.prior_intervals(prior, z), prior.slope, channels)
 
     def pop(message):
-        z, heads = np.full((height, width, channels), 77, np.uint8), message.heads.copy()
-        size = latents.pop_prior(prior, z, heads, message.words.copy(), len(message.words))
-        return z, None if size < 0 else replace(message, heads=heads, words=message.words[:size])
+        return latents.pop_prior(prior, message, (height, width), "the cat")
 
-    for z in some_latents(height, width, channels):
-        before = random_message(rng, lanes, 10)
-        pushed = push(z, before)
-        popped, left = pop(pushed)
-        assert np.array_equal(popped, z)
-        assert left == before
-    before = random_message(rng, lanes, 2 * z.size)
-    z, left = pop(before)
-    assert z.max() < 64
-    assert push(z, left) == before
-    used = len(before.words) - len(left.words)
-    for words in {0, used // 2, used - 1} - {-1, used}:
-        assert pop(replace(before, words=before.words[len(before.words) - words :]))[1] is None
-    assert pop(replace(before, words=before.words[len(before.words) - used :]))[1] is not None
+    before, more = random_message(rng, lanes, 10), random_message(rng, lanes, 2 * height * width * channels)
+    for target in each_target():
+        for z in some_latents(height, width, channels):
+            left, popped = pop(push(z, before))
+            assert np.array_equal(popped, z), target
+            assert left == before
+        left, z = pop(more)
+        assert z.max() < 64
+        assert push(z, left) == more
+        used = len(more.words) - len(left.words)
+        for words in {0, used // 2, used - 1} - {-1, used}:
+            with pytest.raises(EmptyStack, match="the cat"):
+                pop(replace(more, words=more.words[len(more.words) - words :]))
+        assert np.array_equal(pop(replace(more, words=more.words[len(more.words) - used :]))[1], z)
+
+
+def test_threads(random_codec):
+    """Threads that meet at the first use of a prior give what one alone gives."""
+    codec, z = random_codec(flow_steps=2), some_latents(9, 8, 2)[0]
+    expected = latents.prior_intervals(codec.nets.prior, z)
+    for _ in range(5):
+        prior = TileCodec(codec.model).nets.prior
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(lambda _, prior=prior: latents.prior_intervals(prior, z), range(8)):
+                assert np.array_equal(found, expected)
+
+
+def test_shapes(random_codec):
+    """Latents of other shapes than (h, w, C) do not reach the core."""
+    prior = random_codec().nets.prior
+    for shape in ((4, 5), (4, 5, 3), (4, 5, 1)):
+        with pytest.raises(ValueError, match="latents"):
+            latents.prior_intervals(prior, np.zeros(shape, np.uint8))
+
+
+# ---------------------------------------------------------------------------------------------------- the float model
+
+
+@pytest.mark.parametrize("window", [(3, 1), (5, 2), (7, 4), (9, 5)])
+@pytest.mark.parametrize(("height", "width"), [*GRIDS, (4, 17)])
+def test_float_prior_rows(window, height, width):
+    prior = float_vlae.Prior(float_vlae.Config(prior_window=window, latents=2, prior_hidden=8))
+    plane = np.random.default_rng(9).integers(-128, 128, (2, height, width, 2), np.int8)
+    rows = np.stack([plain_windows(one, window_offsets(window)) for one in plane])
+    floats = prior.rows(torch.from_numpy(plane).float() / 16)
+    assert np.array_equal(floats.reshape(rows.shape).numpy() * 16, rows)
+    far = prior.rows(torch.from_numpy(plane).float() * 100)
+    assert (far.min().item() >= -8, far.max().item() * 16 <= 127) == (True, True)

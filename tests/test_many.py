@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vlae_codec
-from vlae_codec import ans, container, many, single, stored, streams
+from vlae_codec import container, many, single, stored, streams
 from vlae_codec.cli import main
 from vlae_codec.container import Method, Pictures, TileRecord
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, UnknownModel, UnsupportedImage, VlaeError
 from vlae_codec.modes import find_codec, tile_of
+from vlae_codec.native import ans
 from vlae_codec.tile import Ledger
 
 compress_many = partial(vlae_codec.compress_many, effort=1, threads=1)  # other efforts: test_fit
@@ -213,14 +214,15 @@ def test_default_groups(tiny, pictures, monkeypatch):
 
 
 def test_same_bytes(tiny, pictures, backend, monkeypatch):
-    """Every backend, 1 and 2 threads, groups one by one and all at once."""
-    expected = compress_many(pictures, model=tiny, device="cpu", groups=3, verify=False)
+    """Every device, 1 and 2 threads, groups one by one and all at once."""
+    some = pictures[:5] if backend == "cpu" else [pixels[:, :20] for pixels in pictures[:3]]
+    expected = compress_many(some, model=tiny, device="cpu", groups=2, verify=False)
     for threads in (1, 2):
         options = {"model": tiny, "device": backend, "threads": threads}
-        assert compress_many(pictures, **options, groups=3, verify=False) == expected
+        assert compress_many(some, **options, groups=2, verify=False) == expected
         for batch in (1, 1 << 22):
             monkeypatch.setattr(single, "BATCH_PIXELS", batch)
-            same(pictures, vlae_codec.decompress_many(expected, **options))
+            same(some, vlae_codec.decompress_many(expected, **options))
 
 
 def test_golden(tiny, backend):

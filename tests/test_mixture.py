@@ -2,16 +2,18 @@
 
 import math
 from bisect import bisect_right
+from hashlib import sha256
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vlae_codec import ans, tables, waves
-from vlae_codec.errors import WeightsError
+from vlae_codec.errors import EmptyStack, WeightsError
 from vlae_codec.models.export import make_tables
-from vlae_codec.tables import COEF_LIMIT, LOC_LIMIT, LOGIT_LIMIT, PRECISION, SCALES
+from vlae_codec.native import ans, mixture, waves
+from vlae_codec.native.library import PRECISION, SCALES, aligned, core
+from vlae_codec.native.mixture import COEF_LIMIT, LOC_LIMIT, LOGIT_LIMIT, Rows
 
 TABLES = make_tables()
 WHOLE = 1 << PRECISION
@@ -39,7 +41,7 @@ def plain_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
 
     channels = len(symbols)
     logits, locs, scales, coefs = (part.tolist() for part in split(row, mixtures, channels, coupled))
-    t = tables.Tables(*(table.tolist() for table in TABLES))
+    t = mixture.Tables(*(table.tolist() for table in TABLES))
     e = [t.exp[min(max(logits) - logit, 511)] for logit in logits]
     u: list[int] = []
     cdfs = []
@@ -69,15 +71,10 @@ def plain_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     return np.array(cdfs)
 
 
-def intervals(rows, symbols, args, starts, freqs):
-    """`intervals`, and what is compiled for photographs where that is the same."""
-    mixtures, coupled, levels, coded, _ = args
-    tables.intervals(*rows, symbols, *args, starts, freqs)
-    if (mixtures, symbols.shape[1], coupled) == (5, 3, True):
-        again = np.zeros((2, *starts.shape), np.uint32)
-        tables.intervals_5_3(*rows, symbols, levels, coded, TABLES, *again)
-        assert np.array_equal(again[0, :, :coded], starts[:, :coded])
-        assert np.array_equal(again[1, :, :coded], freqs[:, :coded])
+def rows_of(parts, mixtures, coupled, levels, coded):
+    """Rows of (parameters, offsets, outer scales)."""
+    params, offsets, outers = parts
+    return Rows(params, offsets, outers, mixtures, coupled, levels, coded, TABLES)
 
 
 def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
@@ -87,16 +84,15 @@ def kernel_cdfs(row, offset, outer, symbols, mixtures, coupled, levels):
     for c in range(channels):
         known[c * levels : (c + 1) * levels, c] = np.arange(levels)
     count = len(known)
-    starts, freqs = np.zeros((2, count, channels), np.uint32)
     repeat = [np.tile(np.asarray(a, np.int32), (count, 1)) for a in (row, offset, outer)]
-    intervals(repeat, known, (mixtures, coupled, levels, channels, TABLES), starts, freqs)
+    starts, freqs = mixture.intervals(rows_of(repeat, mixtures, coupled, levels, channels), known)
     own = np.arange(channels).repeat(levels)
     at = np.arange(count), own
     return starts[at].reshape(channels, levels).astype(int), freqs[at].reshape(channels, levels).astype(int)
 
 
 def extreme_row(rng, mixtures, channels, coupled):
-    low, high = tables.parameter_limits(mixtures, channels, coupled)
+    low, high = mixture.parameter_limits(mixtures, channels, coupled)
     wide = rng.integers(low, high + 1)
     row = np.where(rng.random(len(low)) < 0.3, wide, np.where(rng.random(len(low)) < 0.5, low, high))
     if rng.random() < 0.5:  # logits and locations near each other, where components compete
@@ -114,8 +110,8 @@ def hold(starts, freqs, what=""):
 
 @pytest.mark.parametrize("levels", [2, 64, 256])
 @pytest.mark.parametrize(("mixtures", "channels", "coupled"), SHAPES)
-def test_plain_integers(mixtures, channels, coupled, levels):
-    """The kernels are the documented formulas, with nothing overflowing: random and extreme rows, all symbols."""
+def test_plain_integers(each_target, mixtures, channels, coupled, levels):
+    """Intervals are the documented formulas, with nothing overflowing: random and extreme rows, all symbols."""
     rng = np.random.default_rng(mixtures * channels)
     for _ in range({2: 30, 64: 10, 256: 4}[levels]):
         row = extreme_row(rng, mixtures, channels, coupled)
@@ -124,13 +120,15 @@ def test_plain_integers(mixtures, channels, coupled, levels):
         outer = rng.choice(OUTERS, channels)
         symbols = rng.choice([0, min(1, levels - 1), levels // 2, levels - 2, levels - 1], channels).tolist()
         case = (row, offset.tolist(), outer.tolist(), symbols, mixtures, coupled, levels)
-        starts, freqs = kernel_cdfs(*case)
-        hold(starts, freqs, str(case))
-        assert np.array_equal(plain_cdfs(*case)[:, :-1], starts), case
+        expected = plain_cdfs(*case)
+        for target in each_target():
+            starts, freqs = kernel_cdfs(*case)
+            hold(starts, freqs, str((target, case)))
+            assert np.array_equal(expected[:, :-1], starts), (target, case)
 
 
 @pytest.mark.parametrize("levels", [2, 64, 256])
-def test_grid(levels):
+def test_grid(target, levels):
     """One logistic at every edge: far outside, first and last symbol, middle; every scale; outer scales."""
     edge = (levels - 1) << 6
     for location in (
@@ -157,7 +155,7 @@ def test_grid(levels):
 
 
 def random_rows(rng, n, mixtures, channels, levels, coupled=True):
-    params = np.zeros((n, tables.parameter_count(mixtures, channels, coupled)), np.int32)
+    params = np.zeros((n, mixture.parameter_count(mixtures, channels, coupled)), np.int32)
     for row in params:
         row[:] = extreme_row(rng, mixtures, channels, coupled)
     offsets = rng.integers(0, levels << 6, (n, channels)).astype(np.int32)
@@ -171,7 +169,7 @@ def random_message(rng, lanes, words):
 
 def plain_pop(rows, args, message, phase):
     """`pop_rows` by its docstring, in Python's integers: the symbols and what is left, or None if it ran out."""
-    mixtures, coupled, levels, coded, _ = args
+    mixtures, coupled, levels, coded = args
     params, offsets, outers = rows
     heads, words, lanes = message.heads.tolist(), message.words.tolist(), len(message.heads)
     symbols = np.zeros(offsets.shape, np.uint8)
@@ -193,39 +191,34 @@ def plain_pop(rows, args, message, phase):
 
 
 def pop(rows, args, message, phase=0):
-    """The same from `pop_rows`, with rows, columns and words beyond those it may look at, which stay as they are; and
-    from what is compiled for photographs where that is the same.
-    """
-    mixtures, coupled, *rest = args
+    """The same from the core, with rows, columns and words beyond those it may look at, which stay as they are."""
     found: list[Any] = []
-    for garbage, photographs in ((0, False), (-1, False), (-1, (mixtures, rows[1].shape[1], coupled) == (5, 3, True))):
+    for garbage in (0, -1):
         params, offsets, outers = (np.pad(a, ((0, 3), (0, 0)), constant_values=garbage) for a in rows)
-        params = np.pad(params, ((0, 0), (0, 5)), constant_values=garbage)
-        symbols = np.full(offsets.shape, garbage & 255, np.uint8)
-        words = np.pad(message.words, (0, 4), constant_values=garbage & 0xFFFFFFFF)
-        heads, before, n = message.heads.copy(), words.copy(), len(rows[0])
-        stack = (heads, phase, words, len(message.words), symbols)
-        if photographs:
-            size = tables.pop_rows_5_3(params, offsets, outers, n, *rest, *stack)
-        else:
-            size = tables.pop_rows(params, offsets, outers, n, *args, *stack)
-        assert np.array_equal(words, before)
+        params, n = np.pad(params, ((0, 0), (0, 5)), constant_values=garbage), len(rows[0])
+        struct = rows_of((params, offsets, outers), *args).struct
+        struct.n = n
+        stack = ans.Stack(message, 4)
+        stack.words[len(message.words) :] = garbage & 0xFFFFFFFF
+        symbols, before = np.full(offsets.shape, garbage & 255, np.uint8), stack.words.copy()
+        memory = aligned((min(n, len(message.heads)) // mixture.SIDE + 1) * mixture.STATE)
+        out = (phase, symbols.ctypes.data, memory.ctypes.data, memory.size)
+        result = core.vlae_pop_rows(struct, TABLES.struct, stack.struct, *out)
+        assert result in (0, -1)
+        assert np.array_equal(stack.words, before)
         assert np.all(symbols[n:] == garbage & 255)
         assert np.all(symbols[:, args[3] :] == garbage & 255)
-        assert size <= len(message.words)
         symbols[:, args[3] :] = 0
-        found.append(None if size < 0 else (symbols[:n], ans.Message(heads, words[:size])))
-    first, *others = found
-    for other in others:
-        assert (first is None) == (other is None)
-        assert first is None or (np.array_equal(first[0], other[0]) and first[1] == other[1])
+        found.append(None if result < 0 else (symbols[:n], stack.message()))
+    first, other = found
+    assert (first is None) == (other is None)
+    assert first is None or (np.array_equal(first[0], other[0]) and first[1] == other[1])
     return first
 
 
 def push(rows, symbols, message, args):
-    starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
-    intervals(rows, symbols, args, starts, freqs)
-    return waves.push_region(message, starts[:, None], freqs[:, None], (0, len(symbols), 1), 0, args[3])
+    starts, freqs = mixture.intervals(rows_of(rows, *args), symbols)
+    return waves.push_region(message, starts[:, None], freqs[:, None], 0, args[3])
 
 
 @pytest.mark.parametrize("lanes", [1, 5, 8, 24])
@@ -241,35 +234,64 @@ def push(rows, symbols, message, args):
         (4, 4, False, 64, 4),
     ],
 )
-def test_plain_pop(mixtures, channels, coupled, levels, coded, lanes):
+def test_plain_pop(each_target, mixtures, channels, coupled, levels, coded, lanes):
     """Whole groups and rests, any lane first; the stack runs out where it must and not before."""
     rng = np.random.default_rng(lanes)
-    args = (mixtures, coupled, levels, coded, TABLES)
+    args = (mixtures, coupled, levels, coded)
     for n, phase in ((0, 0), (1, lanes - 1), (lanes, 0), (lanes + 3, 2 % lanes)):
         rows = random_rows(rng, n, mixtures, channels, levels, coupled)
         message = random_message(rng, lanes, 2 * n * coded)
         symbols, left = plain_pop(rows, args, message, phase)
-        found = pop(rows, args, message, phase)
-        assert np.array_equal(found[0], symbols)
-        assert found[1] == left
         used = len(message.words) - len(left.words)
-        for words in {0, used // 2, used - 1, used} - {-1}:
-            short = ans.Message(message.heads, message.words[len(message.words) - words :])
-            found = pop(rows, args, short, phase)
-            assert (found is None) == (words < used)
-            if found is not None:
-                assert np.array_equal(found[0], symbols)
-                assert not len(found[1].words)
+        for target in each_target():
+            found = pop(rows, args, message, phase)
+            assert np.array_equal(found[0], symbols), target
+            assert found[1] == left
+            for words in {0, used // 2, used - 1, used} - {-1}:
+                short = ans.Message(message.heads, message.words[len(message.words) - words :])
+                found = pop(rows, args, short, phase)
+                assert (found is None) == (words < used)
+                if found is not None:
+                    assert np.array_equal(found[0], symbols)
+                    assert not len(found[1].words)
+
+
+def test_phase():
+    """The lane of the first row is the phase modulo the lanes, however large."""
+    rng, args = np.random.default_rng(1), (2, True, 64, 3)
+    rows, message = random_rows(rng, 20, 2, 3, 64), random_message(rng, 5, 100)
+    for phase, least in ((5, 0), (8, 3), ((1 << 63) - 1, ((1 << 63) - 1) % 5)):
+        one, other = pop(rows, args, message, phase), pop(rows, args, message, least)
+        assert np.array_equal(one[0], other[0])
+        assert one[1] == other[1]
+
+
+def test_wrapper():
+    """`pop_rows` is the core's with phase 0; it leaves the message alone, and says what ran out."""
+    rng, args = np.random.default_rng(2), (2, True, 64, 2)
+    rows, message = random_rows(rng, 30, 2, 3, 64), random_message(rng, 3, 100)
+    before = ans.to_bytes(message)
+    left, symbols = mixture.pop_rows(rows_of(rows, *args), message)
+    expected = pop(rows, args, message)
+    assert np.array_equal(symbols, expected[0])
+    assert left == expected[1]
+    assert ans.to_bytes(message) == before
+    with pytest.raises(EmptyStack, match="the cat"):
+        mixture.pop_rows(rows_of(rows, *args), ans.empty(3), "the cat")
+    for one, other in ((rows[1], rows[2]), (rows[2], rows[1])):  # no outer maps are the identity
+        other[:] = 64
+        found = mixture.intervals(rows_of((rows[0], one, None), *args), symbols)
+        assert np.array_equal(found, mixture.intervals(rows_of((rows[0], one, other), *args), symbols))
 
 
 @pytest.mark.parametrize("lanes", [1, 5, 8, 24])
 @pytest.mark.parametrize("levels", [2, 64, 256])
 @pytest.mark.parametrize("coded", [1, 3])
-@pytest.mark.parametrize("mixtures", range(1, 7))
-def test_inverse(mixtures, coded, levels, lanes):
+@pytest.mark.parametrize("mixtures", [1, 2, 5, 6])
+def test_inverse(target, mixtures, coded, levels, lanes):
     """Popping inverts pushing and pushing inverts popping."""
     rng = np.random.default_rng(levels + coded + mixtures)
-    args = (mixtures, True, levels, coded, TABLES)
+    args = (mixtures, True, levels, coded)
     rows = random_rows(rng, 101, mixtures, 3, levels)
     symbols = rng.integers(0, levels, (101, 3)).astype(np.uint8)
     symbols[::5] = 0
@@ -283,22 +305,44 @@ def test_inverse(mixtures, coded, levels, lanes):
     assert push(rows, popped, left, args) == before
 
 
-def test_coded():
+def test_coded(target):
     """What is not coded is neither looked at nor written."""
     rng = np.random.default_rng(3)
     rows, symbols = random_rows(rng, 20, 5, 3, 256), rng.integers(0, 256, (20, 3)).astype(np.uint8)
     found = []
     for other in (0, 255):
         symbols[:, 1:] = other
-        starts, freqs = np.full((2, 20, 3), 77, np.uint32)
-        tables.intervals(*rows, symbols, 5, True, 256, 1, TABLES, starts, freqs)
-        assert np.all(starts[:, 1:] == 77)
-        assert np.all(freqs[:, 1:] == 77)
-        found.append((starts, freqs))
+        found.append(mixture.intervals(rows_of(rows, 5, True, 256, 1), symbols))
     assert np.array_equal(found[0], found[1])
-    whole = np.zeros((2, 20, 3), np.uint32)
-    tables.intervals(*rows, symbols, 5, True, 256, 3, TABLES, *whole)
-    assert np.array_equal(found[0], np.where([True, False, False], whole, 77))
+    whole = mixture.intervals(rows_of(rows, 5, True, 256, 3), symbols)
+    assert np.array_equal(found[0], np.where([True, False, False], whole, 0))
+    starts, freqs = np.full((2, 20, 3), 77, np.uint32)
+    struct = rows_of(rows, 5, True, 256, 1).struct
+    core.vlae_intervals(struct, TABLES.struct, symbols.ctypes.data, starts.ctypes.data, freqs.ctypes.data)
+    assert np.all(starts[:, 1:] == 77)
+    assert np.all(freqs[:, 1:] == 77)
+
+
+def test_other_rows():
+    """Arrays of different rows are refused before the core sees them."""
+    rows = random_rows(np.random.default_rng(4), 9, 2, 3, 64)
+    form = (2, True, 64, 3)
+    symbols = np.zeros((9, 3), np.uint8)
+    mixture.intervals(rows_of(rows, *form), symbols)
+    for params, offsets, outers in (
+        (rows[0][:8], *rows[1:]),
+        (rows[0], rows[1], rows[2][:8]),
+        (rows[0], rows[1], rows[2][:, :2]),
+    ):
+        with pytest.raises(ValueError, match="different rows"):
+            mixture.intervals(rows_of((params, offsets, outers), *form), symbols)
+    with pytest.raises(ValueError, match="symbols must be"):
+        mixture.intervals(rows_of(rows, *form), symbols[:8])
+    for i in range(3):
+        wrong = [*rows]
+        wrong[i] = wrong[i].astype(np.int64)
+        with pytest.raises(TypeError, match="contiguous int32"):
+            mixture.intervals(rows_of(wrong, *form), symbols)
 
 
 @pytest.mark.parametrize("scale", [32, 48, 64, 80, 96, 112])  # 1/4 to 8 levels
@@ -329,8 +373,8 @@ def test_posterior_of_components():
 
 @pytest.mark.parametrize(("mixtures", "channels", "coupled"), SHAPES)
 def test_limits(mixtures, channels, coupled):
-    low, high = tables.parameter_limits(mixtures, channels, coupled)
-    assert low.shape == high.shape == (tables.parameter_count(mixtures, channels, coupled),)
+    low, high = mixture.parameter_limits(mixtures, channels, coupled)
+    assert low.shape == high.shape == (mixture.parameter_count(mixtures, channels, coupled),)
     _, locs, scales, coefs = split(high, mixtures, channels, coupled)
     assert np.all(locs == LOC_LIMIT)
     assert np.all(scales == SCALES - 1)
@@ -346,7 +390,7 @@ def changed(field, at, value):
 @pytest.mark.parametrize(
     "bad",
     [
-        *(TABLES._replace(**{field: getattr(TABLES, field)[:-1]}) for field in tables.Tables._fields),
+        *(TABLES._replace(**{field: getattr(TABLES, field)[:-1]}) for field in mixture.Tables._fields),
         TABLES._replace(sigmoid=TABLES.sigmoid[::-1]),
         changed("sigmoid", 0, -1),
         changed("sigmoid", -1, (1 << 20) + 1),
@@ -364,6 +408,49 @@ def changed(field, at, value):
     ],
 )
 def test_invalid(bad):
-    tables.check_tables(TABLES)
+    mixture.check_tables(TABLES)
     with pytest.raises(WeightsError, match="tables"):
-        tables.check_tables(bad)
+        mixture.check_tables(bad)
+
+
+# ---------------------------------------------------------------------------------------------------- costs
+
+
+def test_costs():
+    """Costs are -log2 of probabilities to two units of 2^-20 bits; of rows, of some channels, and of all."""
+    rng = np.random.default_rng(5)
+    ends = [1, 2, 3, WHOLE - 1, WHOLE, *(1 << b for b in range(24)), *((1 << b) - 1 for b in range(1, 25))]
+    freqs = np.concatenate([ends, rng.integers(1, WHOLE + 1, 3000), 2 ** rng.uniform(0, 24, 3000)]).astype(np.uint32)
+    each = mixture.costs(freqs[:, None], 1)
+    exact = (PRECISION - np.log2(freqs.astype(np.float64))) * mixture.COST_UNIT
+    assert np.abs(each - exact).max() < 2
+    assert each[freqs == WHOLE].tolist() == [0] * sum(freqs == WHOLE)
+    assert each[0] == PRECISION << 20
+    order = np.argsort(freqs)
+    assert np.all(np.diff(each[order]) <= 0)
+    some = freqs[:6000].reshape(-1, 3)
+    assert mixture.cost(some) == mixture.costs(some, 3).sum() == each[:6000].sum()
+    for coded in range(4):
+        assert np.array_equal(mixture.costs(some, coded), each[:6000].reshape(-1, 3)[:, :coded].sum(1))
+        assert mixture.cost(some, coded) == mixture.costs(some, coded).sum()
+    with pytest.raises(ValueError, match=r"\(n, C\)"):
+        mixture.costs(some[None], 3)
+    assert mixture.cost(some[:0]) == 0
+    assert mixture.costs(some[:0], 3).shape == (0,)
+
+
+def test_costs_are_fixed():
+    """Encoders decide by them: another number is another file."""
+    costs = mixture.costs(np.arange(1, WHOLE, 1021).astype(np.uint32)[:, None], 1)
+    assert sha256(costs.astype("<i8").tobytes()).hexdigest() == COSTS
+
+
+@pytest.mark.parametrize("bad", [0, WHOLE + 1, (1 << 32) - 1])
+def test_no_frequency(bad):
+    with pytest.raises(ValueError, match="outside 1"):
+        mixture.cost(np.array([5, bad], np.uint32))
+    assert mixture.cost(np.array([[5, bad]], np.uint32), 1) > 0  # it is not coded
+
+
+# Of test_costs_are_fixed: if it changes, effort 1 gives other files than before.
+COSTS = "6303df6ea27cae2efbb198f308e8df08695e8b14ce47aaa2ec16e63d1db23c09"

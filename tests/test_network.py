@@ -1,20 +1,21 @@
-"""Integer networks: every product gives the integers that int64 arithmetic gives."""
+"""Integer networks: every target gives the integers that int64 arithmetic gives, and refuses what breaks a bound."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import TARGETS  # type: ignore[import-not-found]
 
-from vlae_codec import network
-from vlae_codec.errors import VlaeError, WeightsError
-from vlae_codec.inference import kind_of
+from vlae_codec.errors import WeightsError
 from vlae_codec.models.export import quantise
-from vlae_codec.models.gradients import requantise
-from vlae_codec.network import Layer, Network
-from vlae_codec.simd import FLOAT32, HAS_INT8, INT8, PANEL, ROWS
+from vlae_codec.native import library, network
+from vlae_codec.native.library import CoreError, core
+from vlae_codec.native.network import Layer, Network, Packed
 
-KINDS = [FLOAT32] + [INT8] * HAS_INT8
+COUNTS = (0, 1, 3, 4, 5, 6, 7, 31, 32, 33, 70)  # of rows: around what the targets take at once
 
 
 def layer(rng, inputs, outputs, last=False, weight=None):
@@ -37,6 +38,16 @@ def two_digits(rng, inputs, outputs, last):
     )
 
 
+def shifted(rng, digits, last, shift, inputs=9, outputs=5):
+    """A layer of this shift, whose outputs vary at any of them."""
+    weight = rng.integers(-128, 128, (inputs, digits * outputs), np.int8)
+    reach = np.abs(weight.astype(np.int64)).sum(0).max() * 64 * 128 ** (digits - 1)
+    size = min(((4000 if last else 128) << shift) // reach + 1, 1 << 20)
+    addend = rng.integers(-(128 << shift), (128 << shift) + 1, outputs)
+    limits = (np.full(outputs, v, np.int32) for v in (-3000, 3001)) if last else (None, None)
+    return Layer(weight, rng.integers(0, size + 1, outputs), addend, shift, *limits)
+
+
 def exact(net, rows):
     """The definition, in int64."""
     hidden = rows.astype(np.int64)
@@ -54,6 +65,7 @@ def exact(net, rows):
 
 
 def nets():
+    """Networks of all widths and forms, by name."""
     rng = np.random.default_rng(0)
     found = {}
     sizes = [
@@ -61,8 +73,10 @@ def nets():
         (8, 16, 8),
         (1, 1, 1),
         (130, 33, 57),
-        (2 * PANEL, PANEL + 1, 2 * PANEL),
-        (3, PANEL, PANEL - 1),
+        (64, 65, 128),
+        (3, 32, 31),
+        (66, 30, 1),
+        (20, 200, 70),
     ]
     for inputs, hidden, outputs in sizes:
         found[f"skip-{inputs}"] = Network(
@@ -77,17 +91,25 @@ def nets():
         found[f"deep-{inputs}"] = Network(
             (*parts, layer(rng, hidden, 5), two_digits(rng, 5 + inputs, outputs, True)), True
         )
+        found[f"hidden-{inputs}"] = Network((*parts, two_digits(rng, hidden + inputs, outputs, False)), True)
     for last in (False, True):  # 1023 * 128 * 128 is the last below 2^24
         signs = np.where(rng.random((1023, 5)) < 0.5, -128, 127).astype(np.int8)
         signs[:, 0] = -128
         found[f"bound-{last}"] = Network((layer(rng, 1023, 5, last, signs),))
-    for shift in (0, 20, 40):  # both digits of every sum at its bound, the greatest multipliers and addends
+    for shift in (0, 20, 32, 33, 40):  # both digits of every sum at its bound, the greatest multipliers and addends
         signs = np.where(rng.random((1023, 6)) < 0.5, -128, 127).astype(np.int8)
         signs[:, :2], signs[:, 2:4] = 127, -128
         signs[:, 4:] = np.where(rng.random((1023, 2)) < 0.5, signs[:, :2], signs[:, 2:4])
-        addend = np.array([1, -1, 1]) * ((1 << 60) - 1) if shift == 40 else np.array([0, 1, -5])
+        addend = np.array([1, -1, 1]) * ((1 << 60) - 1) if shift > 32 else np.array([0, 1, -5])
         limits = np.full(3, -(1 << 31), np.int32), np.full(3, (1 << 31) - 1, np.int32)
         found[f"limits-{shift}"] = Network((Layer(signs, np.full(3, 1 << 20), addend, shift, *limits),))
+    for shift in range(41):
+        for digits in (1, 2):
+            found[f"shift-{shift}-{digits}"] = Network((shifted(rng, digits, True, shift),))
+            found[f"shift-{shift}-{digits}-hidden"] = Network((shifted(rng, digits, False, shift),))
+    for width in range(1, 68):  # around the panels of every target
+        parts = two_digits(rng, 5, width, False), layer(rng, width, 68 - width)
+        found[f"width-{width}"] = Network((*parts, layer(rng, 68 - width + 5, width, True)), True)
     return found
 
 
@@ -104,67 +126,83 @@ def rows_for(net, count):
     return rows
 
 
-@pytest.fixture(params=KINDS, ids=["float32", "int8"][: len(KINDS)])
-def kind(request):
-    return request.param
+def test_products(target):
+    """Every network, whatever ran in this memory before, and every number of rows."""
+    for name, net in NETS.items():
+        for part in net.layers:
+            part.check(name)
+        packed, dtype = Packed(net), np.int8 if net.layers[-1].low is None else np.int32
+        for count in COUNTS if not name.startswith(("shift", "width")) else (0, 40):
+            rows = rows_for(net, count)
+            out = packed.run(rows)
+            assert out.dtype == dtype
+            assert np.array_equal(out, exact(net, rows)), (name, count)
+        if rows.shape[1] > 1 and not name.startswith(("bound", "limits", "shift")):
+            assert len(np.unique(out)) > 5, name  # the test sees something
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_products(name, kind):
-    net = NETS[name]
-    for part in net.layers:
-        part.check(name)
-    packed, dtype = network.pack([net], kind), np.int8 if net.layers[-1].low is None else np.int32
-    for count in (0, 1, ROWS - 1, ROWS, 10 * ROWS + 1):
-        rows = rows_for(net, count)
-        out = network.run(packed, 0, rows, dtype)
-        assert out.dtype == dtype
-        assert np.array_equal(out, exact(net, rows))
-    if rows.shape[1] > 1 and not name.startswith(("bound", "limits")):
-        assert len(np.unique(out)) > 5  # the test sees something
+def test_sanity():
+    """The networks see the ends of every range: totals of 31 bits and more, and outputs at both limits."""
+    seen = {name: set(exact(net, rows_for(net, 40)).ravel().tolist()) for name, net in NETS.items()}
+    limits = set().union(*(found for name, found in seen.items() if name.startswith("limits")))
+    assert {-(1 << 31), (1 << 31) - 1} < limits
+    assert len(limits) > 100
+    shifts = [found for name, found in seen.items() if name.startswith("shift")]
+    assert sum(len(found) > 5 for found in shifts) > 0.9 * len(shifts)
 
 
-def test_limits(kind):
-    """The greatest numbers that a layer may have: nothing on the way leaves its type."""
-    seen = set()
-    for name in NETS:
-        if name.startswith("limits"):
-            net = NETS[name]
-            out = network.run(network.pack([net], kind), 0, rows_for(net, 40))
-            assert np.array_equal(out, exact(net, rows_for(net, 40)))
-            seen |= set(out.ravel().tolist())
-    assert {-(1 << 31), (1 << 31) - 1} < seen
-    assert len(seen) > 100
-
-
-def test_several(kind):
-    """Networks of all sizes in one `Packed`: each as if it were alone, whatever ran before it."""
-    packed = network.pack(list(NETS.values()), kind)
-    for which, net in reversed(list(enumerate(NETS.values()))):
-        rows = rows_for(net, ROWS + 2)
-        assert np.array_equal(network.run(packed, which, rows), exact(net, rows))
-
-
-def test_rows(kind):
+def test_rows(target):
     """Neither the block a row falls into nor its company matters; rows need not lie together."""
     net = NETS["skip-37"]
-    wide = np.random.default_rng(1).integers(-128, 128, (2 * ROWS + 3, 74), np.int8)
+    wide = np.random.default_rng(1).integers(-128, 128, (67, 74), np.int8)
     rows = np.ascontiguousarray(wide[:, ::2])
-    packed = network.pack([net], kind)
-    out = network.run(packed, 0, rows)
-    assert np.array_equal(out, network.run(packed, 0, wide[:, ::2]))
-    assert np.array_equal(out[5:], network.run(packed, 0, rows[5:]))
-    for i in range(len(rows)):
-        assert np.array_equal(out[i : i + 1], network.run(packed, 0, rows[i : i + 1]))
+    packed = Packed(net)
+    out = packed.run(rows)
+    assert np.array_equal(out, packed.run(wide[:, ::2]))
+    assert np.array_equal(out[5:], packed.run(rows[5:]))
+    for i in range(0, len(rows), 9):
+        assert np.array_equal(out[i : i + 1], packed.run(rows[i : i + 1]))
+    for wrong in (rows[:, 1:], rows[0], rows[None]):
+        with pytest.raises(ValueError, match="rows must be"):
+            packed.run(wrong)
 
 
-def test_requantise():
-    """What fits adapters forward takes the same sums to the same outputs."""
-    for net in NETS.values():
-        if len(net.layers) == 1:
-            rows, (part,) = rows_for(net, 9), net.layers
-            out = requantise((rows.astype(np.int64) @ part.weight).astype(np.int32), part)
-            assert np.array_equal(out, exact(net, rows))
+def test_another_target(target):
+    """A network is packed again for each target; what was packed for another one is refused, or is the same."""
+    net, rows = NETS["skip-37"], rows_for(NETS["skip-37"], 9)
+    packed = Packed(net)
+    memory, scratch, expected = packed.memory, packed.scratch(), packed.run(rows)
+    assert packed.memory is memory
+    for other in library.targets():
+        library.use(other)
+        out = np.zeros_like(expected)
+        args = (rows.ctypes.data, len(rows), out.ctypes.data, scratch.ctypes.data, scratch.size)
+        found = core.vlae_run(memory.ctypes.data, memory.size, *args)
+        alike = np.array_equal(packed.memory, memory)
+        assert found == (0 if alike else -2)
+        assert np.array_equal(out, expected) == alike
+        assert np.array_equal(packed.run(rows), expected)
+    library.use(target)
+    assert np.array_equal(packed.memory, memory)
+
+
+def test_one_memory_for_all_threads(monkeypatch):
+    """Threads that meet at a network's first use share what one of them packs: none puts away what others work in."""
+    packed, made = Packed(NETS["skip-37"]), []
+
+    def slow(size):
+        made.append(size)
+        time.sleep(0.05)
+        return library.aligned(size)
+
+    monkeypatch.setattr(network, "aligned", slow)
+    with ThreadPoolExecutor(4) as pool:
+        memories = list(pool.map(lambda _: packed.memory, range(4)))
+    assert len(made) == 1
+    assert all(memory is memories[0] for memory in memories)
+
+
+# ---------------------------------------------------------------------------------------------------- bounds
 
 
 GOOD: dict[str, Any] = {
@@ -196,15 +234,79 @@ def test_invalid(bad, words):
         Layer(**{**GOOD, **bad}).check("it")
 
 
-@pytest.mark.parametrize("product", ["int4", "torch", "torch:", "cuda", "", "int8:cpu", "FLOAT32"])
-def test_unknown_product(product):
-    with pytest.raises(VlaeError, match="no backend"):
-        kind_of(product)
+def test_unproved(target):
+    """The core proves the bounds by itself."""
+    good = Layer(**GOOD)
+    Packed(Network((good,))).run(np.zeros((1, 3), np.int8))
+    for change in (
+        {"weight": np.full((1024, 2), -128, np.int8)},
+        {"weight": np.full((1033, 2), 127, np.int8)},
+        {"weight": np.full((1033, 4), [0, 0, 127, 0], np.int8)},  # the low digit of the first output
+        {"weight": np.full((1033, 4), [0, 127, 0, 0], np.int8)},
+        {"multiplier": np.array([-1, 5])},
+        {"multiplier": np.array([0, (1 << 20) + 1])},
+        {"multiplier": np.array([-(1 << 63), 0])},
+        {"addend": np.array([0, 1 << 60])},
+        {"addend": np.array([-(1 << 60), 0])},
+        {"addend": np.array([-(1 << 63), 0])},
+        {"addend": np.array([1, 2, 3])},
+        {"multiplier": np.array([1])},
+        {"multiplier": np.zeros(0, np.int64)},
+        {"weight": np.full((3, 6), 5, np.int8)},
+        {"weight": np.full(6, 5, np.int8)},
+        {"low": np.zeros(1, np.int32), "high": np.zeros(2, np.int32)},
+        {"low": np.zeros(2, np.int32), "high": np.zeros(3, np.int32)},
+    ):
+        packed = Packed(Network((replace(good, **change),)))
+        for _ in range(2):  # nothing is kept of a failure
+            with pytest.raises(WeightsError):
+                packed.run(np.zeros((1, packed.inputs), np.int8))
 
 
-def test_fastest():
-    assert kind_of("float32") == FLOAT32
-    assert kind_of("cpu") == KINDS[-1]
+def last_of(made):
+    """The layer with limits."""
+    outputs = made.multiplier.size
+    return replace(made, low=np.full(outputs, -9, np.int32), high=np.full(outputs, 9, np.int32))
+
+
+def square(size):
+    return Layer(np.ones((size, size), np.int8), np.ones(size, np.int64), np.zeros(size, np.int64), 0)
+
+
+@pytest.mark.parametrize("target", TARGETS[-1:], indirect=True)  # the check is in no target's own code
+def test_malformed(target):
+    """Layers that do not follow each other, and sizes beyond the limits."""
+    three, wide = square(3), square(4)
+    tall = replace(three, weight=np.ones((4097, 3), np.int8))
+    broad = Layer(np.ones((1, 4097), np.int8), np.ones(4097, np.int64), np.zeros(4097, np.int64), 0)
+    for layers, skip in (
+        ((replace(three, shift=-1),), False),
+        ((replace(three, shift=41),), False),
+        ((three, wide), False),
+        ((three, three), True),
+        ((three,), True),
+        ((last_of(three), three), False),
+        ((three,) * 17, False),
+        ((replace(last_of(three), low=None),), False),
+        ((replace(last_of(three), high=None),), False),
+        ((tall,), False),
+        ((broad,), False),
+        ((replace(three, weight=np.ones((0, 3), np.int8)),), False),
+    ):
+        with pytest.raises(CoreError, match="a network"):
+            Packed(Network(layers, skip)).scratch()
+    for most in ((three,) * 16, (replace(three, weight=np.zeros((4096, 3), np.int8)),)):
+        packed = Packed(Network(most))
+        assert packed.run(np.ones((1, packed.inputs), np.int8)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("field", ["weight", "multiplier", "addend", "low", "high"])
+def test_types(field):
+    """Arrays of other types or with gaps are refused before the core sees them."""
+    good = last_of(square(4))
+    for wrong in (getattr(good, field).astype(np.int16), np.repeat(getattr(good, field), 2, axis=-1)[..., ::2]):
+        with pytest.raises(TypeError, match="contiguous"):
+            Packed(Network((replace(good, **{field: wrong}),))).scratch()
 
 
 # ---------------------------------------------------------------------------------------------------- export

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_network import KINDS, exact  # type: ignore[import-not-found]
-from test_tables import plain_cdfs, random_message  # type: ignore[import-not-found]
+from test_mixture import plain_cdfs, random_message  # type: ignore[import-not-found]
+from test_network import exact  # type: ignore[import-not-found]
 from test_waves import plain_pixel_row, random_context, random_image  # type: ignore[import-not-found]
 
-from vlae_codec import ans, pixels, waves
 from vlae_codec.errors import EmptyStack
-from vlae_codec.simd import FLOAT32
-from vlae_codec.waves import window_offsets
+from vlae_codec.native import ans, pixels, waves
+from vlae_codec.native.waves import window_offsets
 from vlae_codec.workers import workers
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -69,34 +68,26 @@ def flat(intervals):
 
 @pytest.mark.parametrize("latents", [False, True])
 @pytest.mark.parametrize(("above", "height", "width"), SIZES)
-def test_plain(codec, above, height, width, latents):
+def test_plain(each_target, codec, above, height, width, latents):
     """Bands at the top and in the middle of a tile, the null context in its place, narrow tiles and wide windows."""
     coded = codec.config["channels"]
     x, rng = picture(codec, above + height, width), np.random.default_rng(1)
     context = random_context(rng, height, width, codec.config["context"]) if latents else None
-    starts, freqs = flat(codec.pixel_codec.intervals(x[:above], x[above:], context, coded))
     if latents:
         whole = np.concatenate([random_context(rng, above, width, codec.config["context"]), context])
     else:
         whole = null_context(codec, above + height, width)
     some = np.unique(rng.integers(0, height * width, 12))
     expected = plain_intervals(codec, x, whole, above * width + some, coded)
-    assert np.array_equal(starts[some], expected[0])
-    assert np.array_equal(freqs[some], expected[1])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_products(random_codec, kind):
-    codec = random_codec("float32" if kind == FLOAT32 else "int8")
-    x = picture(codec, 9, 20)
-    found = flat(codec.pixel_codec.intervals(x[:0], x, None, 3))
-    expected = plain_intervals(codec, x, null_context(codec, 9, 20), np.arange(180), 3)
-    assert np.array_equal(found, expected)
+    for target in each_target():
+        starts, freqs = flat(codec.pixel_codec.intervals(x[:above], x[above:], context, coded))
+        assert np.array_equal(starts[some], expected[0]), target
+        assert np.array_equal(freqs[some], expected[1])
 
 
 @pytest.mark.parametrize("coded", [1, 3])
 @pytest.mark.parametrize("latents", [False, True])
-def test_at(codec, latents, coded):
+def test_at(target, codec, latents, coded):
     """Some pixels of a tile, in any order, more than a block of them, alone and all: the same."""
     coded = min(coded, codec.config["channels"])
     x, rng = picture(codec, 23, 31, coded), np.random.default_rng(2)
@@ -104,11 +95,12 @@ def test_at(codec, latents, coded):
     whole = flat(codec.pixel_codec.intervals(x[:0], x, context, coded))
     assert whole[1][:, :coded].min() > 0
     for positions in (np.arange(0), np.array([712]), np.array([0, 700, 3, 3]), rng.permutation(23 * 31)):
-        for one, all_ in zip(codec.pixel_codec.at(x, context, positions, coded), whole):
+        tile = codec.pixel_codec.whole(x, context)
+        for one, all_ in zip(codec.pixel_codec.at(tile, positions, coded), whole):
             assert np.array_equal(one[:, :coded], all_[positions, :coded])
 
 
-def test_bands(codec):
+def test_bands(target, codec):
     """A tile in bands of any height is the tile; without latents whatever the rows above are to the stride."""
     x, coded = picture(codec, 37, 11), codec.config["channels"]
     whole = codec.pixel_codec.intervals(x[:0], x, None, coded)
@@ -124,7 +116,8 @@ def test_rows(codec, latents):
     x, rng, stretch = picture(codec, 13, 17), np.random.default_rng(3), codec.nets.stretch
     features = random_context(rng, 13, 17, codec.config["context"]) if latents else null_context(codec, 13, 17)
     positions = rng.permutation(13 * 17)[:100]
-    rows, references = codec.pixel_codec.rows(x, features if latents else None, positions)
+    tile = codec.pixel_codec.whole(x, features if latents else None)
+    rows, references = codec.pixel_codec.rows(tile, positions)
     offsets = window_offsets(codec.config["window"]).tolist()
     for position, row, reference in zip(positions.tolist(), rows, references):
         expected = plain_pixel_row(x << stretch, features, 17, position // 17, position % 17, offsets)
@@ -156,7 +149,7 @@ def test_threads(codec, monkeypatch, threads):
 @pytest.mark.parametrize("lanes", [1, 5, 24])
 @pytest.mark.parametrize("latents", [False, True])
 @pytest.mark.parametrize("coded", [1, 3])
-def test_inverse(codec, coded, latents, lanes):
+def test_inverse(each_target, codec, coded, latents, lanes):
     """Bands are popped as they were pushed by their intervals, all sizes in one batch, and so are bits of no band."""
     channels = codec.config["channels"]
     coded, rng = min(coded, channels), np.random.default_rng(lanes)
@@ -170,25 +163,25 @@ def test_inverse(codec, coded, latents, lanes):
         context = contexts[-1] if latents else None
         if height:
             starts, freqs = codec.pixel_codec.intervals(known[-1], bands[-1], context, coded)
-            region = (0, height, width)
-            pushed.append(waves.push_region(messages[-1], starts, freqs, region, codec.nets.slope, coded))
+            pushed.append(waves.push_region(messages[-1], starts, freqs, codec.nets.slope, coded))
         else:
             pushed.append(messages[-1])
     heights, given = [len(band) for band in bands], contexts if latents else None
-    told: list[int] = []
-    left, popped = codec.pixel_codec.pop(pushed, known, heights, given, coded, told.append)
-    assert left == messages
-    assert all(np.array_equal(one, band) for one, band in zip(popped, bands))
-    assert told == [band[..., 0].size for band in bands if band.size]
+    for target in each_target():
+        told: list[int] = []
+        left, popped = codec.pixel_codec.pop(pushed, known, heights, given, coded, told.append)
+        assert left == messages, target
+        assert all(np.array_equal(one, band) for one, band in zip(popped, bands))
+        assert told == [band[..., 0].size for band in bands if band.size]
 
-    left, popped = codec.pixel_codec.pop(messages, known, heights, given, coded)
-    for message, above, band, context, before in zip(left, known, popped, contexts, messages):
-        if len(band):
-            assert band.max() < codec.levels
-            assert np.array_equal(band[..., coded:], np.repeat(band[..., :1], channels - coded, axis=2))
-            starts, freqs = codec.pixel_codec.intervals(above, band, context if latents else None, coded)
-            message = waves.push_region(message, starts, freqs, (0, *band.shape[:2]), codec.nets.slope, coded)
-        assert message == before
+        left, popped = codec.pixel_codec.pop(messages, known, heights, given, coded)
+        for message, above, band, context, before in zip(left, known, popped, contexts, messages):
+            if len(band):
+                assert band.max() < codec.levels
+                assert np.array_equal(band[..., coded:], np.repeat(band[..., :1], channels - coded, axis=2))
+                starts, freqs = codec.pixel_codec.intervals(above, band, context if latents else None, coded)
+                message = waves.push_region(message, starts, freqs, codec.nets.slope, coded)
+            assert message == before
 
 
 def test_empty_stack(codec):

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from vlae_codec import ans
 from vlae_codec.bench import theory
+from vlae_codec.native import ans
 from vlae_codec.tile import Ledger
 
 

@@ -1,18 +1,19 @@
 """Bits-back coding of tiles: both laws for every part, lengths against the ELBO, and what damage does."""
 
-import math
 import zlib
 
 import numpy as np
 import pytest
 
-from vlae_codec import ans, pixels, streams
+from vlae_codec import streams
 from vlae_codec.codecs import Codec, check_codec
 from vlae_codec.container import Method, TileRecord, lanes_for
-from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
+from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile, VlaeError
+from vlae_codec.native import ans, mixture, pixels
+from vlae_codec.native.library import SCALES
+from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.streams import Draft, decode_tiles, encode_tile
-from vlae_codec.tables import SCALES
-from vlae_codec.tile import Ledger
+from vlae_codec.tile import Ledger, TileCodec
 from vlae_codec.workers import workers
 
 FLOW = [0, 1, 2, 3]
@@ -279,14 +280,14 @@ def test_retry(tiny_codec, synthetic, monkeypatch):
 
 
 class Priced(Draft):
-    """A draft whose rows cost what they are said to."""
+    """A draft whose rows cost what they are said to, in bits."""
 
     def __init__(self, codec, tile, rows):
         super().__init__(codec, tile, 3)
         self.costs = rows
 
-    def bits(self, row):
-        return float(self.costs[row:].sum())
+    def cost(self, row):
+        return int(self.costs[row:].sum() * COST_UNIT)
 
 
 def test_choose_split(tiny_codec, synthetic, monkeypatch):
@@ -294,17 +295,17 @@ def test_choose_split(tiny_codec, synthetic, monkeypatch):
     x = synthetic(49, 40, 3)
     rows = np.full(49, 600.0)
 
-    def split(x, rows, stock=0.0):
-        return streams.choose_split(Priced(tiny_codec, x, rows), stock)
+    def split(x, rows, stock=0):
+        return streams.choose_split(Priced(tiny_codec, x, rows), stock * COST_UNIT)
 
     cheap = split(x, rows)
     assert cheap % 8 == 0
     assert 0 < cheap <= 48
     assert split(x, rows / 10) < cheap
     assert split(x, rows / 1000) == 0
-    assert split(x, rows / 1000, 1e6) == 48
-    assert split(x, rows / 10) < split(x, rows / 10, 200.0) <= 48
-    assert split(x[:8], rows[:8], 1e6) == 0
+    assert split(x, rows / 1000, 10**6) == 48
+    assert split(x, rows / 10) < split(x, rows / 10, 200) <= 48
+    assert split(x[:8], rows[:8], 10**6) == 0
     spoil_posterior(tiny_codec, monkeypatch)
     assert split(x, rows / 5) < cheap
 
@@ -319,7 +320,7 @@ def test_draft(random_codec, synthetic, coded):
         found, expected = draft.below(row), codec.pixel_codec.intervals(x[:row], x[row:], None, coded)
         assert all(np.array_equal(*pair) for pair in zip(found, expected))
         freqs = expected[1][..., :coded].astype(float)
-        assert draft.bits(row) == pytest.approx((24 - np.log2(freqs)).sum(), rel=1e-6)
+        assert draft.cost(row) / COST_UNIT == pytest.approx((24 - np.log2(freqs)).sum(), rel=1e-6)
     for row in (8, 24, 0, 8):
         assert np.array_equal(draft.posterior(row), codec.nets.posterior_parameters(x[:row]))
 
@@ -331,6 +332,7 @@ def test_draft(random_codec, synthetic, coded):
 def sampled(monkeypatch):
     """Tiles of 1024 pixels and more are judged by 256 of them."""
     monkeypatch.setattr(streams, "SAMPLE", 256)
+    monkeypatch.setattr(streams, "TRIED", 1024)
 
 
 def even(height, width):
@@ -344,31 +346,64 @@ def codec_freqs(draft, context):
     return draft.codec.pixel_codec.intervals(band[:0], band, context, draft.coded)[1][..., : draft.coded]
 
 
+def deviations(trial):
+    """The gain in standard deviations of what the sample says."""
+    per_pixel = trial.saved.std() / COST_UNIT * trial.area / len(trial.saved) ** 0.5
+    return trial.bits_saved() / per_pixel
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_try_latents(tiny_codec, synthetic, monkeypatch):
     """The sample of all pixels says what latents save, to the bit; always the same; a part of them about the same."""
     x = synthetic(65, 64, 1)
     draft = Draft(tiny_codec, x, 3)
-    monkeypatch.setattr(streams, "CLEAR", math.inf)
+    monkeypatch.setattr(streams, "CLEAR", 10**9)
     whole = streams.try_latents(draft, 10**6)
     draft.below(0)
     again = streams.try_latents(draft, 10**6)
-    assert np.array_equal(whole.context, again.context)
-    assert whole[1:4] == again[1:4]
-    assert whole.gain_of(codec_freqs(draft, whole.context), whole.kl) == pytest.approx(whole.gain)
+    assert same(whole, again)
+    true = whole.with_latents(codec_freqs(draft, whole.context), whole.kl)
+    assert same(true, whole)
     bits = [
         (24 - np.log2(tiny_codec.pixel_codec.intervals(x[:0], x[:64], context, 3)[1])).sum(-1)
         for context in (None, whole.context)
     ]
-    assert whole.gain == pytest.approx((bits[0] - bits[1]).sum() - whole.kl)
-    assert whole.deviation == pytest.approx((bits[0] - bits[1]).std() * 64)
-    assert whole.gain > 3 * whole.deviation
-    for clear in (math.inf, 3.0):
+    assert whole.bits_saved() == pytest.approx((bits[0] - bits[1]).sum() - whole.kl, abs=0.01)
+    assert whole.saved.std() == pytest.approx((bits[0] - bits[1]).std() * COST_UNIT, rel=1e-5)
+    assert whole.clear(300) == 1
+    for clear in (10**9, 300):
         monkeypatch.setattr(streams, "CLEAR", clear)
         for count in (1000, 2000):
             part = streams.try_latents(draft, count)
             assert np.array_equal(part.context, whole.context)
             assert part.kl == whole.kl
-            assert 0 < abs(part.gain - whole.gain) < 3 * part.deviation
+            error = part.bits_saved() - whole.bits_saved()
+            assert 0 < abs(error) < 3 * part.bits_saved() / deviations(part)
+
+
+def fake(trial, mean, deviation, count=100):
+    """The trial with this mean and deviation of the bits that latents save a pixel, all paid for."""
+    saved = mean + deviation * np.where(np.arange(count) % 2, 1, -1)
+    return trial._replace(saved=(saved * COST_UNIT).astype(np.int64) // 16 * 16, kl=0.0)
+
+
+def test_clear_of_a_trial(tiny_codec, synthetic):
+    """A gain is clear where it is beyond so many hundredths of its deviation; the latents' own cost is a loss."""
+    trial = streams.try_latents(Draft(tiny_codec, synthetic(33, 40, 1), 3), 64)
+    for mean in (0.5, -0.5):  # of 100 pixels: 5 standard deviations
+        found = fake(trial, mean, 1.0)
+        assert found.bits_saved() == pytest.approx(mean * found.area)
+        sign = 1 if mean > 0 else -1
+        assert [found.clear(hundredths) for hundredths in (0, 250, 499, 501, 9000)] == [sign, sign, sign, 0, 0]
+        assert fake(trial, mean, 0.0).clear(10**9) == sign
+        dear = found._replace(kl=2.0 * found.area)
+        assert dear.clear(250) == -1
+        assert dear.bits_saved() == pytest.approx((mean - 2.0) * found.area)
+    assert fake(trial, 0.0, 1.0).clear(1) == 0
+    assert trial._replace(saved=trial.saved[:0]).clear(250) == 0
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
@@ -382,12 +417,19 @@ def test_fair_sample(tiny_codec, synthetic, seed):
 @pytest.fixture
 def looked(tiny_codec, monkeypatch):
     """(rows that a sample may be of, whether with a context, the pixels) of each look at some of a tile's pixels."""
-    seen, at = [], tiny_codec.nets.pixels.at
+    seen, made = [], []
+    whole, at = tiny_codec.nets.pixels.whole, tiny_codec.nets.pixels.at
 
-    def watch(tile, context, positions, coded):
-        seen.append((len(tile), context is not None, positions))
-        return at(tile, context, positions, coded)
+    def noted(tile, context):
+        made.append((whole(tile, context), context is not None))
+        return made[-1][0]
 
+    def watch(tile, positions, coded):
+        (with_context,) = (with_ for one, with_ in made if one is tile)
+        seen.append((tile.height, with_context, positions))
+        return at(tile, positions, coded)
+
+    monkeypatch.setattr(tiny_codec.nets.pixels, "whole", noted)
     monkeypatch.setattr(tiny_codec.nets.pixels, "at", watch)
     return seen
 
@@ -395,7 +437,7 @@ def looked(tiny_codec, monkeypatch):
 @pytest.mark.parametrize(("height", "width", "count"), [(9, 1, 8), (33, 50, 256), (17, 40, 640), (64, 512, 1000)])
 def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count):
     """One pixel of each so many of those that can have latents, with and without; in no fixed column."""
-    monkeypatch.setattr(streams, "CLEAR", math.inf)
+    monkeypatch.setattr(streams, "CLEAR", 10**9)
     streams.try_latents(Draft(tiny_codec, synthetic(height, width, 1), 3), count)
     rows = (height - 1) // 8 * 8
     assert {above for above, _, _ in looked} == {rows}
@@ -409,7 +451,7 @@ def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count
             assert len(np.unique(places % 16)) == 16
 
 
-@pytest.mark.parametrize(("clear", "parts"), [(math.inf, streams.PARTS), (0.0, 1)])
+@pytest.mark.parametrize(("clear", "parts"), [(10**9, streams.PARTS), (0, 1)])
 def test_parts(tiny_codec, synthetic, monkeypatch, looked, clear, parts):
     """Where some pixels say it clearly no more are looked at; those are from all over the tile."""
     monkeypatch.setattr(streams, "CLEAR", clear)
@@ -462,16 +504,16 @@ def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
     expected, tried = encode_tile(tiny_codec, x, 3, 32768, both=True), []
     trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
 
-    def encode(x, gain):
+    def encode(x, hundredths):
         def said(draft, count):
             tried.append(count)
-            return trial._replace(gain=gain, deviation=100.0)
+            return fake(trial, hundredths / 1000, 1.0)  # of 100 pixels
 
         monkeypatch.setattr(streams, "try_latents", said)
         return encode_tile(tiny_codec, x, 3, 32768)
 
     assert expected.method == Method.LATENTS
-    edge = 100 * streams.DOUBT
+    edge = streams.DOUBT
     assert encode(x, 1 - edge) == encode(x, edge - 1) == expected
     assert encode(x, -1 - edge).method == Method.NO_LATENTS
     assert tried == [256, 256, 256]
@@ -493,8 +535,8 @@ def test_fall_back(tiny_codec, synthetic, sampled, monkeypatch):
     monkeypatch.setattr(tiny_codec, "tiles", dear)
     monkeypatch.setattr(streams, "choose_split", lambda draft: 32)
     found, ledgers = [], []
-    for gain in (1e4, -1e4):
-        monkeypatch.setattr(streams, "try_latents", lambda *_, gain=gain: trial._replace(gain=gain, deviation=1.0))
+    for gain in (10, -10):
+        monkeypatch.setattr(streams, "try_latents", lambda *_, gain=gain: fake(trial, gain, 0.01))
         ledgers.append(Ledger())
         found.append(encode_tile(tiny_codec, x, 3, 32768, ledgers[-1]))
     assert tried == [32, 24, 16, 8, 0, 0]
@@ -520,6 +562,27 @@ def test_spread(tiny_codec, synthetic, monkeypatch):
     monkeypatch.setattr(pixels, "STRIP", 300)
     with workers(3) as run:
         assert encode_tile(tiny_codec, x, 3, 32768, None, run) == expected
+
+
+def test_ledger(tiny_codec, synthetic):
+    """Bits are whole numbers of 2^-20, the costs of the frequencies."""
+    ledger = Ledger()
+    encode_tile(tiny_codec, synthetic(53, 70, 1), 3, 32768, ledger)
+    assert set(ledger.bits) == {"band A", "band B", "prior", "posterior"}
+    assert all(float(bits * COST_UNIT).is_integer() for bits in (*ledger.bits.values(), *ledger.modes.values()))
+    freqs = np.random.default_rng(1).integers(1, 1 << 24, (5, 7, 3)).astype(np.uint32)
+    for sign in (1, -1):
+        ledger = Ledger()
+        ledger.add("it", freqs, sign)
+        ledger.add("it", freqs[:2], sign)
+        assert ledger.bits["it"] * COST_UNIT == sign * (mixture.cost(freqs) + mixture.cost(freqs[:2]))
+        assert np.array_equal(ledger.freqs["it"], freqs[:2])
+
+
+@pytest.mark.parametrize("device", ["int8", "float32", "torch", "gpu", "", "CPU"])
+def test_no_device(tiny_codec, device):
+    with pytest.raises(VlaeError, match="no device"):
+        TileCodec(tiny_codec.model, device)
 
 
 # ---------------------------------------------------------------------------------------------------- damage
@@ -582,7 +645,8 @@ def test_other_latents_are_worse(tiny_codec, synthetic, sampled, monkeypatch):
     assert without.method == Method.LATENTS
 
     def said(draft, count):
-        return trial._replace(gain=1e4, deviation=1.0, bits=trial.bits - 100.0)  # as if all were cheap without
+        cheap = trial.costs - 100 * COST_UNIT  # as if all were without
+        return trial._replace(costs=cheap, saved=np.full_like(cheap, 10 * COST_UNIT))
 
     tried = []
 

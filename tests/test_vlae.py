@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlae_codec import ans, model
+from vlae_codec import model
 from vlae_codec.errors import InputError, UnsupportedImage
 from vlae_codec.models import vlae
 from vlae_codec.models.crops import Crops, demosaic, half_chroma, jpeg
@@ -23,6 +23,7 @@ from vlae_codec.models.rounding import quantise_aware
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings, Trainer, schedule
 from vlae_codec.models.vlae import Config, Mixture, Vlae, mixture_nll, split_mixture
+from vlae_codec.native import ans
 from vlae_codec.tile import Ledger
 
 

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from numba import njit
-from test_tables import random_message  # type: ignore[import-not-found]
+from test_mixture import TABLES, random_message  # type: ignore[import-not-found]
 
-from vlae_codec import ans, network, waves
 from vlae_codec.models import vlae as float_vlae
-from vlae_codec.waves import SLACK, wave_rows, window_offsets, window_slope, with_slack
+from vlae_codec.native import ans, network, waves
+from vlae_codec.native.library import SLACK, CoreError, core
+from vlae_codec.native.network import Layer, Network, Packed
+from vlae_codec.native.pixels import Pixels, Setting, with_slack
+from vlae_codec.native.waves import window_offsets, window_slope
 
-WINDOWS = [(1, 1), (3, 1), (5, 2), (7, 4), (9, 5), (11, 2), (13, 3)]  # the last ones of more than 32 bytes
+WINDOWS = [(3, 1), (5, 2), (7, 4), (9, 5), (11, 2), (13, 3)]  # the last ones of more than 32 bytes
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (6, 5), (4, 17)]
 
 
@@ -26,7 +28,7 @@ def random_context(rng, height, width, features=4):
     return rng.integers(-128, 128, (height, width, features), np.int8)
 
 
-@pytest.mark.parametrize("window", [*WINDOWS, (4, 2)])
+@pytest.mark.parametrize("window", [(1, 1), *WINDOWS, (4, 2)])
 def test_window(window):
     offsets = window_offsets(window).tolist()
     assert [tuple(o) for o in offsets] == float_vlae.window_offsets(window)
@@ -35,32 +37,32 @@ def test_window(window):
     assert window_slope(window) == max(c for _, c in offsets) + 1 if window[0] > 1 else 1
 
 
+def plain_order(height, width, slope, lanes, coded):
+    """((row, column, channel), lane) of a region's symbols in the order in which they are popped: wave by wave; in a
+    wave in groups of as many rows as lanes, there channel by channel."""
+    order, row = [], 0
+    for wave in range(width + slope * (height - 1) if height else 0):
+        rows = [r for r in range(height) if 0 <= wave - slope * r < width]
+        for group in range(0, len(rows), lanes):
+            for channel in range(coded):
+                for i, r in enumerate(rows[group : group + lanes]):
+                    order.append(((r, wave - slope * r, channel), (row + group + i) % lanes))
+        row += len(rows)
+    return order
+
+
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_order(window, height, width):
-    """Every position is in one wave, within its wave once, and its window in earlier waves."""
+    """Every position comes once, and its window in earlier waves."""
     slope = window_slope(window)
-    steps = width + slope * (height - 1)
-    wave_of = {}
-    for wave in range(steps):
-        low, high = wave_rows(wave, height, width, slope)
-        for r in range(low, high):
-            position = (r, wave - slope * r)
-            assert position not in wave_of
-            wave_of[position] = wave
-    assert wave_of.keys() == {(r, c) for r in range(height) for c in range(width)}
-    assert max(wave_of.values()) == steps - 1
-    for (r, c), wave in wave_of.items():
+    order = plain_order(height, width, slope, 1, 1)
+    waves_of = {(r, c): c + slope * r for (r, c, _), _ in order}
+    assert len(order) == len(waves_of) == height * width
+    for (r, c), wave in waves_of.items():
         for dr, dc in window_offsets(window):
-            assert wave_of.get((r + dr, c + dc), -1) < wave
-    assert wave_rows(-1, height, width, slope)[0] >= wave_rows(-1, height, width, slope)[1]
-    low, high = wave_rows(steps, height, width, slope)
-    assert low >= high
-
-
-def test_columns():
-    """Without a slope rows do not depend on each other."""
-    assert wave_rows(2, 9, 5, 0) == (0, 9)
+            assert waves_of.get((r + dr, c + dc), -1) < wave
+    assert max(waves_of.values()) == width + slope * (height - 1) - 1
 
 
 def plain_pixel_row(x, context, width, r, c, offsets):
@@ -82,112 +84,132 @@ def plain_pixel_row(x, context, width, r, c, offsets):
     return row + [v - 128 for v in ref] + context[r, c].tolist(), [64 * v for v in ref]
 
 
-@njit
-def gather_pixels(x, width, channels, context, period, features, wide, up, less, more, memory, rows, references):
-    for i in range(len(rows)):
-        place = (x, width, channels, context, period, features, wide, up, i // width, i % width)
-        waves.pixel_row(*place, less, more, memory, 3, references, i * channels)
-        rows[i] = memory[3 : 3 + rows.shape[1]]
-
-
-@njit
-def gather_latents(plane, offsets, memory, rows):
-    for i in range(len(rows)):
-        waves.latent_row(plane, offsets, i // plane.shape[1], i % plane.shape[1], memory, 3)
-        rows[i] = memory[3 : 3 + rows.shape[1]]
+def some_pixels(channels, window, features, null=None):
+    """The pixels of a model of no sense: its rows are what is tested."""
+    inputs = (len(window_offsets(window)) + 1) * channels + features
+    outputs = 1 + 2 * channels + channels * (channels - 1) // 2
+    numbers, limits = np.zeros(outputs, np.int64), np.zeros(outputs, np.int32)
+    net = Packed(Network((Layer(np.zeros((inputs, outputs), np.int8), numbers, numbers, 0, limits, limits),)))
+    wide, up = window
+    setting = Setting(net, TABLES, channels, wide, up, features, 1, 256, 0)
+    return Pixels(setting, np.zeros((1, 1, features), np.int8) if null is None else null)
 
 
 def gather_all(x, context, window):
-    """Rows int8 of all pixels, and their reference values. The memory that may be overwritten is not clean."""
+    """Rows int8 of all pixels, and their reference values."""
     height, width, channels = x.shape
-    period, _, features = context.shape
-    inputs = (len(window_offsets(window)) + 1) * channels + features
-    rows = np.full((height * width, inputs), 99, np.uint8)
-    memory, references = np.full(3 + inputs + SLACK + 4, 99, np.uint8), np.full(height * width * channels, 99, np.uint8)
-    less, more = np.full((2, window[0] * channels + SLACK), 99, np.uint8)
-    bytes_ = with_slack(context.view(np.uint8) ^ np.uint8(128))
-    args = (with_slack(x), width, channels, bytes_, period, features, *window, less, more, memory, rows, references)
-    gather_pixels(*args)
-    assert np.all(memory[:3] == 99)
-    assert np.all(memory[-4:] == 99)
-    return (rows ^ np.uint8(128)).view(np.int8), references.reshape(-1, channels)
-
-
-def gather_all_latents(plane, window):
-    offsets = window_offsets(window)
-    rows = np.full((plane[..., 0].size, len(offsets) * plane.shape[2]), 99, np.uint8)
-    gather_latents(plane, offsets, np.full(rows.shape[1] + 3, 99, np.uint8), rows)
-    return (rows ^ np.uint8(128)).view(np.int8)
+    pixels = some_pixels(channels, window, context.shape[2])
+    return pixels.rows(pixels.whole(x, context), np.arange(height * width))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (20, 30)])
-def test_pixel_row(window, height, width, channels):
-    """On the border and inside, tiles narrower than the window among them; the context repeats downwards."""
+def test_pixel_row(each_target, window, height, width, channels):
+    """On the border and inside, tiles narrower than the window among them; the null context repeats."""
     rng = np.random.default_rng(height)
     x, context = random_image(rng, height, width, channels), random_context(rng, height, width, 35)
-    rows, references = gather_all(x, context, window)
-    for i in range(height * width):
-        row, offset = plain_pixel_row(x, context, width, i // width, i % width, window_offsets(window).tolist())
-        assert rows[i].tolist() == row
-        assert (references[i].astype(int) * 64).tolist() == offset
-    part = context[: max(1, height // 3), :, :4].copy()
-    whole = np.tile(part, (height, 1, 1))[:height]
-    assert np.array_equal(gather_all(x, part, window)[0], gather_all(x, whole, window)[0])
+    offsets = window_offsets(window).tolist()
+    expected = [plain_pixel_row(x, context, width, i // width, i % width, offsets) for i in range(height * width)]
+    null = random_context(rng, 3, 3, 4)
+    whole = np.tile(null, (height // 3 + 1, width // 3 + 1, 1))[:height, :width]
+    for _ in each_target():
+        rows, references = gather_all(x, context, window)
+        assert rows.tolist() == [row for row, _ in expected]
+        assert (references.astype(int) * 64).tolist() == [reference for _, reference in expected]
+        pixels = some_pixels(channels, window, 4, null)
+        repeated = pixels.rows(pixels.whole(x, None), np.arange(height * width))
+        assert np.array_equal(repeated[0], gather_all(x, whole, window)[0])
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_latent_row(window, height, width):
-    plane = np.random.default_rng(width).integers(-128, 128, (height, width, 2), np.int8)
-    offsets = window_offsets(window)
-    expected = np.zeros((height * width, len(offsets), 2), np.int8)
-    for i in range(height * width):
-        for j, (dr, dc) in enumerate(offsets):
-            r, c = i // width + dr, i % width + dc
-            if r >= 0 and 0 <= c < width:
-                expected[i, j] = plane[r, c]
-    assert np.array_equal(gather_all_latents(plane, window), expected.reshape(height * width, -1))
+def test_written(target, window):
+    """Only the rows and references of the pixels asked for are written, in any order and more than once."""
+    rng = np.random.default_rng(1)
+    x, context, positions = random_image(rng, 9, 20), random_context(rng, 9, 20, 35), rng.integers(0, 180, 50)
+    pixels = some_pixels(3, window, 35)
+    rows, references = np.full((52, pixels.setting.net.inputs), 99, np.uint8), np.full((52, 3), 99, np.uint8)
+    tile = pixels.whole(x, context)
+    args = (positions.ctypes.data, 50, rows[1:].ctypes.data, references[1:].ctypes.data)
+    assert core.vlae_pixel_rows(pixels.setting.struct, tile.struct, *args) == 0
+    expected = gather_all(x, context, window)
+    assert np.array_equal((rows[1:-1] ^ np.uint8(128)).view(np.int8), expected[0][positions])
+    assert np.array_equal(references[1:-1], expected[1][positions])
+    for array in (rows, references):
+        assert np.all(array[[0, -1]] == 99)
+
+
+def test_with_slack():
+    x = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[:, ::2]
+    flat = with_slack(x)
+    assert flat[:12].tolist() == x.ravel().tolist()
+    assert flat.size == 12 + SLACK
+    assert not flat[12:].any()
 
 
 # ---------------------------------------------------------------------------------------------------- coding order
 
 
+def some_intervals(rng, shape):
+    starts = rng.integers(0, 1 << 23, shape).astype(np.uint32)
+    return starts, rng.integers(1, 1 << 23, shape).astype(np.uint32)
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 5, 24])
-@pytest.mark.parametrize("coded", [1, 3])
+@pytest.mark.parametrize("coded", [0, 1, 2, 3])
 @pytest.mark.parametrize("slope", [0, 2, 7])
-@pytest.mark.parametrize(("first", "last", "width"), [(0, 1, 1), (0, 7, 11), (3, 9, 5), (8, 9, 1), (2, 2, 9)])
-def test_push_region(first, last, width, slope, coded, lanes):
-    """Symbols come off wave by wave; in a wave in groups of as many rows as lanes, there channel by channel."""
-    if slope == 0 and width > 1:
-        return
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 11), (6, 5), (1, 9), (30, 1), (0, 9)])
+def test_push_region(height, width, slope, coded, lanes):
+    """Symbols come off in the plain order, each from its lane; the message given stays as it is."""
     rng = np.random.default_rng(width)
-    starts = rng.integers(0, 1 << 23, (9, width, 3)).astype(np.uint32)
-    freqs = rng.integers(1, 1 << 23, (9, width, 3)).astype(np.uint32)
+    starts, freqs = some_intervals(rng, (height, width, 3))
     before = random_message(rng, lanes, 5)
-    pushed = waves.push_region(before, starts, freqs, (first, last, width), slope, coded)
-    order, row = [], 0
-    for wave in range(width + slope * (last - first - 1) if last > first else 0):
-        rows = [r for r in range(last - first) if 0 <= wave - slope * r < width]
-        for group in range(0, len(rows), lanes):
-            for channel in range(coded):
-                for i, r in enumerate(rows[group : group + lanes]):
-                    order.append(((first + r, wave - slope * r, channel), (row + group + i) % lanes))
-        row += len(rows)
-    assert len(order) == (last - first) * width * coded
-    heads, words, n = pushed.heads.copy(), pushed.words, len(pushed.words)
+    kept = ans.to_bytes(before)
+    pushed = waves.push_region(before, starts, freqs, slope, coded)
+    assert ans.to_bytes(before) == kept
+    order = plain_order(height, width, slope, lanes, coded)
+    assert len(order) == height * width * coded
+    heads, words = [int(head) for head in pushed.heads], pushed.words.tolist()
     for place, lane in order:
         start, freq = int(starts[place]), int(freqs[place])
-        assert start <= ans.peek(heads[lane], 24) < start + freq
-        n = ans.pop_symbol(heads, lane, words, n, start, freq, 24)
-    assert ans.Message(heads, words[:n]) == before
+        cf = heads[lane] % (1 << 24)
+        assert start <= cf < start + freq
+        heads[lane] = freq * (heads[lane] >> 24) + cf - start
+        if heads[lane] < 1 << 32:
+            heads[lane] = heads[lane] << 32 | words.pop()
+    assert ans.Message(np.array(heads, np.uint64), np.array(words, np.uint32)) == before
+
+
+@pytest.mark.parametrize(
+    ("start", "freq"), [(5, 0), (1, 1 << 24), ((1 << 24) - 1, 2), ((1 << 32) - 1, 2), (3, (1 << 32) - 2), (1 << 24, 1)]
+)
+def test_no_interval(start, freq):
+    """An interval that is empty or reaches outside [0, 2^24) is refused, unless its channel is not coded."""
+    rng = np.random.default_rng(1)
+    starts, freqs = some_intervals(rng, (4, 5, 3))
+    starts[2, 3, 1], freqs[2, 3, 1] = start, freq
+    with pytest.raises(CoreError, match="a region"):
+        waves.push_region(ans.empty(2), starts, freqs, 3, 3)
+    waves.push_region(ans.empty(2), starts, freqs, 3, 1)
+
+
+def test_other_shapes():
+    starts, freqs = some_intervals(np.random.default_rng(1), (4, 5, 3))
+    for wrong in (freqs[:3], freqs[..., :2], freqs[None]):
+        with pytest.raises(ValueError, match="one shape"):
+            waves.push_region(ans.empty(2), starts, wrong, 3, 1)
+    for wrong in (freqs.astype(np.int32), freqs.astype(np.int64)):
+        with pytest.raises(TypeError, match="uint32"):
+            waves.push_region(ans.empty(2), starts, wrong, 3, 1)
+    for slope, coded in ((3, 4), (-1, 3), (256, 3)):
+        with pytest.raises(CoreError, match="a region"):
+            waves.push_region(ans.empty(2), starts, freqs, slope, coded)
 
 
 # ---------------------------------------------------------------------------------------------------- the float model
 
 
-@pytest.mark.parametrize("window", WINDOWS[1:])
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (20, 30)])
 def test_float_local_rows(window, height, width):
     rng = np.random.default_rng(8)
@@ -205,18 +227,6 @@ def test_float_local_rows(window, height, width):
     assert np.array_equal(rows[:, steps:].numpy() * 64, integer[:, steps:])
     assert np.array_equal(ref.numpy(), references)
     assert np.array_equal(pixels.numpy(), x.reshape(-1, 3)[at])
-
-
-@pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_float_prior_rows(window, height, width):
-    prior = float_vlae.Prior(float_vlae.Config(prior_window=window, latents=2, prior_hidden=8))
-    plane = np.random.default_rng(9).integers(-128, 128, (2, height, width, 2), np.int8)
-    rows = np.stack([gather_all_latents(one, window) for one in plane])
-    floats = prior.rows(torch.from_numpy(plane).float() / 16)
-    assert np.array_equal(floats.reshape(rows.shape).numpy() * 16, rows)
-    far = prior.rows(torch.from_numpy(plane).float() * 100)
-    assert (far.min().item() >= -8, far.max().item() * 16 <= 127) == (True, True)
 
 
 def test_float_gathers():

@@ -2,7 +2,7 @@
 
     u64 little-endian    bytes of the header
     header               JSON: name -> {dtype, shape, data_offsets: [begin, end]}, and "__metadata__": text -> text
-    data                 the tensors' bytes, little-endian, where the offsets, counted from here, say
+    data                 the tensors' bytes, little-endian, where the offsets, counted from here, say, and no others
 
 Every length is checked before anything is allocated for it.
 """
@@ -24,6 +24,15 @@ from vlae_codec.errors import WeightsError
 MAX_HEADER, MAX_FILE = 1 << 20, 1 << 28  # bytes
 TYPES = {"I8": "<i1", "I32": "<i4", "I64": "<i8"}
 NAMES = {"int8": "I8", "int32": "I32", "int64": "I64"}
+
+
+class Place(NamedTuple):
+    """Where a tensor's bytes are, and what they are."""
+
+    kind: np.dtype
+    shape: list[int]
+    begin: int
+    end: int
 
 
 class File(NamedTuple):
@@ -48,8 +57,12 @@ def read(path: str | Path, with_tensors: bool = True) -> File:
         metadata = _entry(header, "the header").pop("__metadata__", {})
         if not all(isinstance(text, str) for text in _entry(metadata, "the metadata").values()):
             raise WeightsError("its metadata are not text")
-        tensors = {name: _tensor(name, entry, data) for name, entry in header.items()} if with_tensors else {}
-        return File(metadata, tensors)
+        places = {name: _place(name, entry) for name, entry in header.items()} if with_tensors else {}
+        ends = [0, *(place.end for place in sorted(places.values(), key=lambda place: place[2:]))]
+        begins = sorted(place.begin for place in places.values())
+        if ends != [*begins, len(data)]:  # so no byte is taken twice, and memory is what the file has
+            raise WeightsError("its tensors do not lie one after another to its end")
+        return File(metadata, {name: _tensor(place, data) for name, place in places.items()})
     except (WeightsError, OSError, ValueError, RecursionError) as error:
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else error
         raise WeightsError(f"cannot read {path} as a weight file: {reason}; check the path") from error
@@ -61,7 +74,7 @@ def _entry(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def _tensor(name: str, entry: Any, data: bytes) -> np.ndarray:
+def _place(name: str, entry: Any) -> Place:
     entry = _entry(entry, name)
     dtype, shape, places = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in TYPES:
@@ -72,10 +85,12 @@ def _tensor(name: str, entry: Any, data: bytes) -> np.ndarray:
     kind = np.dtype(TYPES[dtype])
     if len(shape) > 4 or len(places) != 2 or places[1] - places[0] != prod(shape) * kind.itemsize:
         raise WeightsError(f"{name} does not have the bytes of its shape")
-    if places[1] > len(data):
-        raise WeightsError(f"{name} reaches behind the end of the file")
-    array = np.frombuffer(data, kind, prod(shape), places[0]) if prod(shape) else np.empty(0, kind)
-    return array.reshape(shape).astype(kind.newbyteorder("="))  # a copy, aligned
+    return Place(kind, shape, *places)
+
+
+def _tensor(place: Place, data: bytes) -> np.ndarray:
+    array = np.frombuffer(data[place.begin : place.end], place.kind)
+    return array.reshape(place.shape).astype(place.kind.newbyteorder("="))  # a copy, aligned
 
 
 def write(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
 
 TRIED = 1 << 16  # pixels of a tile from which on a sample says which mode is tried
-SAMPLE = 1 << 13  # of its pixels at most
+SAMPLE = 1 << 12  # of its pixels at most
 FEWEST = 64  # by which a deviation is judged
 PARTS = 8  # of these pixels, looked at one after the other
 CLEAR = 250  # hundredths of a standard deviation of what they say, beyond which no more are looked at

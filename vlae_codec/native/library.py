@@ -213,9 +213,13 @@ def _load() -> ctypes.CDLL:
     if sources.is_dir():  # a checkout
         from vlae_codec.native import build
 
-        digest = build.source_hash()
-        if not path.exists() or _digest(path) != digest:
-            build.compile_core(path)
+        if not path.exists() or build.source_hash().encode() not in path.read_bytes():  # it says what it is built from
+            try:
+                build.compile_core(path)
+            except (build.BuildError, OSError) as error:
+                raise CoreError(
+                    f"the native library is not built from these sources, and cannot be: {error}"
+                ) from error
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -235,13 +239,6 @@ def _load() -> ctypes.CDLL:
             f"there are: {', '.join(_targets(library))}"
         )
     return library
-
-
-def _digest(path: Path) -> str:
-    """What a built library says that it was built from: the text stands in the file, so that it need not be loaded."""
-    from vlae_codec.native import build
-
-    return build.source_hash() if build.source_hash().encode() in path.read_bytes() else ""
 
 
 def _targets(library: ctypes.CDLL) -> list[str]:

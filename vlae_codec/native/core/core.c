@@ -340,7 +340,8 @@ int vlae_push_region(vlae_stack *stack, const uint32_t *starts, const uint32_t *
                      int32_t slope, int32_t channels, int32_t coded)
 {
     CHECK(check_stack(stack));
-    REQUIRE(rows >= 0 && width >= 1 && slope >= 0 && channels >= 1 && coded >= 0 && coded <= channels);
+    REQUIRE(rows >= 0 && width >= 1 && slope >= 0 && channels >= 1 && channels <= VLAE_MAX_CHANNELS);
+    REQUIRE(coded >= 0 && coded <= channels);
     REQUIRE(rows <= 1 << 26 && width <= 1 << 26 && slope < 256 && (slope == 0 || rows <= VLAE_MAX_GRID));
     REQUIRE(stack->room - stack->size >= (int64_t)rows * width * coded);
     if (!rows)

@@ -94,10 +94,10 @@ INLINE void prior_affine(const vlae_prior *prior, latent_memory *memory, int t, 
             int64_t at = i * channels + ch;
             const int32_t *params = memory->params + i * prior->columns;
             int64_t offset = offsets[at] + ((params[ch] * prior->tables.outer_scale[outers[at]]) >> 16);
-            int32_t outer = outers[at] + params[channels + ch];
+            int64_t outer = outers[at] + (int64_t)params[channels + ch];
             next_offsets[at] = (int32_t)(offset < -VLAE_OFFSET_LIMIT ? -VLAE_OFFSET_LIMIT
                                          : offset > VLAE_OFFSET_LIMIT ? VLAE_OFFSET_LIMIT : offset);
-            next_outers[at] = outer < 0 ? 0 : outer > VLAE_OUTER_SCALES - 1 ? VLAE_OUTER_SCALES - 1 : outer;
+            next_outers[at] = (int32_t)(outer < 0 ? 0 : outer > VLAE_OUTER_SCALES - 1 ? VLAE_OUTER_SCALES - 1 : outer);
         }
 }
 

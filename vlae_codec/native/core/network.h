@@ -90,7 +90,7 @@ static int prove(const vlae_layer *layer, const weight_sums *sums, packed_layer 
         whole = sums->size[o] > whole ? sums->size[o] : whole;
         value = most > value ? most : value;
     }
-    int64_t reach = (KIND == BYTES ? 255 : 128) * whole;
+    int64_t reach = (KIND == SIGNED ? 128 : 255) * whole;
     packed->narrow = reach < INT32_MAX && layer->shift < 32 && value < (int64_t)1 << (31 + layer->shift);
     packed->digits = KIND == WORDS && reach < INT32_MAX ? 1 : layer->digits;
     return VLAE_OK;
@@ -188,13 +188,13 @@ static int pack(const vlae_layer *layers, int count, int skip, void *memory, int
                         to[share * STEP] = from[outputs + o];
                 }
         }
-        if (KIND == BYTES)
+        if (KIND != SIGNED)
             sum_weights(layer, &sums);
         int32_t *multiplier = (int32_t *)(base + packed->multiplier);
         int32_t *low = (int32_t *)(base + packed->low), *high = (int32_t *)(base + packed->high);
         int64_t *addend = (int64_t *)(base + packed->addend);
         for (int32_t o = 0; o < outputs; o++) {
-            int64_t more = KIND == BYTES ? 128 * (int64_t)sums.sum[o] : 0; /* a byte is 128 more than what it means */
+            int64_t more = KIND != SIGNED ? 128 * (int64_t)sums.sum[o] : 0; /* a byte is 128 more than what it means */
             multiplier[o] = (int32_t)layer->multiplier[o];
             addend[addend_at(o)] = layer->addend[o] - layer->multiplier[o] * more;
             low[o] = layer->low ? layer->low[o] : -128;
@@ -301,11 +301,11 @@ INLINE void narrow_activations(const packed_layer *layer, const panel_part *part
 #if LANES == 16
     for (int32_t j = 0; j < part->share; j += LANES) {
         vector v = requantise(totals(sums + j, layer->digits), part->multiplier + j, part->addend + j, layer->shift);
-        __m128i bytes = _mm512_cvtsepi32_epi8(v);
+        __m128i bytes = _mm_xor_si128(_mm512_cvtsepi32_epi8(v), _mm_set1_epi8(-128));
 #if KIND == BYTES
-        _mm_storeu_si128((__m128i *)(out + j), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+        _mm_storeu_si128((__m128i *)(out + j), bytes);
 #else
-        _mm256_storeu_si256((__m256i *)(out + j), _mm256_cvtepi8_epi16(bytes));
+        _mm256_storeu_si256((__m256i *)(out + j), _mm256_cvtepu8_epi16(bytes));
 #endif
     }
 #else /* a panel is two vectors, or of two digits one */
@@ -323,6 +323,7 @@ INLINE void narrow_activations(const packed_layer *layer, const panel_part *part
     else
         _mm_storel_epi64((__m128i *)out, bytes);
 #else
+    words = _mm256_add_epi16(words, _mm256_set1_epi16(128));
     _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(words));
     if (second)
         _mm_storeu_si128((__m128i *)(out + LANES), _mm256_extracti128_si256(words, 1));
@@ -386,6 +387,27 @@ INLINE void put_inputs(activation *to, const uint8_t *bytes, int32_t n)
         to[j] = ACTIVATION(bytes[j]);
 }
 
+#if defined SPARSE
+/* The steps in which some of ROWS rows is not zero, and all from `dense` on. */
+INLINE size_t busy_steps(const activation *rows, size_t stride, size_t steps, size_t dense, uint16_t *list)
+{
+    size_t n = 0, k = 0;
+    for (; k + LANES <= dense; k += LANES) {
+        vector v = LOAD(rows + k * STEP);
+        for (size_t r = 1; r < ROWS; r++)
+            v = _mm256_or_si256(v, LOAD(rows + r * stride + k * STEP));
+        uint32_t zero = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(v, ZERO)));
+        for (uint32_t i = 0; i < LANES; i++) {
+            list[n] = (uint16_t)(k + i);
+            n += ~zero >> i & 1;
+        }
+    }
+    for (; k < steps; k++)
+        list[n++] = (uint16_t)k;
+    return n;
+}
+#endif
+
 /* ROWS rows of net->columns outputs, from the inputs in the first rows of `memory`, which stay there. Without `out` the
  * last layer is a hidden one, too; its activations, ROWS rows of net->width, are returned. kept: where the activations
  * of each hidden layer go, or NULL. */
@@ -405,11 +427,20 @@ INLINE activation *forward(const packed_net *net, activation *memory, int32_t *o
         if (kept && !last)
             target = kept[i];
         const weight_t *weights = (const weight_t *)(base + layer->weights);
+        size_t steps = (size_t)layer->steps;
+        const uint16_t *list = NULL;
+#if defined SPARSE
+        uint16_t busy[VLAE_MAX_WIDTH + LANES];
+        if (i) {
+            steps = busy_steps(source, stride, steps, (last && net->again ? (size_t)net->again : steps * STEP) / STEP, busy);
+            list = busy;
+        }
+#endif
         for (int32_t panel = 0; panel < layer->panels; panel++) {
             if (layer->digits == 1 && layer->outputs - panel * PANEL <= LANES)
-                dot(source, stride, weights, (size_t)layer->steps, sums, 1);
+                dot(source, stride, weights, steps, sums, 1, list);
             else
-                dot(source, stride, weights, (size_t)layer->steps, sums, VECTORS);
+                dot(source, stride, weights, steps, sums, VECTORS, list);
             weights += (size_t)layer->steps * STEP * PANEL;
             if (last && out)
                 last_outputs(net, layer, panel, sums, out);

@@ -7,7 +7,7 @@
  *
  *     BYTES    activations as bytes 128 more than what they stand for, weights int8 (x86 VNNI, AMX)
  *     SIGNED   activations and weights int8                                        (ARM dotprod, i8mm)
- *     WORDS    activations and weights int16; both digits of a weight in one       (all others)
+ *     WORDS    activations like BYTES in int16, weights int16; both digits of a weight in one   (all others)
  *
  * ROWS x VECTORS is what the registers hold without spilling.
  */
@@ -130,7 +130,10 @@ typedef int8_t weight_t;
 #else
 typedef int16_t activation;
 typedef int16_t weight_t;
-#define ACTIVATION(byte) ((int16_t)((byte)-128))
+#define ACTIVATION(byte) ((int16_t)(byte))
+#if LANES == 8
+#define SPARSE 1 /* it pays to leave out what is zero in all rows of a block: half of the last layer's inputs */
+#endif
 #endif
 
 INLINE int32_t load32(const void *p)
@@ -160,11 +163,12 @@ INLINE void end_products(void)
 #endif
 }
 
-/* vectors: of a panel, only the first so many are needed. */
+/* vectors: of a panel, only the first so many are needed; list: the steps to take (SPARSE), or NULL for all. */
 INLINE void dot(const activation *rows, size_t stride, const weight_t *weights, size_t steps, int32_t *sums,
-                int vectors)
+                int vectors, const uint16_t *list)
 {
     (void)vectors;
+    (void)list;
 #if defined TARGET_amx
     _tile_zero(0);
     _tile_zero(1);
@@ -227,12 +231,13 @@ INLINE void dot(const activation *rows, size_t stride, const weight_t *weights, 
     for (int r = 0; r < ROWS; r++)
         for (int j = 0; j < vectors; j++)
             s[r][j] = ZERO;
-    for (size_t k = 0; k < steps; k++, weights += PANEL * STEP, rows += STEP) {
+    for (size_t i = 0; i < steps; i++) {
+        const size_t k = list ? list[i] : i;
         vector w[VECTORS];
         for (int j = 0; j < vectors; j++)
-            w[j] = LOAD(weights + j * LANES * STEP);
+            w[j] = LOAD(weights + k * PANEL * STEP + j * LANES * STEP);
         for (int r = 0; r < ROWS; r++) {
-            vector a = SPLAT(rows + r * stride);
+            vector a = SPLAT(rows + r * stride + k * STEP);
             for (int j = 0; j < vectors; j++)
                 s[r][j] = MADD(s[r][j], a, w[j]);
         }
