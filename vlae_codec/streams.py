@@ -33,6 +33,7 @@ from vlae_codec.tile import Arrays, Ledger, Tick, TileCodec
 
 TRIED = 1 << 16  # pixels of a tile from which on a sample says which mode is tried
 SAMPLE = 1 << 12  # of its pixels at most
+LANES = 32  # of the stack that latents are drawn from for it: cells that the core takes side by side
 FEWEST = 64  # by which a deviation is judged
 PARTS = 8  # of these pixels, looked at one after the other
 CLEAR = 250  # hundredths of a standard deviation of what they say, beyond which no more are looked at
@@ -241,8 +242,9 @@ def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
     codec, spent = draft.codec, Ledger()
     upper = draft.tile[:rows]
     count = rows // codec.stride * -(-upper.shape[1] // codec.stride) * codec.channels
-    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (64 + count)), "<u4").astype(np.uint32)
-    message = ans.Message(ans.empty(1, int(words[0])).heads, words)  # an empty head would draw the rarest latent first
+    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (2 * LANES + count)), "<u4").astype(np.uint32)
+    heads = words[:LANES].astype(np.uint64) + np.uint64(ans.HEAD_MIN)  # empty ones would draw the rarest latents first
+    message = ans.Message(heads, words[LANES:])
     _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
     codec.prior([z.shape[:2]], spent).push([message], [z])
     return z, spent
