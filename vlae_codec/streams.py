@@ -242,12 +242,17 @@ def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
     codec, spent = draft.codec, Ledger()
     upper = draft.tile[:rows]
     count = rows // codec.stride * -(-upper.shape[1] // codec.stride) * codec.channels
-    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (2 * LANES + count)), "<u4").astype(np.uint32)
-    heads = words[:LANES].astype(np.uint64) + np.uint64(ans.HEAD_MIN)  # empty ones would draw the rarest latents first
-    message = ans.Message(heads, words[LANES:])
+    message = spare_bits(count)
     _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
     codec.prior([z.shape[:2]], spent).push([message], [z])
     return z, spent
+
+
+def spare_bits(symbols: int) -> ans.Message:
+    """Bits from nowhere, always the same, from which so many symbols can be popped."""
+    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (2 * LANES + symbols)), "<u4").astype(np.uint32)
+    heads = words[:LANES].astype(np.uint64) + np.uint64(ans.HEAD_MIN)  # empty ones would draw the rarest symbols first
+    return ans.Message(heads, words[LANES:])
 
 
 class Draft:
