@@ -1,6 +1,6 @@
 """setuptools compiles the C core with this; all else stands in pyproject.toml.
 
-VLAE_CODEC_PLATFORM names the platform of `vlae_codec/native/build.py` that a wheel is for, by default the host's.
+VLAE_CODEC_PLATFORM names the platform of `build_core.py` that a wheel is for, by default the host's.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from setuptools.errors import CompileError
 NATIVE = Path("vlae_codec", "native")
 PLATFORM = os.environ.get("VLAE_CODEC_PLATFORM") or None
 
-spec = importlib.util.spec_from_file_location("native_build", NATIVE / "build.py")
+spec = importlib.util.spec_from_file_location("build_core", "build_core.py")
 core = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(core)
 
@@ -50,7 +50,7 @@ class BuildCore(Command):
         return str(core.find_platform(self.platform()).library)
 
     def get_source_files(self) -> list[str]:
-        return [path.as_posix() for path in sorted((NATIVE / "core").glob("*.[ch]"))]
+        return ["build_core.py", *(path.as_posix() for path in sorted((NATIVE / "core").glob("*.[ch]")))]
 
     def get_outputs(self) -> list[str]:
         return [str(Path(self.build_lib, NATIVE, self.library()))]

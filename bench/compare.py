@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec import container, plan
 from vlae_codec.errors import ImageTooLarge, InputError, UnsupportedImage
-from vlae_codec.image import load
-from vlae_codec.model import find_model
-from vlae_codec.modes import codes
+from vlae_codec.format import container
+from vlae_codec.jobs import plan
+from vlae_codec.pictures.image import load
+from vlae_codec.pictures.modes import codes
+from vlae_codec.weights.model import find_model
 
 from . import peers, speed
 from .processes import machine

@@ -20,8 +20,9 @@ from typing import Any
 import click
 import numpy as np
 
-from vlae_codec import api, container
+from vlae_codec import api
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
+from vlae_codec.format import container
 
 from .peers import measure as measure_peer
 from .peers import peers, timed

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from vlae_codec import container, single
-from vlae_codec.inference import Inference
+from vlae_codec.coder.inference import Inference
+from vlae_codec.coder.tile import TileCodec
+from vlae_codec.format import container
 from vlae_codec.native import ans, latents, mixture, waves
 from vlae_codec.native.library import LEVEL_BITS
 from vlae_codec.native.network import Network
-from vlae_codec.tile import TileCodec
+from vlae_codec.pictures import single
 
 SAMPLE = 1 << 13  # pixels
 REPEAT = 7

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from vlae_codec import bitsmap
 from vlae_codec.errors import InputError
+from vlae_codec.views import bitsmap
 
 from . import plots
 from .compare import COLUMNS, Sample, failures

@@ -36,10 +36,14 @@ import click
 import numpy as np
 from PIL import Image
 
-from vlae_codec import api, container, image, model, single, stored, streams, tile
-from vlae_codec.inference import Inference
-from vlae_codec.modes import find_codec, tile_of
+from vlae_codec import api
+from vlae_codec.coder import streams, tile
+from vlae_codec.coder.inference import Inference
+from vlae_codec.format import container, stored
 from vlae_codec.native import ans, latents, library, mixture, pixels, waves
+from vlae_codec.pictures import image, single
+from vlae_codec.pictures.modes import find_codec, tile_of
+from vlae_codec.weights import model
 
 from . import kernels
 from .effort import write
@@ -57,7 +61,10 @@ FILE, BYTES, BITS = "picture file", "container, checksums", "costs of the symbol
 _START = """
 import sys, time
 begin = time.perf_counter()
-from vlae_codec import api, image, model, modes, streams, tile
+from vlae_codec import api
+from vlae_codec.coder import streams, tile
+from vlae_codec.pictures import image, modes
+from vlae_codec.weights import model
 import vlae_codec.cli.coding
 print(time.perf_counter() - begin)
 """

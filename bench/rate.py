@@ -19,9 +19,10 @@ from typing import Any
 import click
 import numpy as np
 
-from vlae_codec import api, container
-from vlae_codec.image import load
-from vlae_codec.tile import Ledger
+from vlae_codec import api
+from vlae_codec.coder.tile import Ledger
+from vlae_codec.format import container
+from vlae_codec.pictures.image import load
 
 from . import peers
 

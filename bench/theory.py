@@ -46,15 +46,16 @@ from typing import Any
 import click
 import numpy as np
 
-from vlae_codec import compress_many, container, decompress_many
+from vlae_codec import compress_many, decompress_many
 from vlae_codec.adapter.effort import LEVELS
-from vlae_codec.chunks import pack_varint
-from vlae_codec.container import TileRecord
+from vlae_codec.coder.streams import Draft, draw_latents, read_splits
+from vlae_codec.coder.tile import Ledger, TileCodec
+from vlae_codec.format import container
+from vlae_codec.format.chunks import pack_varint
+from vlae_codec.format.container import TileRecord
 from vlae_codec.models.data import find_images, load_images
-from vlae_codec.modes import Tiles, find_codec, for_file
 from vlae_codec.native.mixture import COST_UNIT, cost
-from vlae_codec.streams import Draft, draw_latents, read_splits
-from vlae_codec.tile import Ledger, TileCodec
+from vlae_codec.pictures.modes import Tiles, find_codec, for_file
 
 from .effort import write
 from .processes import machine

@@ -23,7 +23,7 @@ from zipfile import ZipFile
 
 import click
 
-from vlae_codec.native import build
+from vlae_codec import build_core as build
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "vlae_codec", "models", "cli", "bench")

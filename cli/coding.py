@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
-from vlae_codec import container, files, plan
+from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, LEVELS, Fitting
 from vlae_codec.errors import CorruptFile, ImageTooLarge, NotAVlaeFile, UnsupportedVersion
+from vlae_codec.format import container
+from vlae_codec.jobs import plan
 
 from .app import Failure
 
@@ -90,7 +92,7 @@ def compress(
     options: dict[str, Any] = {"model": model, "effort": effort, "seed": seed, "device": device, "threads": threads}
     options["verify"] = verify
     if plan.into_folder(sources, output):
-        from vlae_codec import batch
+        from vlae_codec.jobs import batch
 
         with progress_bar("compress", quiet) as bar:
             report = _Reporter(bar, quiet)
@@ -129,12 +131,12 @@ def decompress(
     Several files, and folders with all .vlae files in them and in their subfolders, go into the folder OUTPUT, in the
     format that --format says. Of a region only the tiles that it touches are decoded; damage in others does no harm.
     """
-    from vlae_codec import image
+    from vlae_codec.pictures import image
 
     start = time.perf_counter()
     options: dict[str, Any] = {"model": model, "device": device, "threads": threads}
     if plan.into_folder(sources, output):
-        from vlae_codec import batch
+        from vlae_codec.jobs import batch
 
         if region is not None:
             raise click.UsageError("--region is for one INPUT and an OUTPUT that is a file.")

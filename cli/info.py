@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from vlae_codec import container, files
+from vlae_codec import files
+from vlae_codec.format import container
 
 from .coding import blame, progress_bar
 
@@ -54,7 +55,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
     spread over its pixels (blue where a cell saves bits). Of a file of many pictures it is a mosaic.
     """
     if drawing is not None:
-        from vlae_codec import image
+        from vlae_codec.pictures import image
 
         image.output_format(drawing, "RGB")
         files.check_output(drawing, force, source)
@@ -62,7 +63,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
     with blame(source):
         facts = describe(data)
         if drawing is not None:
-            from vlae_codec import bitsmap
+            from vlae_codec.views import bitsmap
 
             with progress_bar("map", quiet=as_json) as bar:
                 found = bitsmap.bits_map(data, model, threads=threads, progress=bar.report if bar else None)

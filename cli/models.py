@@ -17,7 +17,7 @@ def models(as_json: bool) -> None:
     VLAE_CODEC_MODELS names folders and weight files, separated as in PATH. The first model of a name is the one that
     --model NAME means; a file is decoded with whichever of them it was made with.
     """
-    from vlae_codec.cards import describe_models
+    from vlae_codec.weights.cards import describe_models
 
     found, problems = describe_models()
     for problem in problems:

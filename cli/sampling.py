@@ -61,8 +61,9 @@ def sample(
 
     Random bits are decoded as if they were a file: first the latents, then the pixels.
     """
-    from vlae_codec import image, sampling
-    from vlae_codec.mosaic import mosaic
+    from vlae_codec.pictures import image
+    from vlae_codec.views import sampling
+    from vlae_codec.views.mosaic import mosaic
 
     start = time.perf_counter()
     image.output_format(output)
@@ -106,8 +107,10 @@ def preview(
     shape, but of photographs little is left to the latents. Tiles that are coded without latents have no lossy code and
     are mid grey. The pictures of a file of many lie side by side; their latents lie too deep to be read alone.
     """
-    from vlae_codec import container, image, sampling
-    from vlae_codec.mosaic import mosaic
+    from vlae_codec.format import container
+    from vlae_codec.pictures import image
+    from vlae_codec.views import sampling
+    from vlae_codec.views.mosaic import mosaic
 
     start = time.perf_counter()
     image.output_format(output)

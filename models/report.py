@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vlae_codec.model import load_weights
+from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.native import ans
-from vlae_codec.tile import Ledger, TileCodec
+from vlae_codec.weights.model import load_weights
 
 from .evaluation import evaluate
 from .rounding import quantise_aware

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from vlae_codec.errors import WeightsError
-from vlae_codec.model import find_weights, load_weights, read_weights
 from vlae_codec.native.library import DIGIT_BITS
+from vlae_codec.weights.model import find_weights, load_weights, read_weights
 
 from .export import LOC_UNIT, SCALE_UNIT, Form, forms
 from .trainer import read_checkpoint

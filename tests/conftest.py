@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vlae_codec import model
+from vlae_codec import build_core as build
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.vlae import Vlae
-from vlae_codec.native import build, library
-from vlae_codec.tile import TileCodec
+from vlae_codec.native import library
+from vlae_codec.weights import model
 
 BACKENDS = ["cpu", "torch:cpu"]
 TARGETS = list(build.TARGETS.get(build.find_platform().architecture, build.GENERIC))

@@ -12,7 +12,7 @@ both roots; nothing in them is run, and neither binfmt_misc nor chroot is needed
             --include=python3,python3-numpy,python3-pil,python3-click,python3-tqdm
     done
 
-The script builds the core for the architecture (`vlae_codec.native.build`, which needs ziglang), lays the package out
+The script builds the core for the architecture (`build_core.py`, which needs ziglang), lays the package out
 in a temporary folder as it is installed, and starts this file there, in qemu, once for each target of the core. Inside,
 each golden file is decoded, compared with its pixels, encoded at effort 1 and compared with its bytes. The script
 prints a line for each file and target, and exits with 1 if any of them differs.
@@ -50,7 +50,7 @@ class Machine(NamedTuple):
 
     qemu: str
     triplet: str
-    platform: str  # of vlae_codec.native.build
+    platform: str  # of build_core.py
     processors: dict[str, str]
 
 
@@ -81,7 +81,7 @@ def install(machine: Machine, folder: Path) -> None:
     shutil.copy(CHECKOUT / "examples" / "mountains.png", folder / "data")
     shutil.copy(__file__, folder)
     core = folder / "vlae_codec" / "native" / "_core.so"
-    command = ["-m", "vlae_codec.native.build", "--platform", machine.platform, "--output", str(core)]
+    command = [str(CHECKOUT / "build_core.py"), "--platform", machine.platform, "--output", str(core)]
     subprocess.run([sys.executable, *command], check=True, cwd=CHECKOUT)
 
 
@@ -150,7 +150,7 @@ def same(found: Any, expected: Any, what: str) -> str:
 @contextmanager
 def small_tiles(wanted: bool) -> Iterator[None]:
     """Inside, pictures are cut as make_golden.compress_golden cuts that of tiles.vlae."""
-    from vlae_codec import single
+    from vlae_codec.pictures import single
 
     before = single.TILE_SIZE, single.LANE_SYMBOLS
     if wanted:
@@ -190,9 +190,10 @@ def check_adapted(data: Path) -> Iterator[str]:
     import numpy as np
     from PIL import Image
 
-    from vlae_codec import container, decompress
-    from vlae_codec.modes import Tiles, find_codec, with_adapter
-    from vlae_codec.streams import encode_tile
+    from vlae_codec import decompress
+    from vlae_codec.coder.streams import encode_tile
+    from vlae_codec.format import container
+    from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
 
     pixels, golden = np.array(Image.open(data / "colour.png")), (data / "adapted.vlae").read_bytes()
     model = data / "tiny.safetensors"
@@ -233,7 +234,8 @@ def check_fit(data: Path) -> Iterator[str]:
     import numpy as np
     from PIL import Image
 
-    from vlae_codec import compress, container, decompress
+    from vlae_codec import compress, decompress
+    from vlae_codec.format import container
 
     pixels, model = np.array(Image.open(data / "mountains.png")), data / "tiny.safetensors"
     coded = compress(pixels, model=model, effort=2, threads=1, verify=False)

@@ -21,15 +21,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import compress, compress_many, container, single
+from vlae_codec import compress, compress_many
 from vlae_codec.adapter import chunk
+from vlae_codec.coder.streams import encode_tile
+from vlae_codec.format import container
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
-from vlae_codec.modes import Tiles, find_codec, with_adapter
 from vlae_codec.native.network import Network
-from vlae_codec.streams import encode_tile
+from vlae_codec.pictures import single
+from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA.parent.parent / "examples" / "mountains.png"

@@ -8,13 +8,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-import vlae_codec.batch
-from vlae_codec import api, container, many, model, modes, sampling, single, stored
+import vlae_codec.jobs.batch
+from vlae_codec import api
 from vlae_codec.adapter import fit
-from vlae_codec.container import Method
+from vlae_codec.coder.tile import Ledger
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
+from vlae_codec.format import container, stored
+from vlae_codec.format.container import Method
 from vlae_codec.models.export import integer_tensors
-from vlae_codec.tile import Ledger
+from vlae_codec.pictures import many, modes, single
+from vlae_codec.views import sampling
+from vlae_codec.weights import model
 
 compress = partial(vlae_codec.compress, effort=1, threads=1)  # other efforts: test_fit
 decompress = partial(vlae_codec.decompress, threads=1)
@@ -114,7 +118,7 @@ def test_views(tiny, synthetic):
 def test_path(tiny, synthetic, tmp_path):
     pixels = synthetic(12, 10, 6)
     path = tmp_path / "picture.png"
-    vlae_codec.image.save(path, pixels)
+    vlae_codec.pictures.image.save(path, pixels)
     data = compress(path, model=str(tiny))
     assert data == compress(pixels, model=tiny) == compress(str(path), model=tiny)
     assert np.array_equal(vlae_codec.decompress_picture(data, model=str(tiny), threads=1).pixels, pixels)
@@ -168,7 +172,7 @@ def test_region(tiny, weights, synthetic, small_tiles, mode):
 
 def test_region_decodes_only_what_it_touches(tiny, synthetic, small_tiles, monkeypatch):
     """The tiles of others may be damaged, and are not decoded; progress is of those that are."""
-    from vlae_codec import streams
+    from vlae_codec.coder import streams
 
     pixels = synthetic(60, 70, 3)
     contents = container.read(compress(pixels, model=tiny))
@@ -312,7 +316,7 @@ def test_mode_of_another_model(tiny, synthetic):
 
 
 def test_unknown_model(tiny, synthetic, tmp_path):
-    from vlae_codec.model import load_weights, save_weights
+    from vlae_codec.weights.model import load_weights, save_weights
 
     data = compress(synthetic(20, 30, 9), model=tiny)
     with pytest.raises(UnknownModel, match=load_weights(tiny).id.hex()):
@@ -386,7 +390,7 @@ def test_public_names():
     assert sorted(vlae_codec.__all__) == vlae_codec.__all__
     public = {
         name: value
-        for module in (api, vlae_codec.batch, many, sampling)
+        for module in (api, vlae_codec.jobs.batch, many, sampling)
         for name, value in vars(module).items()
         if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == module.__name__
     }

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import compress, container, decompress, decompress_many
-from vlae_codec.container import Method
-from vlae_codec.model import find_model
+from vlae_codec import compress, decompress, decompress_many
+from vlae_codec.format import container
+from vlae_codec.format.container import Method
 from vlae_codec.native import library
+from vlae_codec.weights.model import find_model
 
 NAMES = ["colour", "grey", "strip", "tiles", "pixel"]
 SHIPPED = ["cifar10", "photo-gray", "mnist-binary"]

@@ -26,7 +26,8 @@ def loaded(code, *arguments):
 CODE = """
 import sys
 import numpy as np
-from vlae_codec import compress, compress_many, container, decompress, decompress_many
+from vlae_codec import compress, compress_many, decompress, decompress_many
+from vlae_codec.format import container
 model, effort = sys.argv[1:]
 y, x = np.mgrid[:128, :160]  # like nothing that the model was trained on, so that an adapter pays
 pixels = 100 + 60 * np.sin(x / 3)[..., None] + 30 * np.cos(y / 2)[..., None] * [1, -1, 0.5]

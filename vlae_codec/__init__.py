@@ -34,7 +34,12 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        modules = {"many": "many", "files": "batch", "preview": "sampling", "sample": "sampling"}
+        modules = {
+            "many": "pictures.many",
+            "files": "jobs.batch",
+            "preview": "views.sampling",
+            "sample": "views.sampling",
+        }
         module = modules.get(name.rpartition("_")[2], "api")
         return getattr(import_module(f"vlae_codec.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vlae_codec import image, single
 from vlae_codec.adapter.effort import DEFAULT, Watch
-from vlae_codec.adapting import Job
-from vlae_codec.container import Region
-from vlae_codec.image import Picture
-from vlae_codec.modes import Codecs
-from vlae_codec.workers import Progress, workers
+from vlae_codec.format.container import Region
+from vlae_codec.pictures import image, single
+from vlae_codec.pictures.adapting import Job
+from vlae_codec.pictures.image import Picture
+from vlae_codec.pictures.modes import Codecs
+from vlae_codec.threads import Progress, workers
 
 
 def compress(
@@ -37,7 +37,7 @@ def compress(
     another adapter, and so another file, which decodes to the same pixels everywhere; the file of effort 1 is the same
     on all. device: auto, cpu or cuda (or torch:DEVICE). verify: decode the result and compare
     before returning it. progress: told (pixels done, pixels in all) of each stage; watch: told how far the fit is.
-    ledger: a `vlae_codec.tile.Ledger` that receives the bits of each term of -ELBO; for its sake each tile is
+    ledger: a `vlae_codec.coder.tile.Ledger` that receives the bits of each term of -ELBO; for its sake each tile is
     coded with and without latents, where a sample of its pixels would have said which is smaller.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.

@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import InputError, OutputError, OutputExists
+from vlae_codec.errors import InputError, OutputError, OutputExists
 
 
 def open_file(path: str | Path) -> BinaryIO:

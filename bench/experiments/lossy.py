@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 import vlae_codec
-from vlae_codec.image import load
-from vlae_codec.tile import Ledger
+from vlae_codec.coder.tile import Ledger
+from vlae_codec.pictures.image import load
 
 from . import sets
 from .fit import spread_out, terms_of

@@ -33,13 +33,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlae_codec import chunks, compress, compress_many, container, decompress, decompress_many
-from vlae_codec.chunks import pack_varint, read_varint
-from vlae_codec.container import Header, Method, TileRecord
+from vlae_codec import compress, compress_many, decompress, decompress_many
+from vlae_codec.coder.streams import encode_tile
 from vlae_codec.errors import VlaeError
-from vlae_codec.modes import Tiles, find_codec, with_adapter
+from vlae_codec.format import chunks, container
+from vlae_codec.format.chunks import pack_varint, read_varint
+from vlae_codec.format.container import Header, Method, TileRecord
 from vlae_codec.native import library
-from vlae_codec.streams import encode_tile
+from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
 
 DATA = Path(__file__).parent.parent / "data"
 MODEL = DATA / "tiny.safetensors"

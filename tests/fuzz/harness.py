@@ -43,7 +43,7 @@ def find_clang() -> str | None:
 def compile_harness(folder: Path, clang: str) -> Path:
     """Builds the fuzzer in a folder. Raises subprocess.CalledProcessError."""
     sys.path.insert(0, str(ROOT))
-    from vlae_codec.native import build
+    from vlae_codec import build_core as build
 
     targets = build.find_targets(build.find_platform().architecture)
     units = {  # to watch the numbers that inner loops compare takes half of the time and leads nowhere

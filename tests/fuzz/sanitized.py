@@ -27,7 +27,7 @@ FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
 
 def main() -> int:
     sys.path.insert(0, str(ROOT))
-    from vlae_codec.native import build
+    from vlae_codec import build_core as build
 
     compiler = shlex.split(os.environ.get(build.COMPILER_VARIABLE, "gcc"))
     if not shutil.which(compiler[0]):

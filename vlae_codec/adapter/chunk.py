@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlae_codec.codecs import Codec, categorical, serial
+from vlae_codec.coder.codecs import Codec, categorical, serial
 from vlae_codec.errors import CorruptFile, WeightsError
 from vlae_codec.native import ans, mixture
 from vlae_codec.native.library import LEVEL_BITS, PRECISION, SCALES, check, core, pointer

@@ -23,9 +23,9 @@ import numpy as np
 from vlae_codec.adapter.chunk import MAX_RANK, Adapter, adapt, from_groups, merged, size
 from vlae_codec.adapter.effort import Effort, Fitting, Watch
 from vlae_codec.adapter.sample import Run, Sample, bits, draw
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native.gradients import Block, Gradient, block_function
 from vlae_codec.native.network import Network
-from vlae_codec.tile import TileCodec
 
 SAMPLE = 1 << 21  # pixels at most
 BLOCK = 1024  # pixels whose activations stay in a core's cache

@@ -33,9 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlae_codec.coder.inference import STRETCH
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
-from vlae_codec.inference import STRETCH
-from vlae_codec.model import Model
 from vlae_codec.native.ans import HEAD_MIN, Message
 from vlae_codec.native.library import (
     COEF_BITS,
@@ -51,6 +50,7 @@ from vlae_codec.native.library import (
 )
 from vlae_codec.native.network import Layer
 from vlae_codec.native.waves import window_offsets, window_slope
+from vlae_codec.weights.model import Model
 
 OUTSIDE = 256  # a pixel outside its tile
 VALUE_BITS = FACTOR_BITS + SIGMOID_BITS
@@ -341,7 +341,7 @@ class Canvas(NamedTuple):
 
 
 class DevicePixels:
-    """p(x | context, known) of a model on a torch device, as `vlae_codec.tile` has it on the CPU.
+    """p(x | context, known) of a model on a torch device, as `vlae_codec.coder.tile` has it on the CPU.
 
     compiled: whether torch compiles the arithmetic, if it can (it takes a while, once); by default on CUDA. Raises
     WeightsError for tables other than `models.export` makes, VlaeError for a device that torch does not have.

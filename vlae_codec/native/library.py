@@ -211,7 +211,7 @@ def _load() -> ctypes.CDLL:
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     path, sources = Path(__file__).with_name("_core" + suffix), Path(__file__).with_name("core")
     if sources.is_dir():  # a checkout
-        from vlae_codec.native import build
+        from vlae_codec import build_core as build
 
         if not path.exists() or build.source_hash().encode() not in path.read_bytes():  # it says what it is built from
             try:

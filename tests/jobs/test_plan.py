@@ -1,0 +1,117 @@
+"""What is made of which files, and what is refused before any work."""
+
+import os
+
+import pytest
+
+from vlae_codec import errors
+from vlae_codec.jobs.plan import CODED, PICTURES, Task, into_folder, make_plan
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.png", "in/a.JPG", "in/deep/b.v1.tif", "in/notes.txt", "in/.c.png", "in/.git/d.png", "in/x.vlae"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names(tasks):
+    return [(str(source), str(output)) for source, output in tasks]
+
+
+def test_into_folder(here):
+    assert not into_folder(["one.png"], "one.vlae")
+    assert not into_folder(["missing.png"], "one.vlae")
+    assert not into_folder([""], "one.vlae")
+    assert into_folder(["in"], "out")
+    assert into_folder(["one.png"], "in")
+    assert into_folder(["one.png", "missing.png"], "out")
+
+
+def test_sanity(here):
+    plan = make_plan(["one.png", "in"], "out/put", PICTURES, ".vlae", False)
+    assert names(plan.tasks) == [
+        ("one.png", "out/put/one.vlae"),
+        ("in/a.JPG", "out/put/a.vlae"),
+        ("in/deep/b.v1.tif", "out/put/deep/b.v1.vlae"),
+    ]
+    assert sorted(map(str, plan.skipped)) == ["in/.c.png", "in/notes.txt", "in/x.vlae"]
+    assert os.path.isdir("out/put/deep")
+    plan = make_plan(["in"], "out", CODED, ".png", False)
+    assert names(plan.tasks) == [("in/x.vlae", "out/x.png")]
+    assert len(plan.skipped) == 4
+
+
+def test_names(here):
+    """A file that is named is taken; an ending that says no type of file is part of the name."""
+    plan = make_plan(["in/notes.txt", "scan.001", "scan.002", "x"], "out", PICTURES, ".vlae", False)
+    assert [task.output.name for task in plan.tasks] == ["notes.txt.vlae", "scan.001.vlae", "scan.002.vlae", "x.vlae"]
+    assert not plan.skipped
+
+
+def test_beside_the_pictures(here):
+    assert names(make_plan(["in"], "in", PICTURES, ".vlae", False).tasks)[0] == ("in/a.JPG", "in/a.vlae")
+
+
+def test_links(here):
+    """Files behind links are taken, folders behind links and what no file is are not."""
+    (here / "in" / "link.png").symlink_to(here / "one.png")
+    (here / "in" / "broken.png").symlink_to(here / "missing")
+    (here / "in" / "loop").symlink_to(here / "in")
+    os.mkfifo(here / "in" / "pipe.png")
+    plan = make_plan(["in"], "out", PICTURES, ".vlae", False)
+    assert [task.source.name for task in plan.tasks] == ["a.JPG", "link.png", "b.v1.tif"]
+    assert {"broken.png", "pipe.png"} <= {path.name for path in plan.skipped}
+
+
+def refused(error, match, sources, output, wanted, suffix, force=False):
+    before = sorted(map(str, os.listdir()))
+    with pytest.raises(error, match=match):
+        make_plan(sources, output, wanted, suffix, force)
+    assert sorted(map(str, os.listdir())) == before
+    return True
+
+
+def test_invalid(here):
+    (here / "empty").mkdir()
+    assert refused(errors.InputError, "no pictures in empty", ["empty"], "out", PICTURES, ".vlae")
+    assert refused(errors.InputError, "no .vlae files in in/deep", ["in/deep"], "out", CODED, ".png")
+    assert refused(errors.OutputError, "one.png would be a folder", ["in"], "one.png", PICTURES, ".vlae")
+    assert refused(errors.OutputError, "folder", ["in", "one.png"], "all.vlae", PICTURES, ".vlae")
+    assert refused(errors.OutputError, "cannot write", ["in"], "in/notes.txt/deep", PICTURES, ".vlae")
+    for two in (["one.png", "one.jpg"], ["one.png", "./one.png"], ["in", "in/a.JPG"], ["in/a.JPG", "other/a.png"]):
+        assert refused(errors.OutputError, "both become", two, "out", PICTURES, ".vlae", force=True)
+    (here / "in" / "a.vlae").write_text("a picture with the wrong name")
+    assert refused(errors.OutputError, "input file", ["in/a.JPG", "in/a.vlae"], "in", PICTURES, ".vlae", force=True)
+
+
+def test_existing(here):
+    (here / "out").mkdir()
+    (here / "out" / "one.vlae").write_text("precious")
+    assert refused(
+        errors.OutputExists, "out/one.vlae exists already.*--force", ["one.png", "in"], "out", PICTURES, ".vlae"
+    )
+    (here / "out" / "a.vlae").write_text("precious")
+    assert refused(errors.OutputExists, "one.vlae and 1 more", ["one.png", "in"], "out", PICTURES, ".vlae")
+    assert not (here / "out" / "deep").exists()
+    assert len(make_plan(["one.png", "in"], "out", PICTURES, ".vlae", True).tasks) == 3
+    (here / "out" / "one.vlae").unlink()
+    (here / "out" / "one.vlae").mkdir()
+    with pytest.raises(errors.OutputError, match="regular"):
+        make_plan([here / "one.png"], "out", PICTURES, ".vlae", True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_folder(here):
+    os.chmod("in/deep", 0)
+    try:
+        assert refused(errors.InputError, "in/deep", ["in"], "out", PICTURES, ".vlae")
+    finally:
+        os.chmod("in/deep", 0o755)
+
+
+def test_task():
+    assert Task._fields == ("source", "output")

@@ -1,0 +1,234 @@
+"""Bits-back coding of tiles, from nothing: a tile's own band A pays for the latents of its band B.
+
+    rows 0 .. split         band B, coded with latents z ~ q(z | x_B)
+    rows split .. height    band A, coded without latents given B above it
+
+    push: A | B with no latent;  pop z from q(z | x_B);  push x_B | z;  push z under the flow prior
+    pop:  z under the prior;  x_B | z;  push z back under q(z | x_B);  pop A;  the stack is now exactly empty
+
+In codecs: `after(bits_back(prior, likelihood, posterior), band A)`. The encoder takes the least A that pays. A picture
+too small to pay has split 0: all of it is band A, the same codec with an empty B. A message here is a list of
+`ans.Message`, one a tile, and a symbol a list of arrays, so that a device can pop a batch of tiles in common
+waves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from vlae_codec.coder.codecs import Codec, after, bits_back
+from vlae_codec.coder.inference import Inference
+from vlae_codec.errors import VlaeError
+from vlae_codec.native import ans, latents, mixture, waves
+from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.weights.model import Model
+
+Messages = list[ans.Message]
+Arrays = list[np.ndarray]
+Tick = Callable[[int], None]  # told the number of pixels just popped
+
+
+@dataclass
+class Ledger:
+    """Bits of the symbols coded. The encoder weighs modes by them: each is a whole number of 2^-20 bits, and so far
+    below 2^33 bits that sums of them are exact in floats and the same on every machine. A decoder needs none.
+    """
+
+    bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
+    modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
+    freqs: dict[str, np.ndarray] = field(default_factory=dict)  # of the symbols added last to each term
+
+    def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
+        self.bits[term] = self.bits.get(term, 0.0) + sign * mixture.cost(freqs) / COST_UNIT
+        self.freqs[term] = freqs
+
+    def merge(self, other: Ledger) -> None:
+        for mine, others in ((self.bits, other.bits), (self.modes, other.modes)):
+            for key, bits in others.items():
+                mine[key] = mine.get(key, 0.0) + bits
+
+
+class PixelCodec(Protocol):
+    """p(x | context, rows above): `pixels.Pixels`, or `device.DevicePixels`, which gives the same."""
+
+    def intervals(
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs) of a band below the rows `above` of its tile."""
+
+    def pop(
+        self,
+        messages: Messages,
+        known: Arrays,
+        heights: Sequence[int],
+        contexts: Arrays | None,
+        coded: int,
+        tick: Tick | None = None,
+    ) -> tuple[Messages, Arrays]:
+        """(messages, bands) below the known rows of their tiles."""
+
+
+class Draft(Protocol):
+    """What an encoder knows of a tile before it is coded."""
+
+    def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals without latents, (rows, W, C) uint32 each, of the rows from `row` on."""
+
+    def posterior(self, row: int) -> np.ndarray:
+        """`Inference.posterior_parameters` of the rows above `row`."""
+
+
+class TileCodec:
+    """The codecs of a model's tiles: on the CPU, by "cpu", or with the pixels on "torch:DEVICE".
+
+    coded, here and below: channels that are coded; a grey tile comes with three equal channels of which the first is.
+    """
+
+    def __init__(self, model: Model, backend: str = "cpu") -> None:
+        self.model, self.config, self.backend = model, model.config, backend
+        self.device = backend.removeprefix("torch:") if backend.startswith("torch:") else None  # None: the CPU
+        if self.device is None and backend != "cpu":
+            raise VlaeError(f"there is no device {backend!r}; use auto, cpu, cuda or torch:DEVICE")
+        self.nets = Inference(model)
+        self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
+        self.pixel_codec: PixelCodec = self.nets.pixels
+        if self.device is not None:
+            try:
+                from vlae_codec.gpu.convoy import Convoy
+                from vlae_codec.gpu.device import DevicePixels
+            except ModuleNotFoundError as error:
+                raise VlaeError(
+                    f"the device {backend!r} needs torch: pip install 'vlae-codec[torch]', or use --device cpu"
+                ) from error
+
+            self.pixel_codec = Convoy(DevicePixels(model, self.device))
+
+    def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
+        """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave.
+
+        rows: what `Inference.posterior_parameters` gives for each x, if that is known.
+        """
+        c = self.channels
+        rows = [self.nets.posterior_parameters(x) for x in xs] if rows is None else rows
+        shapes = [(len(x) // self.stride, -(-x.shape[1] // self.stride), c) for x in xs]
+        tables = self.model.tables
+
+        def distributions(params: np.ndarray) -> mixture.Rows:
+            offsets = np.full((len(params), c), latents.CENTRE, np.int32)
+            return mixture.Rows(params, offsets, None, 1, False, latents.LEVELS, c, tables)
+
+        def push(messages: Messages, zs: Arrays) -> Messages:
+            pushed = []
+            for message, params, z in zip(messages, rows, zs):
+                starts, freqs = (v[:, None] for v in mixture.intervals(distributions(params), z.reshape(-1, c)))
+                pushed.append(waves.push_region(message, starts, freqs, 0, c))
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            popped, zs = [], []
+            for t, (message, params, shape) in enumerate(zip(messages, rows, shapes)):
+                message, z = mixture.pop_rows(distributions(params), message, f"tile {t}")
+                popped.append(message)
+                zs.append(z.reshape(shape))
+                if ledger is not None and z.size:
+                    ledger.add("posterior", mixture.intervals(distributions(params), z)[1], -1)
+            return popped, zs
+
+        return Codec(push, pop)
+
+    def prior(self, shapes: Sequence[tuple[int, int]], ledger: Ledger | None = None) -> Codec:
+        """p(z) by the autoregressive flow: codec of latents (gh, gw, C) uint8, by waves on the latent grid."""
+        prior, c = self.nets.prior, self.channels
+
+        def push(messages: Messages, zs: Arrays) -> Messages:
+            pushed = []
+            for message, z in zip(messages, zs):
+                if z.size:
+                    starts, freqs = latents.prior_intervals(prior, z)
+                    if ledger is not None:
+                        ledger.add("prior", freqs)
+                    message = waves.push_region(message, starts, freqs, prior.slope, c)
+                pushed.append(message)
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            popped, zs = [], []
+            for t, (message, shape) in enumerate(zip(messages, shapes)):
+                z = np.zeros((*shape, c), np.uint8)
+                if z.size:
+                    message, z = latents.pop_prior(prior, message, shape, f"tile {t}")
+                popped.append(message)
+                zs.append(z)
+            return popped, zs
+
+        return Codec(push, pop)
+
+    def pixels(
+        self,
+        known: Arrays,
+        heights: Sequence[int],
+        contexts: Arrays | None,
+        coded: int,
+        ledger: Ledger | None = None,
+        tick: Tick | None = None,
+        intervals: tuple[np.ndarray, np.ndarray] | None = None,
+        spread: Any = map,
+    ) -> Codec:
+        """p(x | context, known): codec of bands, (height, W, C) uint8 each, below the known rows of their tiles.
+
+        known: (rows, W, C) uint8; contexts: (height, W, F) int8, or None for the no-latent mode; intervals:
+        what `Pixels.intervals` gives for a batch of one, if that is known; spread: see there.
+        """
+
+        def push(messages: Messages, xs: Arrays) -> Messages:
+            pushed = []
+            for t, (message, above, band) in enumerate(zip(messages, known, xs)):
+                if len(band):
+                    context = None if contexts is None else contexts[t]
+                    starts, freqs = intervals or self.pixel_codec.intervals(above, band, context, coded, spread)
+                    if ledger is not None:
+                        ledger.add("band A" if contexts is None else "band B", freqs[..., :coded])
+                    message = waves.push_region(message, starts, freqs, self.nets.slope, coded)
+                pushed.append(message)
+            return pushed
+
+        def pop(messages: Messages) -> tuple[Messages, Arrays]:
+            return self.pixel_codec.pop(messages, known, heights, contexts, coded, tick)
+
+        return Codec(push, pop)
+
+    def tiles(
+        self,
+        shapes: Sequence[tuple[int, int]],
+        splits: Sequence[int],
+        coded: int,
+        ledger: Ledger | None = None,
+        tick: Tick | None = None,
+        draft: Draft | None = None,
+        spread: Any = map,
+    ) -> Codec:
+        """The codec of whole tiles: a pair ([band B of each tile], [band A of each tile]).
+
+        draft: what the encoder of a batch of one tile knows of it; spread: see `pixels.Pixels`.
+        """
+        c = self.config["channels"]
+        grids = [(s // self.stride, -(-w // self.stride)) for s, (_, w) in zip(splits, shapes)]
+        nothing = [np.zeros((0, w, c), np.uint8) for _, w in shapes]
+
+        def likelihood(zs: Arrays) -> Codec:
+            contexts = [self.nets.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]
+            return self.pixels(nothing, splits, contexts, coded, ledger, tick, None, spread)
+
+        def band_a(bs: Arrays) -> Codec:
+            below = None if draft is None else draft.below(splits[0])
+            heights = [h - s for (h, _), s in zip(shapes, splits)]
+            return self.pixels(bs, heights, None, coded, ledger, tick, below, spread)
+
+        def posterior(xs: Arrays) -> Codec:
+            return self.posterior(xs, ledger, None if draft is None else [draft.posterior(len(xs[0]))])
+
+        return after(bits_back(self.prior(grids, ledger), likelihood, posterior), band_a)

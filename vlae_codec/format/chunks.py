@@ -1,0 +1,92 @@
+"""Chunks, the parts of a .vlae file after its header: type, length, payload, CRC32. The rules stand in `container`."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vlae_codec.errors import CorruptFile, TruncatedFile
+
+CRC = struct.Struct("<I")
+DAMAGED = "the file is damaged: get a fresh copy of it"
+
+
+class Chunk(NamedTuple):
+    """Where a chunk stands: offsets into the file."""
+
+    kind: bytes
+    start: int  # of the type
+    payload: int
+    end: int  # of the CRC32, right after the payload
+    good: bool  # its checksum agrees
+
+
+def pack(kind: bytes, payload: bytes, before: bytes = b"") -> bytes:
+    """``before`` and a chunk whose checksum covers ``before`` too."""
+    return b"".join(pack_parts(kind, [payload], before))
+
+
+def pack_parts(kind: bytes, payload: Sequence[bytes], before: bytes = b"") -> list[bytes]:
+    """The same in parts, of a payload in parts: none of them is copied."""
+    parts = [before, kind + pack_varint(sum(map(len, payload))), *payload]
+    return [*parts, CRC.pack(checksum(parts))]
+
+
+def checksum(parts: Iterable[bytes]) -> int:
+    """The CRC32 of all parts, one after another."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
+
+
+def scan(data: bytes, position: int) -> Iterator[Chunk]:
+    """The chunks from ``position`` to the end chunk, which must end the file.
+
+    The chunk after one that is not ``good`` is where its length, perhaps wrong, says; do not go on to it.
+    Raises TruncatedFile or CorruptFile.
+    """
+    view = memoryview(data)
+    first, kind = True, b""
+    while kind != b"E":
+        start, kind = position, data[position : position + 1]
+        length, payload = read_varint(data, start + 1)
+        end = payload + length
+        position = end + CRC.size
+        if position > len(data):
+            raise TruncatedFile(f"the file ends early, inside a chunk that starts at byte {start}: {DAMAGED}")
+        covered_from = 0 if first or kind == b"E" else start
+        good = zlib.crc32(view[covered_from:end]) == CRC.unpack_from(data, end)[0]
+        yield Chunk(kind, start, payload, end, good)
+        if not kind.isalpha():
+            raise CorruptFile(f"byte {start} is no chunk type: {DAMAGED}")
+        first = False
+    if position != len(data):
+        raise CorruptFile(f"{len(data) - position} stray bytes follow the end of the file: cut them off")
+
+
+def pack_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number and the position after it. Raises TruncatedFile or CorruptFile."""
+    value = 0
+    for shift in range(0, 63, 7):
+        if position >= len(data):
+            raise TruncatedFile(f"the file ends early, inside a length: {DAMAGED}")
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            if byte == 0 and shift:
+                break  # not the shortest form
+            return value, position
+    raise CorruptFile(f"a malformed length before byte {position}: {DAMAGED}")

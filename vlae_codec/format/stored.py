@@ -1,0 +1,139 @@
+"""Tiles without a model: raw samples, or LZMA where that is smaller.
+
+Screenshots and drawings repeat themselves over distances that a small causal window cannot see; noise cannot be
+compressed at all. For such tiles the file says so and keeps one of these streams:
+
+    RAW    h * w * C bytes, row by row, channels interleaved; of a bilevel tile h * ceil(w / 8) bytes, row by row,
+           eight pixels a byte from the highest bit down, what is left of a row's last byte MUST be zero
+    LZMA   u8 filter (0: none, 1: each byte minus the one C before it, modulo 256), then a raw LZMA2 stream with its
+           own end mark, dictionary size 1 MiB; decoded, it is exactly as long as RAW
+
+A stored group of pictures is one such stream: of the RAW bytes of all its pictures, one after another.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from vlae_codec.errors import CorruptFile
+from vlae_codec.format.container import Method, TileRecord
+
+_PLAIN, _DELTA = 0, 1
+STRIP = 8  # rows of which every eighth is looked at first
+_DICTIONARY = 1 << 20  # fixed, so that a reader can never be made to allocate more
+
+
+def store(tile: np.ndarray) -> tuple[Method, bytes]:
+    """The smaller of the raw and the LZMA stream, and which it is. ``tile`` is (h, w, C) uint8."""
+    raw = tile.tobytes()
+    best = raw
+    if quick_bound(tile) < len(raw):
+        for kind in (_PLAIN, _DELTA):
+            filters = _filters(kind, tile.shape[2])
+            coded = bytes([kind]) + lzma.compress(raw, lzma.FORMAT_RAW, filters=filters)
+            best = min(best, coded, key=len)
+    return (Method.RAW if best is raw else Method.LZMA), best
+
+
+def restore(method: int, data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """The tile, (h, w, C) uint8, for a stream of `store`.
+
+    Raises CorruptFile; never decodes more than ``shape`` holds. ValueError for a method other than RAW and LZMA.
+    """
+    size = prod(shape)
+    if method == Method.RAW:
+        raw = data
+    elif method == Method.LZMA:
+        raw = _unpack(data, shape[2], size)
+    else:
+        raise ValueError(f"method {method} is not a stored one")
+    if len(raw) != size:
+        raise CorruptFile(f"a stored tile has {len(raw)} bytes instead of {size}: get a fresh copy of the file")
+    return np.frombuffer(raw, np.uint8).reshape(shape).copy()
+
+
+def quick_bound(tile: np.ndarray) -> int:
+    """Bytes that a fast general compressor needs for the tile, (h, w, C) uint8: about the most `store` will give.
+
+    zlib at level 1, on the samples or on their differences from the left neighbour, whichever is smaller.
+    """
+    differences = np.diff(tile, axis=1, prepend=np.uint8(0))
+    return min(len(zlib.compress(array.tobytes(), 1)) for array in (tile, differences))
+
+
+def smaller(record: TileRecord, samples: np.ndarray) -> TileRecord:
+    """The model's record, or a stored one where that is smaller. samples: (h, w, C) uint8, see `samples`."""
+    if len(record.data) >= samples.size or worth_a_try(samples, len(record.data)):
+        method, data = store(samples)
+        if len(data) < len(record.data):
+            return TileRecord(method, data)
+    return record
+
+
+def worth_a_try(samples: np.ndarray, size: int) -> bool:
+    """Whether `store` may need less than `size` bytes; of many rows a part is looked at first."""
+    if len(samples) >= 8 * STRIP:
+        part = samples[np.arange(len(samples)) // STRIP % 8 == 0]
+        if 2 * quick_bound(part) * len(samples) > 3 * size * len(part):
+            return False
+    return 4 * quick_bound(samples) < 5 * size
+
+
+def samples(pixels: np.ndarray) -> np.ndarray:
+    """What RAW keeps of pixels: (H, W, C) uint8, C being 1 for grey; of (H, W) bool the bits, (H, ceil(W / 8), 1)."""
+    if pixels.dtype == bool:
+        return np.packbits(pixels, axis=1)[..., None]
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None])
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The samples of several pictures in one row, (1, n, C)."""
+    rows = [samples(pixels) for pixels in parts]
+    return np.concatenate([row.reshape(1, -1, row.shape[2]) for row in rows], axis=1)
+
+
+def restore_pictures(method: int, data: bytes, shapes: Sequence[tuple[int, int]], mode: str) -> list[np.ndarray]:
+    """The pixels of each picture, of a stream of the samples of all; shapes: their (height, width).
+
+    Raises CorruptFile.
+    """
+    channels = 3 if mode == "RGB" else 1
+    wide = [(h, -(-w // 8) if mode == "1" else w, channels) for h, w in shapes]
+    ends = np.cumsum([0, *map(prod, wide)]).tolist()
+    flat = restore(method, data, (1, ends[-1] // channels, channels)).ravel()
+    pictures = []
+    for begin, end, shape, (_, w) in zip(ends, ends[1:], wide, shapes):
+        part = flat[begin:end].reshape(shape)
+        if mode == "1":
+            unpacked = np.unpackbits(part[..., 0], axis=1).view(bool)
+            if unpacked[:, w:].any():
+                raise CorruptFile("a stored bilevel picture has bits behind its rows: get a fresh copy of the file")
+            part = unpacked[:, :w]
+        pictures.append((part if mode != "L" else part[..., 0]).copy())
+    return pictures
+
+
+def _unpack(data: bytes, channels: int, size: int) -> bytes:
+    """The decoded bytes, at most one more than ``size``."""
+    if not data or data[0] not in (_PLAIN, _DELTA):
+        raise CorruptFile("a stored tile has no known filter: get a fresh copy of the file")
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(data[0], channels))
+    try:
+        # One byte more than needed lets the decoder see the end mark, and shows a stream that is too long.
+        raw = decoder.decompress(data[1:], max_length=size + 1)
+    except lzma.LZMAError as error:
+        raise CorruptFile("a stored tile does not decode: get a fresh copy of the file") from error
+    if not decoder.eof or decoder.unused_data:
+        raise CorruptFile("a stored tile has a wrong length: get a fresh copy of the file")
+    return raw
+
+
+def _filters(kind: int, channels: int) -> list[dict[str, Any]]:
+    pack = {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": _DICTIONARY}
+    return [{"id": lzma.FILTER_DELTA, "dist": channels}, pack] if kind == _DELTA else [pack]

@@ -1,0 +1,238 @@
+"""Many files: each picture becomes a .vlae file of its own in a folder, or the other way round.
+
+Each model is loaded once. As many pictures are in flight as there are threads, each coded by one, and threads for which
+none is left help with the tiles of the others (`vlae_codec.threads`). What is wrong with one picture is noted, and the
+others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from vlae_codec import files
+from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
+from vlae_codec.errors import VlaeError
+from vlae_codec.format import container
+from vlae_codec.format.container import Header
+from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
+from vlae_codec.pictures import image, single
+from vlae_codec.pictures.adapting import Job
+from vlae_codec.pictures.modes import Codecs
+from vlae_codec.threads import Progress, workers
+
+ON_DEVICE = 32  # pictures that are in flight on a GPU
+
+
+class Outcome(NamedTuple):
+    """What became of one file."""
+
+    source: Path
+    output: Path
+    header: Header | None  # of the .vlae file; None: it failed
+    size: int  # bytes of the .vlae file
+    seconds: float
+    problem: str | None  # why it failed, with the name of the file
+
+
+class Batch(NamedTuple):
+    outcomes: list[Outcome]
+    skipped: list[Path]  # files in the folders that were not to be converted
+
+    @property
+    def problems(self) -> list[str]:
+        return [outcome.problem for outcome in self.outcomes if outcome.problem is not None]
+
+    @property
+    def pictures(self) -> int:
+        """Those that did not fail."""
+        return len(self.outcomes) - len(self.problems)
+
+    @property
+    def subpixels(self) -> int:
+        return sum(outcome.header.subpixels for outcome in self.outcomes if outcome.header is not None)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the .vlae files."""
+        return sum(outcome.size for outcome in self.outcomes)
+
+
+Report = Callable[[Outcome], None]
+Convert = Callable[[Task, Progress | None, Watch | None], tuple[Header, int]]  # to header and size of the .vlae file
+
+
+def compress_files(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    effort: int = DEFAULT,
+    seed: int = 1,
+    device: str = "auto",
+    threads: int | None = None,
+    verify: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Batch:
+    """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
+
+    Folders are walked through and mirrored. force: overwrite what is there. progress: told (pixels done, pixels in all)
+    of all pictures; report: told what became of each file, in the order in which they end. The other options are those
+    of `compress`. What is wrong with a picture is in its `Outcome`, and stops no other.
+
+    Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
+    """
+    level(effort)
+    codecs = _codecs(model, device)
+    plan = make_plan(sources, output, PICTURES, ".vlae", force)
+    with workers(_threads(device, threads)) as run:
+
+        def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
+            job = Job(effort, seed, verify, progress, watch, None)
+            data = single.encode(codecs, image.load(task.source), job, run)
+            files.write_file(task.output, data, force)
+            return container.read_header(data), len(data)
+
+        def area(task: Task) -> int:
+            width, height = image.size(task.source)
+            return width * height
+
+        stages = 1 + 2 * (effort > 1) + verify
+        attempt = _attempts(plan, convert, area, stages, progress, report)
+        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+
+
+def decompress_files(
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    suffix: str = ".png",
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Batch:
+    """Brings back the pictures of .vlae files and of folders of them in the folder `output`: NAME.vlae to NAME.png.
+
+    suffix: the names of the pictures end in it, and it says their format. All else is as with `compress_files`.
+    """
+    image.output_format("picture" + suffix)
+    codecs = _codecs(model, device)
+    plan = make_plan(sources, output, CODED, suffix, force)
+    with workers(_threads(device, threads)) as run:
+
+        def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
+            data = files.read_file(task.source)
+            header = container.read_header(data)
+            image.output_format(task.output, header.mode)
+            picture = single.decode(codecs, data, None, progress, run)
+            image.save(task.output, picture.pixels, picture.metadata, force)
+            return header, len(data)
+
+        def area(task: Task) -> int:
+            with files.open_file(task.source) as file:
+                header = container.read_header(file.read(container.HEADER_BYTES))
+            return header.width * header.height
+
+        attempt = _attempts(plan, convert, area, 1, progress, report)
+        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+
+
+def _codecs(model: str | Path | None, device: str) -> Codecs:
+    """Raises InputError or UnknownModel when there is no such model, once and not for each file."""
+    from vlae_codec.weights.model import find_weights
+
+    if model is not None:
+        find_weights(model)
+    return Codecs(model, device)
+
+
+def _threads(device: str, threads: int | None) -> int | None:
+    """A GPU takes many pictures at once (`vlae_codec.gpu.convoy`), whatever the number of processors."""
+    return ON_DEVICE if threads is None and "cuda" in device else threads
+
+
+def _attempts(
+    plan: Plan,
+    convert: Convert,
+    area: Callable[[Task], int],
+    stages: int,
+    progress: Progress | None,
+    report: Report | None,
+) -> Callable[[int], Outcome]:
+    """The function that converts a file of the plan, by its number, and tells what became of it."""
+    whole = None if progress is None else _Whole(progress, [_area(area, task) for task in plan.tasks], stages)
+    lock = Lock()
+
+    def attempt(index: int) -> Outcome:
+        task, start = plan.tasks[index], time.perf_counter()
+        share = None if whole is None else _Share(whole, index)
+        header, size, problem = None, 0, None
+        try:
+            header, size = convert(task, *(share.progress, share.watch) if share else (None, None))
+        except VlaeError as error:
+            problem = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
+        except Exception as error:  # the others can go on
+            problem = f"{task.source}: failed ({type(error).__name__}: {error}): please report this picture"
+        if share is not None:
+            share.finish()
+        outcome = Outcome(task.source, task.output, header, size, time.perf_counter() - start, problem)
+        if report is not None:
+            with lock:
+                report(outcome)
+        return outcome
+
+    return attempt
+
+
+def _area(area: Callable[[Task], int], task: Task) -> int:
+    """Pixels, as its head says; what is wrong with it is found out later."""
+    try:
+        return area(task)
+    except VlaeError:
+        return 0
+
+
+class _Whole:
+    """How far many pictures are that go on side by side, in pixels."""
+
+    def __init__(self, progress: Progress, areas: Sequence[int], stages: int) -> None:
+        self.progress, self.areas, self.stages = progress, areas, stages
+        self.total, self.done, self.lock = sum(areas), 0.0, Lock()
+
+    def add(self, pixels: float) -> None:
+        with self.lock:
+            self.done += pixels
+            self.progress(min(self.total, round(self.done)), self.total)
+
+
+class _Share:
+    """What one picture adds to the whole: an equal part for each of its stages, told apart by their new beginnings."""
+
+    def __init__(self, whole: _Whole, index: int) -> None:
+        self.whole, self.area = whole, whole.areas[index]
+        self.stage, self.last, self.told = 0, 0.0, 0.0
+
+    def progress(self, done: int, total: int) -> None:
+        self._at(done / total)
+
+    def watch(self, fitting: Fitting) -> None:
+        self._at(fitting.done)
+
+    def finish(self) -> None:
+        """Stages that did not come, too."""
+        self.whole.add(self.area - self.told)
+
+    def _at(self, share: float) -> None:
+        self.stage += share < self.last or self.last == 1.0
+        self.last = share
+        now = self.area * min(1.0, (self.stage + share) / self.whole.stages)
+        self.whole.add(now - self.told)
+        self.told = now

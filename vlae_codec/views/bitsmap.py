@@ -1,0 +1,184 @@
+"""Where the bits of a picture went: how many each pixel and each latent took.
+
+The file is decoded, and each of its streams pushed again as its encoder pushed it (`streams.retrace`): so every figure
+is -log2 of an integer frequency that the file really spent, and their sum is the streams' bits but for the bands' rows
+and what the ANS heads cost (32 to 64 bits a lane, the checksum in the first of them). The VLAE's split of -ELBO becomes
+visible:
+
+    local     -log2 p(x | z), bands A and B, the channels of a pixel together
+    latent    -log2 p(z) + log2 q(z | x), the KL term, of a cell of latents together, spread evenly over its pixels
+
+Not in the map is what is no stream: header, tables, metadata and a file's adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vlae_codec.format import container
+from vlae_codec.format.container import STORED, Contents, Method, Place, TileRecord
+from vlae_codec.native.library import PRECISION
+from vlae_codec.pictures.modes import find_codec, for_file
+from vlae_codec.threads import Progress, Run, counter, workers
+from vlae_codec.views import mosaic
+
+LEGEND = 76  # columns right of a map, of which the scale takes BAR
+BAR = 12
+TEXT = 11  # rows of a line of text
+GROUND, INK = (255, 255, 255), (40, 40, 40)
+
+# Colours of a share of the scale's end, -1 .. 1: a cell of latents can be cheaper under the prior than under the
+# posterior. Lightness rises with the share's size.
+SHARES = np.array([-1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+COLOURS = np.array(
+    [
+        (150, 225, 255),
+        (30, 110, 200),
+        (0, 0, 10),
+        (62, 16, 100),
+        (148, 32, 112),
+        (220, 66, 66),
+        (250, 150, 30),
+        (255, 246, 180),
+    ]
+)
+
+
+class BitsMap(NamedTuple):
+    """Bits of each pixel of a picture, or of a mosaic of the pictures of a file; 0 between them."""
+
+    local: np.ndarray  # (H, W) float32: of the pixel's symbols; in a stored tile its bytes, spread evenly
+    latent: np.ndarray  # (H, W) float32: its share of its cell's KL; 0 without latents, may be negative
+    tiles: tuple[tuple[Place, Method], ...]  # (y, x, h, w) in the map and how it is coded
+
+
+def bits_map(
+    data: bytes,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> BitsMap:
+    """Where the bits of a .vlae file went. model: a name or path, by default what the file names.
+
+    Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile and ImageTooLarge.
+    """
+    contents = container.read(data)
+    header = contents.header
+    if contents.pictures is None:
+        height, width, corners = header.height, header.width, [(0, 0)]
+    else:
+        height, width, where = mosaic.places([(h, w) for w, h in contents.pictures.sizes()])
+        corners = [place[:2] for place in where]
+    groups = [
+        (record, [(corners[p][0] + y, corners[p][1] + x, h, w) for p, (y, x, h, w) in members])
+        for record, members in zip(contents.tiles, contents.members())
+    ]
+    needed = any(record.method not in STORED for record in contents.tiles)
+    codec = for_file(find_codec(model, header.model_id, device, header.mode) if needed else None, contents)
+    local, latent = np.zeros((2, height, width), np.float32)
+    tiles = tuple((place, Method(record.method)) for record, places in groups for place in places)
+    tick = counter(progress, sum(h * w for (_, _, h, w), _ in tiles))
+
+    def fill(group: tuple[TileRecord, list[Place]], run: Run) -> None:
+        record, places = group
+        if record.method in STORED:
+            share = 8 * len(record.data) / sum(h * w for _, _, h, w in places)
+            bits: Any = ((share, 0.0) for _ in places)
+        else:
+            bits = _bits(codec, record, [place[2:] for place in places], contents, run)
+        for (y, x, h, w), (pixels, cells) in zip(places, bits):
+            local[y : y + h, x : x + w] = pixels
+            latent[y : y + h, x : x + w] = cells
+            tick(h * w)
+
+    with workers(threads) as run:
+        run(lambda group: fill(group, run), groups)
+    return BitsMap(local, latent, tiles)
+
+
+def _bits(
+    codec: Any, record: TileRecord, shapes: list[tuple[int, int]], contents: Contents, run: Run
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(local, latent), (h, w) each, of the tiles of a model-coded record."""
+    from vlae_codec.coder.streams import decode_chains, decode_tiles, retrace
+
+    header = contents.header
+    args = (header.channels, header.lane_symbols)
+    if record.method == Method.CHAIN:
+        (tiles,) = decode_chains(codec, [record], [shapes], *args)
+    else:
+        tiles = decode_tiles(codec, [record], shapes, *args)
+    traced = retrace(codec, record, tiles, *args, run)
+    for (h, w), (split, _, spent) in zip(shapes, traced, strict=True):  # to its end, where it compares
+        local, latent = np.zeros((2, h, w))
+        for band, rows in (("band B", slice(0, split)), ("band A", slice(split, h))):
+            if band in spent.freqs:
+                local[rows] = _log(spent.freqs[band]).sum(2)
+        if split:
+            prior = _log(spent.freqs["prior"])
+            cells = (prior - _log(spent.freqs["posterior"]).reshape(prior.shape)).sum(2)
+            latent[:split] = _spread(cells, codec.stride, w)
+        yield local, latent
+
+
+def _log(freqs: np.ndarray) -> np.ndarray:
+    """Bits of symbols of these frequencies."""
+    return PRECISION - np.log2(freqs.astype(np.float64))
+
+
+def _spread(cells: np.ndarray, stride: int, width: int) -> np.ndarray:
+    """(h * stride, width) shares of cells (h, w), of which the last column may have fewer pixels."""
+    columns = np.bincount(np.arange(width) // stride)  # pixels of each cell in a row
+    return (cells / (columns * stride)).repeat(stride, axis=0).repeat(columns, axis=1)
+
+
+# ---------------------------------------------------------------------------------------------------- drawing
+
+
+def render(bits: BitsMap) -> np.ndarray:
+    """(H, W', 3) uint8: the local map and the latent map side by side, each with its scale where there is room for it.
+
+    A scale ends where all but one in two hundred of the pixels that have such bits do.
+    """
+    parts = []
+    for values, name in ((bits.local, "pixels"), (bits.latent, "latents")):
+        sizes = np.abs(values[values != 0])
+        end = float(np.quantile(sizes, 0.995)) if len(sizes) else 1.0
+        low = -end if values.min() < 0 else 0.0
+        parts += [_colour(values / end), _legend(len(values), low, end, [name, f"{values.sum(dtype=float) / 8:.0f} B"])]
+    return np.concatenate(parts, axis=1)
+
+
+def _colour(shares: np.ndarray) -> np.ndarray:
+    """(h, w, 3) uint8 of shares (h, w) of the scale's end."""
+    index = np.round((shares.clip(-1, 1) + 1) * 512).astype(np.int64)
+    steps = np.linspace(-1, 1, 1025)
+    table = np.stack([np.interp(steps, SHARES, channel) for channel in COLOURS.T], axis=1)
+    return table.round().astype(np.uint8)[index]
+
+
+def _legend(height: int, low: float, high: float, title: list[str]) -> np.ndarray:
+    """(height, columns, 3) uint8: a scale from low at the bottom to high at the top, bits a pixel; larger in a larger
+    picture, without words in a low one.
+    """
+    enlarged = max(1, height // 600)
+    rows, top = -(-height // enlarged), TEXT * (len(title) + 1) + 4
+    words = rows >= top + 3 * TEXT
+    legend = Image.new("RGB", (LEGEND if words else BAR, rows), GROUND)
+    draw, first, last = ImageDraw.Draw(legend), top if words else 0, rows - 1
+    scale = np.linspace(high, low, last + 1 - first) / high
+    legend.paste(Image.fromarray(_colour(scale[:, None].repeat(BAR - 4, axis=1))), (2, first))
+    if words:
+        for i, line in enumerate([*title, "bits/pixel"]):
+            draw.text((2, TEXT * i), line, INK)
+        for value in dict.fromkeys((high, 0.0, low)):
+            y = first + round((high - value) / (high - low) * (last - first))
+            draw.line((BAR - 2, y, BAR + 2, y), INK)
+            draw.text((BAR + 5, min(max(y - TEXT // 2, top), rows - TEXT - 1)), f"{value:.3g}", INK)
+    return np.asarray(legend).repeat(enlarged, axis=0)[:height].repeat(enlarged, axis=1)
