@@ -1,0 +1,38 @@
+"""Limits: what one file may ask for. They are checked against headers and tables, before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlae_codec.errors import ImageTooLarge
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A file that asks for more is refused with ImageTooLarge; a caller who trusts it gives other numbers.
+
+    The pixels and pictures are those of a whole file. The memory is what its pixels and tables take when they are
+    decoded or read, in bytes, without what the process has at its start. The seconds are an estimate, the same on every
+    machine: multiply-adds by the rate of one thread with AVX2 (`SPEED`), and what each tile takes beside them.
+    """
+
+    pixels: int = 1 << 28
+    pictures: int = 1 << 20
+    memory: int = 1 << 32
+    seconds: float = 1800.0
+
+    def check(self, pixels: int, pictures: int = 1, memory: int = 0, seconds: float = 0.0) -> None:
+        """Raises ImageTooLarge for the first of the numbers that is over its limit."""
+        for name, asked, most, option in (
+            ("pixels", pixels, self.pixels, "--max-pixels"),
+            ("pictures", pictures, self.pictures, ""),
+            ("bytes of memory", memory, self.memory, "--max-memory"),
+            ("seconds", round(seconds), self.seconds, ""),
+        ):
+            if asked > most:
+                way = f"allow more with {option} (limits=Limits(...) in Python)" if option else "allow more (Limits)"
+                raise ImageTooLarge(f"{asked} {name} are over the limit of {most}: {way}, or split the picture")
+
+
+DEFAULT = Limits()
+SPEED = 5e10  # multiply-adds a second, one thread with AVX2
