@@ -33,6 +33,12 @@ class Limits:
                 way = f"allow more with {option} (limits=Limits(...) in Python)" if option else "allow more (Limits)"
                 raise ImageTooLarge(f"{asked} {name} are over the limit of {most}: {way}, or split the picture")
 
+    def check_work(self, pixels: int, multiply_adds: int, tiles: int) -> None:
+        """Raises ImageTooLarge for pixels that a model of so many multiply-adds a pixel would take too long for."""
+        self.check(0, seconds=pixels * multiply_adds / SPEED + tiles * TILE_SECONDS)
+
 
 DEFAULT = Limits()
+UNLIMITED = Limits(1 << 62, 1 << 62, 1 << 62, float("inf"))
+TILE_SECONDS = 1e-4  # what a tile takes beside its pixels
 SPEED = 5e10  # multiply-adds a second, one thread with AVX2

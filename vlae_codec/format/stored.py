@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from vlae_codec.errors import CorruptFile
-from vlae_codec.format.container import Method, TileRecord
+from vlae_codec.format.container import Header, Method, Piece, TileRecord, sparse
 
 _PLAIN, _DELTA = 0, 1
 STRIP = 8  # rows of which every eighth is looked at first
@@ -67,11 +67,18 @@ def quick_bound(tile: np.ndarray) -> int:
     return min(len(zlib.compress(array.tobytes(), 1)) for array in (tile, differences))
 
 
-def smaller(record: TileRecord, samples: np.ndarray) -> TileRecord:
-    """The model's record, or a stored one where that is smaller. samples: (h, w, C) uint8, see `samples`."""
-    if len(record.data) >= samples.size or worth_a_try(samples, len(record.data)):
-        method, data = store(samples)
-        if len(data) < len(record.data):
+def smaller(record: TileRecord, header: Header, parts: Sequence[Piece], pixels: Sequence[np.ndarray]) -> TileRecord:
+    """The model's record of these parts, or a stored one where that is smaller, or the model's may not stand in a file.
+
+    pixels: those of each part.
+    """
+    rows, size = samples(pixels[0]) if len(pixels) == 1 else joined(pixels), len(record.data)
+    banned = sparse(record.method, size, header, parts)
+    if banned or size >= rows.size or worth_a_try(rows, size):
+        method, data = store(rows)
+        if sparse(method, len(data), header, parts):
+            method, data = Method.RAW, rows.tobytes()
+        if banned or len(data) < size:
             return TileRecord(method, data)
     return record
 

@@ -52,6 +52,11 @@ class Model:
     base: np.ndarray | None  # (1, P) int32
     local: Network
 
+    @property
+    def multiply_adds(self) -> int:
+        """TEMPORARY"""
+        return sum(layer.weight.size for layer in self.local.layers)
+
 
 def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
     """8 bytes that name a model by its configuration and integers."""
