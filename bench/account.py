@@ -67,7 +67,7 @@ def _stream(codec: TileCodec, contents: Contents, index: int) -> tuple[Terms, Te
     modes = {"no latents": 0.0, "latents": 0.0, "KL": 0.0}
     if record.method in STORED:
         terms["stored"] = 8.0 * len(record.data)
-        pixels = stored.restore_pictures(record.method, record.data, [place[2:] for _, place in parts], header.mode)
+        pixels = stored.restore(record.method, record.data, [place[2:] for _, place in parts], header.mode)
         tiles: list[tuple[np.ndarray, Ledger | None]] = [
             (tile_of(one[y : y + h, x : x + w], codec.config["channels"]), None)
             for one in pixels

@@ -137,7 +137,7 @@ def test_verify(tiny, synthetic, monkeypatch):
     monkeypatch.setattr(decode, "pixels_of", lambda tile, mode: tile ^ 1)
     with pytest.raises(VlaeError, match="did not come back"):
         compress(synthetic(20, 30, 8), model=tiny)
-    monkeypatch.setattr(stored, "restore_pictures", lambda *_: [NOISE ^ 1])
+    monkeypatch.setattr(stored, "restore", lambda *_: [NOISE ^ 1])
     with pytest.raises(VlaeError, match="did not come back"):
         compress(NOISE, model=tiny)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from vlae_codec.adapter.effort import DEFAULT as DEFAULT_EFFORT
 from vlae_codec.adapter.effort import Watch
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
-from vlae_codec.format.container import Region
+from vlae_codec.format.container import Bytes, Region
 from vlae_codec.jobs.batch import compress_files, decompress_files
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures import image
@@ -32,9 +31,6 @@ from vlae_codec.pictures.image import Picture
 from vlae_codec.threads import Progress, workers
 from vlae_codec.views.bitsmap import bits_map
 from vlae_codec.views.sampling import preview, sample
-
-if TYPE_CHECKING:
-    Bytes = bytes | bytearray | memoryview
 
 __all__ = [
     "Limits",
@@ -124,7 +120,7 @@ def decompress_picture(
 ) -> Picture:
     """The same with the metadata."""
     with workers(threads) as run:
-        return decode_picture(as_bytes(data), region, model, device, run, progress, limits)
+        return decode_picture(data, region, model, device, run, progress, limits)
 
 
 def compress_many(
@@ -180,16 +176,9 @@ def decompress_many(
     For a file of `compress` the result is a list of one. Raises NotAVlaeFile, UnsupportedVersion, UnknownModel,
     CorruptFile, TruncatedFile, ImageTooLarge.
     """
-    contents = container.read(as_bytes(data), limits)
+    contents = container.read(data, limits)
     with workers(threads) as run:
         return decode(contents, codec_for(contents, model, device), run, progress, limits)
-
-
-def as_bytes(data: Bytes) -> bytes:
-    """The bytes of a file in memory. Raises InputError for what is none."""
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
 
 
 def _check_pictures(pictures: Sequence[np.ndarray], limits: Limits) -> None:

@@ -93,6 +93,7 @@ MODES = ("L", "RGB", "1")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
+Bytes = bytes | bytearray | memoryview
 Place = tuple[int, int, int, int]  # y, x, h, w of a tile in its picture, pixels
 Piece = tuple[int, Place]  # number of a picture, and a part of it
 Region = tuple[int, int, int, int]  # x, y, w, h of a part of a picture, pixels
@@ -326,15 +327,18 @@ def _pack_header(header: Header) -> bytes:
 # Reading
 
 
-def read(data: bytes, limits: Limits = DEFAULT, region: Region | None = None) -> Contents:
+def read(data: Bytes, limits: Limits = DEFAULT, region: Region | None = None) -> Contents:
     """Everything in the file, after all checksums, counts and ranges were found good.
 
     With a region (x, y, w, h) only the tiles that it touches: then the streams of the others may be damaged.
 
     Raises NotAVlaeFile, UnsupportedVersion, TruncatedFile, CorruptFile (names the tile, if it is one that is damaged)
-    or ImageTooLarge, and InputError for a region that is not in the picture, or of a file of several pictures;
-    allocates nothing that is larger than ``data``.
+    or ImageTooLarge, and InputError for what is not bytes, for a region that is not in the picture, and for one of a
+    file of several pictures. It allocates nothing that is larger than ``data``.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
+    data = bytes(data)
     header = read_header(data)
     payloads = _payloads(data, whole=region is None)
     pictures = _read_pictures(payloads.get(b"P"), header, limits)

@@ -12,7 +12,7 @@ from vlae_codec.coder import streams
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError
 from vlae_codec.format import container, stored
-from vlae_codec.format.container import STORED, Contents, Piece, Region, tiles_of
+from vlae_codec.format.container import STORED, Bytes, Contents, Piece, Region, tiles_of
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codec_for
 from vlae_codec.pictures.image import Picture
@@ -48,7 +48,7 @@ def decode(
 
 
 def decode_picture(
-    data: bytes,
+    data: Bytes,
     region: Region | None,
     model: str | Path | None,
     device: str,
@@ -84,10 +84,10 @@ def each_piece(
     def restore(index: int) -> None:
         record, parts = contents.tiles[index], pieces[index]
         with _naming(contents, [index]):
-            found = stored.restore_pictures(record.method, record.data, [place[2:] for _, place in parts], mode)
-        for piece, pixels in zip(parts, found):
-            put(piece, pixels)
-            tick(pixels.shape[0] * pixels.shape[1])
+            found = stored.restore(record.method, record.data, [place[2:] for _, place in parts], mode)
+            for piece, pixels in zip(parts, found, strict=True):
+                put(piece, pixels)
+                tick(pixels.shape[0] * pixels.shape[1])
 
     def decode_batch(batch: Sequence[int]) -> None:
         assert codec is not None

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from vlae_codec.coder.streams import Shape, retrace
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
-from vlae_codec.format.container import STORED, Header, Method, Place, TileRecord, tiles_of
+from vlae_codec.format.container import STORED, Bytes, Header, Method, Place, TileRecord, tiles_of
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native.library import PRECISION
 from vlae_codec.pictures.codec import codec_for
@@ -63,7 +63,7 @@ class BitsMap(NamedTuple):
 
 
 def bits_map(
-    data: bytes,
+    data: Bytes,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,

@@ -21,7 +21,7 @@ from vlae_codec.coder.streams import Shape, read_record, retrace
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
-from vlae_codec.format.container import MAX_TILE, STORED, Contents, Method, TileRecord, lanes_for, tiles_of
+from vlae_codec.format.container import MAX_TILE, STORED, Bytes, Contents, Method, TileRecord, lanes_for, tiles_of
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native import ans
 from vlae_codec.pictures.codec import codec_for, find_codec
@@ -90,7 +90,7 @@ class Preview(NamedTuple):
 
 
 def preview(
-    data: bytes,
+    data: Bytes,
     *,
     seed: int = 1,
     beside: bool = False,
