@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from vlae_codec.errors import ImageTooLarge
 
@@ -27,7 +28,7 @@ class Limits:
             ("pixels", pixels, self.pixels, "--max-pixels or Limits(pixels=...)"),
             ("pictures", pictures, self.pictures, "Limits(pictures=...)"),
             ("bytes of memory", memory, self.memory, "--max-memory or Limits(memory=...)"),
-            ("seconds", round(seconds, 3), self.seconds, "Limits(seconds=...)"),
+            ("seconds", ceil(seconds * 1000) / 1000, self.seconds, "Limits(seconds=...)"),
         ):
             if asked > most:
                 raise ImageTooLarge(

@@ -4,10 +4,11 @@ import zlib
 
 import numpy as np
 import pytest
+from laws import check_codec  # type: ignore[import-not-found]
 
 from vlae_codec.coder import choice, streams
 from vlae_codec.coder.choice import Draft
-from vlae_codec.coder.codecs import Codec, check_codec
+from vlae_codec.coder.codecs import Codec
 from vlae_codec.coder.streams import encode_tile, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile, VlaeError

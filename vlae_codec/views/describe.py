@@ -10,7 +10,7 @@ from vlae_codec.limits import UNLIMITED
 
 
 def describe(data: container.Bytes) -> dict[str, Any]:
-    """What a .vlae file holds, as JSON types; `items` is where its bytes go, `decoding` what bringing it back takes: the
+    """What a .vlae file holds, as JSON types; `items` is where its bytes go, `decoding` what it takes to decode it: the
     pixels that go through the model, and the bytes of memory of all pixels.
 
     Of a list of pictures, `width` and `height` are those of the first, `tiles` is the number of `groups`. Raises what
