@@ -40,8 +40,7 @@ def test_damaged_files(tmp_path):
     """Files with right checksums and other contents: pixels or a VlaeError, the same on two targets."""
     tally = files.run(RUNS, 1, tmp_path)
     assert tally.findings == 0, (tmp_path / "findings.txt").read_text()
-    assert tally.files + tally.left_out == RUNS
-    assert tally.files > RUNS // 2
+    assert tally.files == RUNS
     assert {"pixels", "CorruptFile", "EmptyStack"} <= set(tally.results)
     assert library.target() == library.targets()[0]
 
