@@ -22,10 +22,11 @@ import numpy as np
 
 from vlae_codec.adapter.chunk import MAX_RANK, Adapter, adapt, from_groups, merged, size
 from vlae_codec.adapter.effort import Effort, Fitting, Watch
-from vlae_codec.adapter.sample import Run, Sample, bits, draw
+from vlae_codec.adapter.sample import Sample, bits, draw
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native.gradients import Block, Gradient, block_function
 from vlae_codec.native.network import Network
+from vlae_codec.threads import Map
 
 SAMPLE = 1 << 21  # pixels at most
 BLOCK = 1024  # pixels whose activations stay in a core's cache
@@ -65,7 +66,7 @@ class Problem(NamedTuple):
 
 
 def look(
-    codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Run = map, seed: int = 1
+    codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Map = map, seed: int = 1
 ) -> Problem:
     """Draws pixels of tiles (H, W, C) uint8. coded: channels that are; run: maps a function over parts, in threads if
     it likes."""
@@ -79,7 +80,7 @@ def look(
     return Problem(codec, coded, sample, rng, costs)
 
 
-def fit(problem: Problem, effort: Effort, run: Run = map, watch: Watch | None = None) -> Adapter | None:
+def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = None) -> Adapter | None:
     """An adapter for these pixels, or None where none can pay.
 
     run: maps a function over blocks of pixels; watch: told how far it is. Raises WeightsError if the adapter would

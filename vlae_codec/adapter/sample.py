@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +12,9 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native import mixture
 from vlae_codec.native.library import LEVEL_BITS
 from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.threads import Map
 
 PROBE = 4096  # pixels of a tile by which the use of its latents is judged
-
-Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # maps a function over parts, perhaps in threads
 
 
 class Sample(NamedTuple):
@@ -34,7 +33,7 @@ class Sample(NamedTuple):
         return ((self.symbols == 0) + 2 * (self.symbols == levels - 1)).astype(np.int8)
 
 
-def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, seed: int, run: Run = map) -> Sample:
+def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, seed: int, run: Map = map) -> Sample:
     """Pixels of tiles (H, W, C) uint8: all of them, or `most` drawn at random, with each tile's better context.
 
     Tiles are looked at in random order until there are enough pixels, a quarter of each if there are many.
