@@ -118,7 +118,7 @@ def read_tensors(file: BufferedReader, places: Mapping[str, Place]) -> dict[str,
     tensors = {}
     for name, place in places.items():
         array = np.empty(place.shape, place.kind)
-        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
             raise WeightsError("it has become shorter")
         tensors[name] = array.astype(place.kind.newbyteorder("="), copy=False)
     return tensors
@@ -131,9 +131,10 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _place(name: str, entry: Any) -> Place:
-    entry = _object(entry, name)
-    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if len(entry) != 3 or not isinstance(dtype, str) or dtype not in TYPES:
+    if _object(entry, name).keys() != {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(f"{name} is not described by type, shape and place")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in TYPES:
         raise WeightsError(f"{name} is of type {reprlib.repr(dtype)}, not an integer of 8, 32 or 64 bits")
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n <= MAX_FILE for n in numbers):
