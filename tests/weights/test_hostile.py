@@ -5,6 +5,7 @@ The long fuzzing, which takes some minutes:
     pytest -q -m fuzz tests/weights/test_hostile.py
 """
 
+import copy
 import json
 import logging
 import os
@@ -402,7 +403,8 @@ SNIPPETS = [
 
 def changed(rng):
     """The tiny model's file, damaged in one to three ways; and which."""
-    header, config, data = json.loads(json.dumps(HEADER)), dict(CONFIG), bytearray(DATA)
+    header, config, data = copy.deepcopy(HEADER), dict(CONFIG), bytearray(DATA)
+    odd = copy.deepcopy(ODD)  # lists among them are changed in their turn
     text, ways = None, [rng.choice(WAYS) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
     names = [name for name in header if name != "__metadata__"]
     for way in ways:
@@ -410,26 +412,26 @@ def changed(rng):
         entry = header.get(name, {})
         if way == "config":
             config[rng.choice(FIELDS)] = rng.choice(
-                [*ODD, rng.randint(-3, 40), [rng.randint(-1, 9), rng.randint(-1, 9)]]
+                [*odd, rng.randint(-3, 40), [rng.randint(-1, 9), rng.randint(-1, 9)]]
             )
         elif way == "config key":
             config.pop(rng.choice(FIELDS), None)
         elif way == "metadata":
-            header["__metadata__"][rng.choice(["config", "id", "vlae-codec", "x"])] = rng.choice([*ODD, "{}", "1", "x"])
+            header["__metadata__"][rng.choice(["config", "id", "vlae-codec", "x"])] = rng.choice([*odd, "{}", "1", "x"])
         elif way == "dtype" and isinstance(entry, dict):
-            entry["dtype"] = rng.choice(["I8", "I16", "I32", "I64", "U8", "F64", "F8_E5M2", "BF16", *ODD])
+            entry["dtype"] = rng.choice(["I8", "I16", "I32", "I64", "U8", "F64", "F8_E5M2", "BF16", *odd])
         elif way == "shape" and isinstance(entry, dict):
             shape = entry.get("shape")
             if isinstance(shape, list) and shape and rng.random() < 0.8:
-                shape[rng.randrange(len(shape))] = rng.choice([*ODD, rng.randint(0, 300)])
+                shape[rng.randrange(len(shape))] = rng.choice([*odd, rng.randint(0, 300)])
             else:
-                entry["shape"] = rng.choice([*ODD, [*shape, 1] if isinstance(shape, list) else 0])
+                entry["shape"] = rng.choice([*odd, [*shape, 1] if isinstance(shape, list) else 0])
         elif way == "offset" and isinstance(entry, dict):
             places = entry.get("data_offsets")
             if isinstance(places, list) and places:
-                places[rng.randrange(len(places))] = rng.choice([*ODD, rng.randint(0, len(data))])
+                places[rng.randrange(len(places))] = rng.choice([*odd, rng.randint(0, len(data))])
             if rng.random() < 0.2:
-                entry["data_offsets"] = rng.choice(ODD)
+                entry["data_offsets"] = rng.choice(odd)
         elif way == "reshape" and isinstance(entry, dict):  # as many bytes
             shape = entry.get("shape")
             if isinstance(shape, list):
@@ -438,7 +440,7 @@ def changed(rng):
             other = rng.choice(names)
             header[name], header[other] = header.get(other), header.get(name)
         elif way == "entry":
-            header[rng.choice([name, "extra", "base", "null"])] = rng.choice([*ODD, dict(HEADER[name])])
+            header[rng.choice([name, "extra", "base", "null"])] = rng.choice([*odd, copy.deepcopy(HEADER[name])])
         elif way == "drop":
             header.pop(name, None)
         elif way == "number":

@@ -19,21 +19,13 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlae_codec.errors import WeightsError
-from vlae_codec.native.library import (
-    EXP_ENTRIES,
-    MAX_STEPS,
-    OUTER_SCALES,
-    SCALES,
-    SIGMOID_BITS,
-    SIGMOID_HALF,
-    WEIGHT_BITS,
-)
+from vlae_codec.native import library
 from vlae_codec.native.mixture import LOC_LIMIT, parameter_limits
 
 MAX_WIDTH = 4096  # inputs or outputs of a layer
@@ -64,32 +56,23 @@ class Config:
     prior_window: tuple[int, int] = _of(range(3, 64, 2), range(1, 33))
     prior_hidden: int = _of(range(1, MAX_WIDTH + 1))
     prior_mixtures: int = _of(range(1, 65))
-    flow_steps: int = _of(range(MAX_STEPS + 1))
+    flow_steps: int = _of(range(library.MAX_STEPS + 1))
     levels: int = _of((2, 256), default=256)  # values of a subpixel
 
     @staticmethod
     def of(values: Any) -> Config:
         """The configuration that a mapping of JSON types describes. Raises WeightsError."""
-        known = {one.name: one for one in fields(Config)}
-        if not isinstance(values, Mapping) or not known.keys() >= values.keys():
-            raise WeightsError("its configuration is no object, or has fields that this version does not know")
-        needed = {name for name, one in known.items() if one.default is MISSING}
-        if missing := sorted(needed - values.keys()):
-            raise WeightsError(f"its configuration lacks {missing[0]}")
-        return Config(**{name: _checked(known[name], value) for name, value in values.items()})
-
-    @property
-    def window_inputs(self) -> tuple[int, int]:
-        """Positions in `window` and in `prior_window`."""
-        sizes = [wide * up + wide // 2 for wide, up in (self.window, self.prior_window)]
-        return sizes[0], sizes[1]
+        if not isinstance(values, Mapping):
+            raise WeightsError("its configuration is not a JSON object")
+        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels"}):
+            raise WeightsError(f"its configuration lacks, or should not have, {reprlib.repr(wrong[0])}")
+        return Config(**{one.name: _checked(one, values[one.name]) for one in fields(Config) if one.name in values})
 
 
 def _checked(one: Field, value: Any) -> Any:
     allowed = one.metadata["allowed"]
     parts = [value] if len(allowed) == 1 else list(value) if isinstance(value, (list, tuple)) else []
-    fine = len(parts) == len(allowed) and all(type(n) is int and n in among for n, among in zip(parts, allowed))
-    if not fine:
+    if len(parts) != len(allowed) or not all(type(n) is int and n in among for n, among in zip(parts, allowed)):
         raise WeightsError(f"its configuration has {one.name} = {reprlib.repr(value)}, which is not allowed")
     return tuple(parts) if len(allowed) > 1 else parts[0]
 
@@ -117,7 +100,7 @@ class TensorForm(NamedTuple):
 def layer_forms(config: Config) -> Iterator[LayerForm]:
     """Every layer, in the order in which a part's networks run."""
     c, z, cell = config.channels, config.latents, config.stride**2
-    window, prior_window = config.window_inputs
+    window, prior_window = (wide * up + wide // 2 for wide, up in (config.window, config.prior_window))
     wide, top = config.encoder, config.topdown
 
     def mlp(name: str, inputs: int, hidden: int, layers: int, pixels: int, limits: Any) -> Iterator[LayerForm]:
@@ -152,11 +135,11 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
 def tensor_forms(config: Config) -> dict[str, TensorForm]:
     """Every tensor by its name. Raises WeightsError if a layer is too wide."""
     forms = {
-        "tables.sigmoid": TensorForm("int32", ((2 * SIGMOID_HALF + 1,),), 0, 1 << SIGMOID_BITS),
-        "tables.exp": TensorForm("int32", ((EXP_ENTRIES,),), 1, 1 << WEIGHT_BITS),
-        "tables.inverse": TensorForm("int64", ((SCALES,),), 1, 1 << 22),
-        "tables.outer_scale": TensorForm("int64", ((OUTER_SCALES,),), 1, 1 << 24),
-        "tables.outer_inverse": TensorForm("int64", ((OUTER_SCALES,),), 1, 1 << 20),
+        "tables.sigmoid": TensorForm("int32", ((2 * library.SIGMOID_HALF + 1,),), 0, 1 << library.SIGMOID_BITS),
+        "tables.exp": TensorForm("int32", ((library.EXP_ENTRIES,),), 1, 1 << library.WEIGHT_BITS),
+        "tables.inverse": TensorForm("int64", ((library.SCALES,),), 1, 1 << 22),
+        "tables.outer_scale": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 24),
+        "tables.outer_inverse": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 20),
     }
     for name, inputs, outputs, pixels, _ in layer_forms(config):
         if max(inputs, outputs) > MAX_WIDTH:
@@ -180,15 +163,12 @@ def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]
     Raises WeightsError unless these are all the tensors of the configuration, and no others.
     """
     forms, total = tensor_forms(config), 0
-    if missing := sorted(forms.keys() - given.keys()):
-        raise WeightsError(f"it lacks the tensor {missing[0]}")
-    if extra := sorted(given.keys() - forms.keys()):
-        raise WeightsError(f"its tensor {reprlib.repr(extra[0])} is not of such a model")
+    if wrong := sorted(forms.keys() ^ given.keys()):
+        raise WeightsError(f"it lacks, or should not have, the tensor {reprlib.repr(wrong[0])}")
     for name, form in forms.items():
         dtype, shape = given[name]
         if dtype != form.dtype or shape not in form.shapes:
-            wanted = " or ".join(map(str, form.shapes))
-            raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {wanted}")
+            raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {' or '.join(map(str, form.shapes))}")
         if form.pixels:
             total += shape[0] * shape[1] * (256 // form.pixels)  # a weight of two digits counts twice
     if total > MAX_MULTIPLY_ADDS * 256:
