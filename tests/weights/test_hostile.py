@@ -208,7 +208,9 @@ def test_search(tmp_path, tiny, monkeypatch, caplog):
     for i, name in enumerate(names):
         (folder / f"bad{i}.safetensors").write_bytes(HOSTILE[name])
     (folder / "line\nbreak\x1b.safetensors").write_bytes(b"?")
-    (folder / os.fsdecode(b"\xff.safetensors")).write_bytes(b"?")
+    if sys.platform == "linux":
+        (folder / os.fsdecode(b"\xff.safetensors")).write_bytes(b"?")
+    bad = len(os.listdir(folder))
     (tmp_path / "good.safetensors").write_bytes(TINY)
     entries = [folder, tmp_path / "none", "/dev/null", folder / "a.safetensors", "no\0thing", "x" * 5000, tmp_path]
     monkeypatch.setattr(os, "environ", {**os.environ, "VLAE_CODEC_MODELS": os.pathsep.join(map(str, entries))})
@@ -218,7 +220,7 @@ def test_search(tmp_path, tiny, monkeypatch, caplog):
         for _ in range(2):
             assert np.array_equal(decompress(strip), expected)
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == len(set(lines)) == len(names) + 5 + 2 + 3
+    assert len(lines) == len(set(lines)) == bad + 3
     assert all(line.startswith("skipped: ") and line.isprintable() for line in lines)
     assert find_model("good").id == load_weights(tiny).id
     with pytest.raises(UnknownModel, match=r"none \(no models\)") as caught:
@@ -226,7 +228,7 @@ def test_search(tmp_path, tiny, monkeypatch, caplog):
     assert str(caught.value).isprintable()
     found, problems = cards.describe_models()
     assert "good" in {facts["name"] for facts in found}
-    assert len(problems) == len(names) + 5 + 2 + 2  # the pipe is named twice, and two entries are no folders
+    assert len(problems) == bad + 2  # the pipe is named twice, and two entries are no folders
     result = CliRunner().invoke(main, ["models"])
     assert result.exit_code == 0
     assert result.stdout.isascii()
@@ -448,16 +450,16 @@ def changed(rng):
             at = rng.randrange(begin, end, 8)
             data[at : at + 8] = rng.choice(NUMBERS).to_bytes(8, "little", signed=True)
         elif way == "data":
-            for _ in range(rng.randint(1, 50)):
+            for _ in range(rng.randint(1, 50) if data else 0):
                 data[rng.randrange(len(data))] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
         elif way == "fill":
             begin, end = HEADER[name]["data_offsets"]
             data[begin:end] = bytes([rng.choice((0, 127, 128, 255))]) * (end - begin)
         elif way == "size":
-            data = data[: rng.randrange(len(data))] if rng.random() < 0.5 else data + bytes(rng.randint(1, 99))
+            data = data[: rng.randint(0, len(data))] if rng.random() < 0.5 else data + bytes(rng.randint(1, 99))
         elif way == "text":
             text = True
-    if config != CONFIG:
+    if json.dumps(config) != json.dumps(CONFIG):  # 1 == True
         header["__metadata__"]["config"] = json.dumps(config)
     made = json.dumps(header).encode()
     if text:
