@@ -2,7 +2,7 @@
 
 The long fuzzing, which takes some minutes:
 
-    pytest -q -m fuzz tests/weights/test_hostile.py
+    pytest -q -m fuzz tests/weights/test_hostile_weights.py
 """
 
 import copy
