@@ -20,7 +20,7 @@ from vlae_codec.format import container
 from vlae_codec.native import ans, latents, mixture, waves
 from vlae_codec.native.library import LEVEL_BITS
 from vlae_codec.native.network import Network
-from vlae_codec.pictures import single
+from vlae_codec.pictures import encode
 
 SAMPLE = 1 << 13  # pixels
 REPEAT = 7
@@ -76,7 +76,7 @@ def measure(codec: TileCodec, x: np.ndarray, coded: int) -> dict[str, dict[str, 
     offsets = (references.astype(np.int32) << LEVEL_BITS) >> setting.stretch
     given = mixture.Rows(params, offsets, None, setting.mixtures, True, setting.levels, coded, setting.tables)
     starts, freqs = (array[:, None] for array in mixture.intervals(given, symbols))
-    lanes = container.lanes_for(height * width * coded, single.LANE_SYMBOLS)
+    lanes = container.lanes_for(height * width * coded, encode.LANE_SYMBOLS)
     message = waves.push_region(ans.empty(lanes, 0), starts, freqs, 0, coded)
     shared = {
         GATHER: seconds(partial(nets.pixels.rows, tile, positions)),

@@ -37,12 +37,13 @@ import numpy as np
 from PIL import Image
 
 from vlae_codec import api
-from vlae_codec.coder import streams, tile
+from vlae_codec.coder import choice, streams, tile
 from vlae_codec.coder.inference import Inference
 from vlae_codec.format import container, stored
 from vlae_codec.native import ans, latents, library, mixture, pixels, waves
-from vlae_codec.pictures import image, single
-from vlae_codec.pictures.modes import find_codec, tile_of
+from vlae_codec.pictures import encode, image
+from vlae_codec.pictures.codec import find_codec
+from vlae_codec.pictures.modes import tile_of
 from vlae_codec.weights import model
 
 from . import kernels
@@ -99,7 +100,7 @@ WATCHED = (
     Watched(pixels.Pixels, "pop", LOOP, lambda _, __, known, heights, *___: known[0].shape[1] * heights[0]),
     Watched(waves, "push_region", "ANS push"),
     Watched(tile.Ledger, "add", BITS),
-    Watched(streams.Draft, "cost", BITS),
+    Watched(choice.Draft, "cost", BITS),
     Watched(stored, "smaller", "stored-tile check"),
     Watched(container, "write", BYTES),
     Watched(container, "read", BYTES),
@@ -166,7 +167,7 @@ def profile(path: Path, codec: tile.TileCodec, weights: str | None) -> dict[str,
     """direction -> the parts of a picture file's way to .vlae bytes or back, and their totals."""
     options: Row = {"model": weights, "threads": 1}
     pixels = image.load(path).pixels
-    first = tile_of(pixels[: single.TILE_SIZE, : single.TILE_SIZE], codec.config["channels"])
+    first = tile_of(pixels[: encode.TILE_SIZE, : encode.TILE_SIZE], codec.config["channels"])
     kernel = kernels.measure(codec, first, 1 if pixels.ndim == 2 else 3)
     with tempfile.TemporaryDirectory() as folder:
         back = Path(folder, "back.png")

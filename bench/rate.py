@@ -20,11 +20,11 @@ import click
 import numpy as np
 
 from vlae_codec import api
-from vlae_codec.coder.tile import Ledger
 from vlae_codec.format import container
 from vlae_codec.pictures.image import load
 
 from . import peers
+from .account import Account, account
 
 
 def listed(given: Iterable[Path]) -> list[Path]:
@@ -42,43 +42,31 @@ def read(path: Path, grey: bool) -> np.ndarray:
     return pixels
 
 
-class Parts(Ledger):
-    """A ledger that remembers those of the streams that were merged into it, in the file's order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[Ledger] = []
-
-    def merge(self, other: Ledger) -> None:
-        super().merge(other)
-        self.parts.append(other)
-
-
-def measure(name: str, pixels: np.ndarray, model: str | None, effort: int = 1) -> tuple[dict[str, Any], bytes, Parts]:
+def measure(name: str, pixels: np.ndarray, model: str | None, effort: int = 1) -> tuple[dict[str, Any], bytes, Account]:
     """(the row of a picture in a file of its own; the file; what its streams consist of)."""
-    ledger = Parts()
-    data = api.compress(pixels, model=model, effort=effort, verify=False, ledger=ledger)
+    data = api.compress(pixels, model=model, effort=effort, verify=False)
     failures = int(not np.array_equal(api.decompress(data, model=model), pixels))
-    return row(name, pixels.size, data, ledger, failures), data, ledger
+    spent = account(data, model)
+    return row(name, pixels.size, data, spent, failures), data, spent
 
 
-def row(name: str, subpixels: int, data: bytes, ledger: Parts, failures: int) -> dict[str, Any]:
+def row(name: str, subpixels: int, data: bytes, spent: Account, failures: int) -> dict[str, Any]:
     """What is to be said of a file; sizes in bytes, terms of the ELBO in bits."""
     methods = [t.method for t in container.read(data).tiles]
-    elbo = sum(ledger.bits.values())
+    elbo = sum(spent.bits.values())
     # Of the streams, what is beyond -ELBO is lanes and 2 bytes a tile with latents; bits-back starts from nothing.
     items = {**container.itemise(data), "initial bits": 0}
-    streams = elbo - ledger.bits.get("adapter", 0.0)  # an adapter has a chunk of its own
+    streams = elbo - spent.adapter  # an adapter has a chunk of its own
     items["lanes"] = round(items["data"] - streams / 8 - 2 * methods.count(container.Method.LATENTS))
     return {
         "picture": name,
         "subpixels": subpixels,
         "bytes": len(data),
         "elbo_bits": elbo,
-        "terms": ledger.bits,
-        "modes": ledger.modes,
+        "terms": spent.bits,
+        "modes": spent.modes,
         "items": items,
-        "latent_tiles": sum("band B" in part.bits for part in ledger.parts),
+        "latent_tiles": sum("band B" in part for part in spent.parts),
         "stored_tiles": sum(m in container.STORED for m in methods),
         "tiles": len(methods),
         "failures": failures,

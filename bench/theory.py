@@ -48,18 +48,21 @@ import numpy as np
 
 from vlae_codec import compress_many, decompress_many
 from vlae_codec.adapter.effort import LEVELS
-from vlae_codec.coder.streams import Draft, draw_latents, read_splits
-from vlae_codec.coder.tile import Ledger, TileCodec
+from vlae_codec.coder.choice import Draft, draw_latents
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
 from vlae_codec.format.chunks import pack_varint
-from vlae_codec.format.container import TileRecord
+from vlae_codec.format.container import TileRecord, tiles_of
+from vlae_codec.format.streams import read_splits
 from vlae_codec.models.data import find_images, load_images
 from vlae_codec.native.mixture import COST_UNIT, cost
-from vlae_codec.pictures.modes import Tiles, find_codec, for_file
+from vlae_codec.pictures.codec import codec_for
+from vlae_codec.pictures.modes import tile_of
 
+from .account import Account, Terms, account
 from .effort import write
 from .processes import machine
-from .rate import Parts, line, measure, row, summary
+from .rate import line, measure, row, summary
 
 Row = dict[str, Any]
 LOCAL = ("x given z", "band A", "tiles without latents", "stored", "adapter")
@@ -95,8 +98,6 @@ def price(codec: TileCodec, tile: np.ndarray, split: int, coded: int) -> tuple[f
 
 def start(codec: TileCodec, record: TileRecord, tiles: Sequence[np.ndarray], coded: int) -> tuple[float, float]:
     """Bits (ours, classic) that the start of a stream costs."""
-    if record.method in container.STORED:
-        return 0.0, 0.0
     ours = classic = 0.0
     splits, _ = read_splits(record, [len(tile) for tile in tiles], codec.stride)
     for i, (tile, split) in enumerate(zip(tiles, splits)):
@@ -110,61 +111,61 @@ def start(codec: TileCodec, record: TileRecord, tiles: Sequence[np.ndarray], cod
 def starts(data: bytes, pictures: Sequence[np.ndarray], model: str | None) -> list[tuple[float, float]]:
     """`start` of each stream of a file of these pictures."""
     contents = container.read(data)
-    header = contents.header
-    codec = for_file(find_codec(model, header.model_id, "auto", header.mode), contents)
-
-    def tiles(some: Sequence[np.ndarray]) -> Tiles:
-        return Tiles(some, header.tile_size, codec.config["channels"])
-
-    if contents.pictures is None:
-        streams: list[Any] = [[tile] for tile in tiles(pictures)]
-    else:
-        streams = [tiles([pictures[i] for i in group]) for group in contents.pictures.members()]
-    return [start(codec, record, group, header.channels) for record, group in zip(contents.tiles, streams)]
+    header, codec = contents.header, codec_for(contents, model, "auto")
+    found = []
+    for record, parts in zip(contents.tiles, contents.pieces()):
+        if codec is None or record.method in container.STORED:
+            found.append((0.0, 0.0))
+            continue
+        places = tiles_of(parts, header.tile_size)
+        channels = codec.config["channels"]
+        tiles = [tile_of(pictures[i][y : y + h, x : x + w], channels) for i, (y, x, h, w) in places]
+        found.append(start(codec, record, tiles, header.channels))
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- sets
 
 
-def terms(parts: Sequence[Ledger], adapter: float = 0.0) -> dict[str, float]:
+def terms(parts: Sequence[Terms], adapter: float = 0.0) -> Terms:
     """Bits of the terms of -ELBO, of streams and of their file's adapter."""
     found = {"adapter": adapter} if adapter else {}
     for part in parts:
-        names = {"band B": "x given z", "band A": "band A" if "band B" in part.bits else "tiles without latents"}
-        for name, bits in part.bits.items():
+        names = {"band B": "x given z", "band A": "band A" if "band B" in part else "tiles without latents"}
+        for name, bits in part.items():
             name = names.get(name, name)
             found[name] = found.get(name, 0.0) + bits
     return found
 
 
-def with_start(file: Row, data: bytes, pictures: Sequence[np.ndarray], ledger: Parts, model: str | None) -> Row:
+def with_start(file: Row, data: bytes, pictures: Sequence[np.ndarray], spent: Account, model: str | None) -> Row:
     """A row of `bench.rate`, its terms named as here, with `starts`."""
     begun = starts(data, pictures, model)
     ours, classic = (sum(values) for values in zip(*begun))
     figures = {"ours_bits": ours, "classic_bits": classic, "first_classic_bits": begun[0][1]}
-    return {**file, "terms": terms(ledger.parts, ledger.bits.get("adapter", 0.0)), **figures}
+    return {**file, "terms": terms(spent.parts, spent.adapter), **figures}
 
 
 def alone(name: str, pixels: np.ndarray, model: str | None, effort: int) -> Row:
     """The row of a picture in a file of its own."""
-    file, data, ledger = measure(name, pixels, model, effort)
-    return with_start(file, data, [pixels], ledger, model)
+    file, data, spent = measure(name, pixels, model, effort)
+    return with_start(file, data, [pixels], spent, model)
 
 
 def archive(name: str, pictures: Sequence[np.ndarray], model: str | None, effort: int) -> tuple[Row, list[Row]]:
     """(the row of a file of all pictures, those of its groups)."""
-    ledger = Parts()
-    data = compress_many(pictures, model=model, effort=effort, verify=False, ledger=ledger)
+    data = compress_many(pictures, model=model, effort=effort, verify=False)
+    spent = account(data, model)
     back = decompress_many(data, model=model)
     failures = sum(not np.array_equal(a, b) for a, b in zip(pictures, back)) + abs(len(pictures) - len(back))
-    file = row(name, sum(x.size for x in pictures), data, ledger, failures)
+    file = row(name, sum(x.size for x in pictures), data, spent, failures)
     groups = []
-    each = zip(container.read(data).tiles, ledger.parts, starts(data, pictures, model))
+    each = zip(container.read(data).tiles, spent.parts, starts(data, pictures, model))
     for g, (record, part, (ours, classic)) in enumerate(each):
         size = len(record.data) + 5 + len(pack_varint(len(record.data)))  # method, length and CRC in the table
-        bits = {"elbo_bits": sum(part.bits.values()), "ours_bits": ours, "classic_bits": classic}
+        bits = {"elbo_bits": sum(part.values()), "ours_bits": ours, "classic_bits": classic}
         groups.append({"picture": f"group {g}", "bytes": size, **bits})
-    return with_start(file, data, pictures, ledger, model), groups
+    return with_start(file, data, pictures, spent, model), groups
 
 
 def figures(files: list[Row], worst: Sequence[Row], pictures: int, nats: bool) -> Row:

@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from typing import Any
 
 import click
 
 from vlae_codec import files
-from vlae_codec.format import container
 
 from .coding import blame, progress_bar
-
-
-def describe(data: bytes) -> dict[str, Any]:
-    """What a .vlae file holds, as JSON types; ``items`` is where its bytes go. Raises what `container.read` raises.
-
-    Of a list of pictures, ``width`` and ``height`` are those of the first, ``tiles`` is the number of ``groups``.
-    """
-    contents = container.read(data)
-    header, table = contents.header, contents.pictures
-    methods = Counter(container.Method(tile.method).name.lower() for tile in contents.tiles)
-    return {
-        "width": header.width,
-        "height": header.height,
-        "mode": header.mode,
-        "bit_depth": header.bit_depth,
-        "pictures": 1 if table is None else table.count,
-        "sizes": 1 if table is None else len({run[1:] for run in table.runs}),
-        "groups": None if table is None else table.groups,
-        "bytes": len(data),
-        "bpsp": 8 * len(data) / contents.subpixels,
-        "model": header.model_id.hex(),
-        "tiles": len(contents.tiles),
-        "tile_size": header.tile_size,
-        "methods": dict(sorted(methods.items())),
-        "metadata": {key: len(value) for key, value in contents.metadata.items()},
-        "items": container.itemise(data),
-    }
 
 
 @click.command()
@@ -59,6 +29,8 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
 
         image.output_format(drawing, "RGB")
         files.check_output(drawing, force, source)
+    from vlae_codec.views.describe import describe
+
     data = files.read_file(source)
     with blame(source):
         facts = describe(data)
@@ -87,6 +59,7 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         "tiles": f"{facts['tiles']} {parts} ({_list(facts['methods'])})",
         "metadata": _list(facts["metadata"]) or "none",
         "bytes of": _list(facts["items"]),
+        "decoding": "{model_pixels} pixels by the model, {bytes} bytes of pixels".format(**facts["decoding"]),
     }
     if drawing is not None:
         shares = _list({name: round(count / 8) for name, count in facts["bits"].items()})

@@ -150,15 +150,15 @@ def same(found: Any, expected: Any, what: str) -> str:
 @contextmanager
 def small_tiles(wanted: bool) -> Iterator[None]:
     """Inside, pictures are cut as make_golden.compress_golden cuts that of tiles.vlae."""
-    from vlae_codec.pictures import single
+    from vlae_codec.pictures import encode
 
-    before = single.TILE_SIZE, single.LANE_SYMBOLS
+    before = encode.TILE_SIZE, encode.LANE_SYMBOLS
     if wanted:
-        single.TILE_SIZE, single.LANE_SYMBOLS = 32, 300
+        encode.TILE_SIZE, encode.LANE_SYMBOLS = 32, 300
     try:
         yield
     finally:
-        single.TILE_SIZE, single.LANE_SYMBOLS = before
+        encode.TILE_SIZE, encode.LANE_SYMBOLS = before
 
 
 def check_picture(data: Path, name: str) -> Iterator[str]:
@@ -193,7 +193,8 @@ def check_adapted(data: Path) -> Iterator[str]:
     from vlae_codec import decompress
     from vlae_codec.coder.streams import encode_tile
     from vlae_codec.format import container
-    from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
+    from vlae_codec.pictures.codec import find_codec, with_adapter
+    from vlae_codec.pictures.encode import Source, Tiles
 
     pixels, golden = np.array(Image.open(data / "colour.png")), (data / "adapted.vlae").read_bytes()
     model = data / "tiny.safetensors"
@@ -201,7 +202,7 @@ def check_adapted(data: Path) -> Iterator[str]:
     contents = container.read(golden)
     header = contents.header
     codec = with_adapter(find_codec(model, None, "cpu", header.mode), contents.adapter or b"")
-    tiles = Tiles([pixels], header.tile_size, header.channels)
+    tiles = Tiles(Source([pixels], header, None, {}), header.channels)
     records = [encode_tile(codec, tile, header.channels, header.lane_symbols) for tile in tiles]
     yield same(container.write(header, records, adapter=contents.adapter), golden, "bytes")
 

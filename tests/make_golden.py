@@ -30,8 +30,9 @@ from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
 from vlae_codec.native.network import Network
-from vlae_codec.pictures import single
-from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
+from vlae_codec.pictures import encode
+from vlae_codec.pictures.codec import find_codec, with_adapter
+from vlae_codec.pictures.encode import Source, Tiles
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA.parent.parent / "examples" / "mountains.png"
@@ -79,8 +80,8 @@ def golden_pictures() -> dict[str, np.ndarray]:
 def compress_golden(name: str, pixels: np.ndarray, **options: Any) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         if name == "tiles":
-            patch.setattr(single, "TILE_SIZE", 32)
-            patch.setattr(single, "LANE_SYMBOLS", 300)
+            patch.setattr(encode, "TILE_SIZE", 32)
+            patch.setattr(encode, "LANE_SYMBOLS", 300)
         return compress(pixels, model=DATA / "tiny.safetensors", effort=1, **options)
 
 
@@ -124,7 +125,7 @@ def write_adapted(
     """The file of RGB pixels under an adapter, whether or not it pays."""
     codec = with_adapter(find_codec(model, None, backend, "RGB"), payload)
     header = container.Header(pixels.shape[1], pixels.shape[0], "RGB", codec.model.id, tile_size, lane_symbols)
-    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles([pixels], tile_size, 3)]
+    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles(Source([pixels], header, None, {}), 3)]
     return container.write(header, tiles, adapter=payload)
 
 

@@ -1,9 +1,9 @@
 """Pictures to bytes and back, whatever their size and content, with every setting the same bytes."""
 
-import inspect
 import weakref
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ import pytest
 import vlae_codec.jobs.batch
 from vlae_codec import api
 from vlae_codec.adapter import fit
-from vlae_codec.coder.tile import Ledger
+from vlae_codec.bench.account import account
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, UnsupportedImage, VlaeError, WeightsError
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
-from vlae_codec.pictures import many, modes, single
-from vlae_codec.views import sampling
+from vlae_codec.pictures import codec as codec_of
+from vlae_codec.pictures import decode, encode, modes
 from vlae_codec.weights import model
 
 compress = partial(vlae_codec.compress, effort=1, threads=1)  # other efforts: test_fit
@@ -47,13 +47,12 @@ def test_sizes(tiny, synthetic, width, height, grey):
 def test_large(tiny, synthetic, grey):
     """More than one tile, none of them whole."""
     pixels = synthetic(511, 513, 2)
-    ledger = Ledger()
-    data = compress(pixels[..., 0] if grey else pixels, model=tiny, verify=False, ledger=ledger)
+    data = compress(pixels[..., 0] if grey else pixels, model=tiny, verify=False)
     back = decompress(data, model=tiny)
     assert np.array_equal(back, pixels[..., 0] if grey else pixels)
     contents = container.read(data)
     assert [tile.method for tile in contents.tiles] == [Method.LATENTS, Method.LATENTS]
-    bits = sum(ledger.bits.values())
+    bits = sum(account(data, tiny).bits.values())
     assert 0 < 8 * len(data) - bits < 0.005 * bits  # real file, all overhead, against the ELBO
 
 
@@ -93,15 +92,15 @@ def test_noise_falls_back(tiny):
 
 def test_same_bytes(tiny, synthetic, backend, monkeypatch):
     """Every device, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
-    monkeypatch.setattr(single, "TILE_SIZE", 24)
-    monkeypatch.setattr(single, "LANE_SYMBOLS", 500)
+    monkeypatch.setattr(encode, "TILE_SIZE", 24)
+    monkeypatch.setattr(encode, "LANE_SYMBOLS", 500)
     pixels = synthetic(29, 60, 3)
     expected = compress(pixels, model=tiny, device="cpu", threads=1, verify=False)
     assert {tile.method for tile in container.read(expected).tiles} >= {Method.NO_LATENTS, Method.LATENTS}
     for threads in (1, 2):
         assert compress(pixels, model=tiny, device=backend, threads=threads, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(expected, model=tiny, device=backend, threads=threads), pixels)
 
 
@@ -136,10 +135,10 @@ def test_progress(tiny, synthetic):
 
 
 def test_verify(tiny, synthetic, monkeypatch):
-    monkeypatch.setattr(single, "pixels_of", lambda tile, mode: tile ^ 1)
+    monkeypatch.setattr(decode, "pixels_of", lambda tile, mode: tile ^ 1)
     with pytest.raises(VlaeError, match="did not come back"):
         compress(synthetic(20, 30, 8), model=tiny)
-    monkeypatch.setattr(stored, "restore_pictures", lambda *_: [NOISE ^ 1])
+    monkeypatch.setattr(stored, "restore", lambda *_: [NOISE ^ 1])
     with pytest.raises(VlaeError, match="did not come back"):
         compress(NOISE, model=tiny)
 
@@ -149,8 +148,8 @@ def test_verify(tiny, synthetic, monkeypatch):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(single, "TILE_SIZE", 24)
-    monkeypatch.setattr(single, "LANE_SYMBOLS", 500)
+    monkeypatch.setattr(encode, "TILE_SIZE", 24)
+    monkeypatch.setattr(encode, "LANE_SYMBOLS", 500)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
@@ -184,11 +183,11 @@ def test_region_decodes_only_what_it_touches(tiny, synthetic, small_tiles, monke
         damaged[at + len(tiles[i].data) // 2] ^= 16
     decoded = []
 
-    def decode_tiles(codec, records, *rest, real=streams.decode_tiles):
+    def decode(codec, records, *rest, real=streams.decode):
         decoded.extend(records)
         return real(codec, records, *rest)
 
-    monkeypatch.setattr(streams, "decode_tiles", decode_tiles)
+    monkeypatch.setattr(streams, "decode", decode)
     seen: list[tuple[int, int]] = []
     found = vlae_codec.decompress_picture(
         bytes(damaged), region=(25, 26, 3, 4), model=tiny, threads=1, progress=lambda *pair: seen.append(pair)
@@ -227,7 +226,7 @@ def test_tiles_are_not_held(tiny, synthetic, small_tiles, monkeypatch):
         most = max(most, len(alive))
         return tile
 
-    for module in (single, modes):
+    for module in (encode,):
         monkeypatch.setattr(module, "tile_of", tile_of)
     monkeypatch.setattr(fit, "SAMPLE", 1000)
     data = vlae_codec.compress(pixels, model=tiny, effort=2, threads=2)
@@ -264,7 +263,7 @@ def test_modes(weights, monkeypatch, kind, mode):
         with pytest.raises(InputError, match=r"codes .* pictures .*not pictures of mode"):
             compress(pixels, model=path)
         return
-    monkeypatch.setattr(stored, "smaller", lambda record, samples: record)
+    monkeypatch.setattr(stored, "smaller", lambda record, *_: record)
     data = compress(pixels, model=path)
     assert container.read_header(data).mode == mode
     assert container.read(data).tiles[0].method in (Method.LATENTS, Method.NO_LATENTS)
@@ -293,13 +292,13 @@ def test_default_models(tiny, monkeypatch):
         asked.append(mode)
         return str(tiny)
 
-    monkeypatch.setattr(model, "default_model_name", default)
+    monkeypatch.setattr(codec_of, "default_model_name", default)
     for mode in ("RGB", "L"):
         compress(MODES[mode])
     with pytest.raises(InputError, match=r"RGB and grey .*not pictures of mode 1"):
         compress(MODES["1"])
     assert asked == ["RGB", "L", "1"]
-    monkeypatch.setattr(model, "default_model_name", lambda mode: "no-such-model")
+    monkeypatch.setattr(codec_of, "default_model_name", lambda mode: "no-such-model")
     with pytest.raises(InputError, match=r"for pictures of mode 1 is not at hand.*give"):
         compress(MODES["1"])
 
@@ -327,7 +326,8 @@ def test_unknown_model(tiny, synthetic, tmp_path):
     save_weights(other, config, {**tensors, "null": tensors["null"] ^ 1})
     with pytest.raises(UnknownModel, match="other"):
         decompress(data, model=other)
-    for call in (compress, decompress):
+    calls: tuple[Any, ...] = (compress, decompress)
+    for call in calls:
         given = data if call is decompress else NOISE
         with pytest.raises(InputError, match="no model"):
             call(given, model="no-such-model")
@@ -389,12 +389,9 @@ def test_damage_behind_good_checksums(tiny, synthetic):
 
 def test_public_names():
     assert sorted(vlae_codec.__all__) == vlae_codec.__all__
-    public = {
-        name: value
-        for module in (api, vlae_codec.jobs.batch, many, sampling)
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == module.__name__
-    }
-    assert public == {name: getattr(vlae_codec, name) for name in vlae_codec.__all__}
+    assert vlae_codec.__all__ == api.__all__
+    assert all(getattr(vlae_codec, name) is getattr(api, name) for name in vlae_codec.__all__)
+    here = {name for name, value in vars(api).items() if getattr(value, "__module__", "") == api.__name__}
+    assert {name for name in here if not name.startswith("_")} <= {*api.__all__, "as_bytes"}
     with pytest.raises(AttributeError):
         vlae_codec.no_such_name  # noqa: B018

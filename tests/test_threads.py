@@ -157,7 +157,7 @@ def test_torch_threads():
 def test_no_torch():
     """Neither the threads nor what is read before any coding wait for torch."""
     code = (
-        "import sys, vlae_codec.api, vlae_codec.pictures.many, vlae_codec.jobs.batch\n"
+        "import sys, vlae_codec.api, vlae_codec.jobs.batch\n"
         "from vlae_codec.threads import workers\n"
         "with workers(2) as run: print(run(abs, [-1, -2]), 'torch' in sys.modules)"
     )

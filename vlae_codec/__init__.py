@@ -10,12 +10,29 @@ True
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlae_codec.api import (
+        Limits,
+        bits_map,
+        compress,
+        compress_files,
+        compress_many,
+        decompress,
+        decompress_files,
+        decompress_many,
+        decompress_picture,
+        preview,
+        sample,
+    )
 
 if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, models and bench stand beside the package
     __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = [
+    "Limits",
+    "bits_map",
     "compress",
     "compress_files",
     "compress_many",
@@ -32,14 +49,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Loads the API on first use: `vlae-codec info` needs neither numpy nor torch."""
     if name in __all__:
-        from importlib import import_module
+        from vlae_codec import api
 
-        modules = {
-            "many": "pictures.many",
-            "files": "jobs.batch",
-            "preview": "views.sampling",
-            "sample": "views.sampling",
-        }
-        module = modules.get(name.rpartition("_")[2], "api")
-        return getattr(import_module(f"vlae_codec.{module}"), name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from vlae_codec.errors import ImageTooLarge
 
@@ -18,21 +19,28 @@ class Limits:
 
     pixels: int = 1 << 28
     pictures: int = 1 << 20
-    memory: int = 1 << 32
+    memory: int = 1 << 30
     seconds: float = 1800.0
 
     def check(self, pixels: int, pictures: int = 1, memory: int = 0, seconds: float = 0.0) -> None:
         """Raises ImageTooLarge for the first of the numbers that is over its limit."""
-        for name, asked, most, option in (
-            ("pixels", pixels, self.pixels, "--max-pixels"),
-            ("pictures", pictures, self.pictures, ""),
-            ("bytes of memory", memory, self.memory, "--max-memory"),
-            ("seconds", round(seconds), self.seconds, ""),
+        for name, asked, most, way in (
+            ("pixels", pixels, self.pixels, "--max-pixels or Limits(pixels=...)"),
+            ("pictures", pictures, self.pictures, "Limits(pictures=...)"),
+            ("bytes of memory", memory, self.memory, "--max-memory or Limits(memory=...)"),
+            ("seconds", ceil(seconds * 1000) / 1000, self.seconds, "Limits(seconds=...)"),
         ):
             if asked > most:
-                way = f"allow more with {option} (limits=Limits(...) in Python)" if option else "allow more (Limits)"
-                raise ImageTooLarge(f"{asked} {name} are over the limit of {most}: {way}, or split the picture")
+                raise ImageTooLarge(
+                    f"{asked} {name} are over the limit of {most}: split the picture, or allow more by {way}"
+                )
+
+    def check_work(self, pixels: int, multiply_adds: int, tiles: int) -> None:
+        """Raises ImageTooLarge for pixels that a model of so many multiply-adds a pixel would take too long for."""
+        self.check(0, seconds=pixels * multiply_adds / SPEED + tiles * TILE_SECONDS)
 
 
 DEFAULT = Limits()
+UNLIMITED = Limits(1 << 62, 1 << 62, 1 << 62, float("inf"))
+TILE_SECONDS = 1e-4  # what a tile takes beside its pixels
 SPEED = 5e10  # multiply-adds a second, one thread with AVX2

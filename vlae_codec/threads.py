@@ -14,13 +14,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from vlae_codec.errors import InputError
 
 Progress = Callable[[int, int], None]  # (pixels done, pixels in all)
+Map = Callable[
+    [Callable[[Any], Any], Sequence[Any]], Iterable[Any]
+]  # a `map` over parts, perhaps of several threads: `Run`
 
 
 def counter(progress: Progress | None, total: int) -> Callable[[int], None]:

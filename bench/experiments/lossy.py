@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import vlae_codec
-from vlae_codec.coder.tile import Ledger
+from vlae_codec.bench.account import Account, account
 from vlae_codec.pictures.image import load
 
 from . import sets
@@ -86,8 +86,7 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
     for kind, model in ARCHIVES:
         few = spread_out(sets.load(run.data, kind).test, 2 * COUNT)
         pictures = [x[0].numpy().astype(bool) if len(x) == 1 else x.permute(1, 2, 0).numpy() for x in few]
-        ledger = Ledger()
-        data = vlae_codec.compress_many(pictures, model=model, ledger=ledger)
+        data = vlae_codec.compress_many(pictures, model=model)
         lines = [shown(few, 2 if few.shape[1] == 1 else 256)]
         for seed in range(DRAWS):
             back = np.stack(vlae_codec.preview(data, seed=seed).pictures)
@@ -97,19 +96,21 @@ def from_files(run: Run) -> tuple[list[dict], list[dict]]:
         figures.append(
             {"file": file, "caption": f"{sets.LABELS[kind]}, `{model}`: originals, then two previews of the file"}
         )
-        rows.append(latent_row(sets.LABELS[kind], f"`{model}`, a file of {len(pictures)}", pictures, ledger))
-    pixels, ledger = load(run.data / PHOTO).pixels, Ledger()
-    data = vlae_codec.compress(pixels, effort=1, ledger=ledger)
+        rows.append(
+            latent_row(sets.LABELS[kind], f"`{model}`, a file of {len(pictures)}", pictures, account(data, model))
+        )
+    pixels = load(run.data / PHOTO).pixels
+    data = vlae_codec.compress(pixels, effort=1)
     save(run.out / "d-file-photo.png", vlae_codec.preview(data, beside=True).pictures[0][::2, ::2])
     figures.append(
         {"file": "d-file-photo.png", "caption": f"{Path(PHOTO).name}, `photo`, and the preview of its file (halved)"}
     )
-    rows.append(latent_row(Path(PHOTO).name, "`photo`", [pixels], ledger))
+    rows.append(latent_row(Path(PHOTO).name, "`photo`", [pixels], account(data)))
     return rows, figures
 
 
-def latent_row(label: str, model: str, pictures: list[np.ndarray], ledger: Ledger) -> dict:
-    bits = ledger.bits.get("prior", 0.0) + ledger.bits.get("posterior", 0.0)  # the latter is negative
+def latent_row(label: str, model: str, pictures: list[np.ndarray], spent: Account) -> dict:
+    bits = spent.bits.get("prior", 0.0) + spent.bits.get("posterior", 0.0)  # the latter is negative
     raw = sum(x.size / (8 if x.dtype == bool else 1) for x in pictures) / len(pictures)
     return {"set": label, "model": model, "kl_bytes": bits / 8 / len(pictures), "raw_bytes": raw}
 

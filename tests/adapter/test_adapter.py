@@ -26,7 +26,8 @@ from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
 from vlae_codec.native import ans
 from vlae_codec.native.network import ACCUMULATOR_LIMIT, Layer, Network
-from vlae_codec.pictures import modes, single
+from vlae_codec.pictures import codec as codec_of
+from vlae_codec.pictures import decode, modes
 from vlae_codec.weights.model import load_weights
 
 some_adapter = make_golden.some_adapter
@@ -301,14 +302,14 @@ def test_same_bytes(tiny, data, pixels, payload, backend, monkeypatch):
     assert write_adapted(pixels, payload, backend=backend, tile_size=24, lane_symbols=500) == data
     for threads in (1, 2) if backend == "cpu" else (2,):
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
 
 
 def test_chain(tiny, tiny_codec, payload, synthetic, backend):
     """The groups of a list of pictures are under the adapter, too."""
     some = [synthetic(24, 20, seed) for seed in range(5)]
-    codec = modes.with_adapter(tiny_codec, payload)
+    codec = codec_of.with_adapter(tiny_codec, payload)
     table = container.Pictures.of([(20, 24)] * 5, 2)
     records = [streams.encode_chain(codec, [some[i] for i in group], 3, 2**32 - 1) for group in table.members()]
     header = container.Header(20, 24, "RGB", tiny_codec.model.id, lane_symbols=2**32 - 1)
@@ -322,7 +323,7 @@ def test_chain(tiny, tiny_codec, payload, synthetic, backend):
 
 def test_grey(tiny, tiny_codec, payload, synthetic):
     grey = synthetic(20, 30, 5)[..., 1]
-    codec = modes.with_adapter(tiny_codec, payload)
+    codec = codec_of.with_adapter(tiny_codec, payload)
     record = streams.encode_tile(codec, modes.tile_of(grey, 3), 1, 32768)
     header = container.Header(30, 20, "L", tiny_codec.model.id)
     assert np.array_equal(decompress(container.write(header, [record], adapter=payload), model=tiny, threads=1), grey)

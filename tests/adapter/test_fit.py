@@ -3,6 +3,7 @@
 import importlib
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import pytest
 from vlae_codec import compress, compress_many, decompress, decompress_many
 from vlae_codec.adapter import chunk, effort, sample
 from vlae_codec.adapter.effort import Effort, Fitting
-from vlae_codec.coder.streams import encode_tile
-from vlae_codec.coder.tile import Ledger
+from vlae_codec.bench.account import account
+from vlae_codec.coder.choice import Draft
+from vlae_codec.coder.streams import with_latents, without_latents
 from vlae_codec.errors import InputError, WeightsError
 from vlae_codec.format import container
-from vlae_codec.pictures import adapting, modes
+from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.pictures import codec as codec_of
+from vlae_codec.pictures import encode, modes
 from vlae_codec.threads import workers
 
 fitting = importlib.import_module("vlae_codec.adapter.fit")  # the module, to set its constants
@@ -67,7 +71,7 @@ def test_objective(tiny_codec, picture, coded, passes, share):
     made = fitted(tiny_codec, [tile], coded, QUICK._replace(passes=passes), watch=told.append)
     payload = chunk.pack(made, tiny_codec.model.tables)
     before = bits_of(tiny_codec, [tile], coded)
-    after = bits_of(modes.with_adapter(tiny_codec, payload), [tile], coded) + 8 * len(payload)
+    after = bits_of(codec_of.with_adapter(tiny_codec, payload), [tile], coded) + 8 * len(payload)
     assert after < share * before
     assert 8 * len(payload) < 3 * QUICK.richness * before
     assert told[0].before == pytest.approx(before / (picture[..., 0].size * coded), rel=0.02)
@@ -80,7 +84,7 @@ def test_bilevel(random_codec):
     tile = (unlike(40, 64)[..., :1] > 100).astype(np.uint8)
     made = fitted(codec, [tile], 1, Effort(5.0, 0.2, 0.0))
     payload = chunk.pack(made, codec.model.tables)
-    assert bits_of(modes.with_adapter(codec, payload), [tile], 1) + 8 * len(payload) < bits_of(codec, [tile], 1)
+    assert bits_of(codec_of.with_adapter(codec, payload), [tile], 1) + 8 * len(payload) < bits_of(codec, [tile], 1)
 
 
 def test_seed(tiny_codec, picture):
@@ -98,7 +102,7 @@ def test_seed(tiny_codec, picture):
 def test_targets(target, tiny_codec, picture):
     """A fit gains on every target; its floats may lead to another adapter there."""
     made = fitted(tiny_codec, [picture], 3, QUICK)
-    adapted = modes.with_adapter(tiny_codec, chunk.pack(made, tiny_codec.model.tables))
+    adapted = codec_of.with_adapter(tiny_codec, chunk.pack(made, tiny_codec.model.tables))
     assert bits_of(adapted, [picture]) < 0.98 * bits_of(tiny_codec, [picture])
 
 
@@ -135,7 +139,7 @@ def test_autograd(random_codec, tiny, picture):
     for backend in ("cpu", "torch:cpu"):
         codec = TileCodec(load_weights(tiny), backend)
         made = fitted(codec, [picture[:24]], 3, QUICK)
-        adapted = modes.with_adapter(codec, chunk.pack(made, codec.model.tables))
+        adapted = codec_of.with_adapter(codec, chunk.pack(made, codec.model.tables))
         after.append(bits_of(adapted, [picture[:24]]))
         assert after[-1] < 0.98 * bits_of(codec, [picture[:24]])
     assert after[1] == pytest.approx(after[0], rel=0.02)
@@ -180,7 +184,7 @@ def test_best_pass(tiny_codec, picture, monkeypatch):
     monkeypatch.setattr(fitting, "WORSE", math.inf)
     found += [fitted(tiny_codec, [picture], 3, QUICK)]
     payloads = [chunk.pack(made, tiny_codec.model.tables) for made in found]
-    kept, last = (bits_of(modes.with_adapter(tiny_codec, payload), [picture]) for payload in payloads)
+    kept, last = (bits_of(codec_of.with_adapter(tiny_codec, payload), [picture]) for payload in payloads)
     assert kept < bits_of(tiny_codec, [picture]) < last
 
 
@@ -208,17 +212,18 @@ def test_rows(tiny_codec, synthetic, monkeypatch, coded):
 def test_context(tiny_codec, synthetic):
     """Latents are there where they pay, at about the bits that the codec counts; where not, rows are without."""
     for tile, pays in ((synthetic(64, 64, 1), True), (np.full((64, 64, 3), 9, np.uint8), False)):
-        ledger = Ledger()
-        encode_tile(tiny_codec, tile, 3, 32768, ledger)
+        draft = Draft(tiny_codec, tile, 3)
+        without = sum(without_latents(draft, 32768)[1].bits.values())
         drawn = sample.draw(tiny_codec, [tile], 3, 10**6, 1)
         if pays:
-            assert drawn.other == pytest.approx(ledger.modes["KL"], rel=0.3)
+            (_, spent) = with_latents(draft, 32768) or pytest.fail("no latents")
+            assert drawn.other == pytest.approx(spent.kl / COST_UNIT, rel=0.3)
             assert drawn.other > 0
-            assert bits_of(tiny_codec, [tile]) == pytest.approx(ledger.modes["latents"], rel=0.03)
-            assert bits_of(tiny_codec, [tile]) < ledger.modes["no latents"]
+            assert bits_of(tiny_codec, [tile]) == pytest.approx(sum(spent.bits.values()), rel=0.03)
+            assert bits_of(tiny_codec, [tile]) < without
         else:
             assert drawn.other == 0
-            assert bits_of(tiny_codec, [tile]) == pytest.approx(ledger.modes["no latents"])
+            assert bits_of(tiny_codec, [tile]) == pytest.approx(without)
     low = sample.draw(tiny_codec, [synthetic(7, 20, 1)], 3, 10**6, 1)
     assert low.other == 0
     assert np.array_equal(low.rows[:, -4:], np.tile(tiny_codec.model.null, (1, 3, 1))[:7, :20].reshape(-1, 4))
@@ -304,7 +309,7 @@ def test_sure(tiny, name, monkeypatch):
     """The file is the same whether or not the one without an adapter is made for comparison."""
     data = []
     for sure in (-math.inf, 4.0, math.inf):
-        monkeypatch.setattr(adapting, "SURE", sure)
+        monkeypatch.setattr(encode, "SURE", sure)
         data.append(compress(CONTENT[name], model=tiny, effort=2, threads=1))
     assert data[0] == data[1] == data[2]
 
@@ -313,8 +318,9 @@ def test_sure(tiny, name, monkeypatch):
 def test_many(tiny, groups):
     some = [unlike(24, 32, seed) for seed in range(3)] + [unlike(11, 20, 5)]
     options = {"model": tiny, "groups": groups, "threads": 1}
-    plain, ledger = compress_many(some, effort=1, **options), Ledger()
-    data = compress_many(some, effort=2, ledger=ledger, **options)
+    plain = compress_many(some, effort=1, **options)
+    data = compress_many(some, effort=2, **options)
+    ledger = account(data, tiny)
     assert len(data) < len(plain)
     assert container.read(data).adapter is not None
     back = decompress_many(data, model=tiny, threads=1)
@@ -327,21 +333,20 @@ def test_many(tiny, groups):
 
 def test_ledger(tiny, picture):
     """The adapter is a term of -ELBO; the terms are the file."""
-    ledger = Ledger()
-    data = compress(picture, model=tiny, effort=2, threads=1, ledger=ledger)
+    data = compress(picture, model=tiny, effort=2, threads=1)
+    ledger = account(data, tiny)
     payload = container.read(data).adapter
     assert payload is not None
     assert ledger.bits["adapter"] == pytest.approx(8 * len(payload), abs=33)
     bits = sum(ledger.bits.values())
     assert 0 < 8 * len(data) - bits < 0.01 * bits + 8 * 90
-    ledger = Ledger()
-    compress(CONTENT["row"], model=tiny, effort=2, threads=1, ledger=ledger)
-    assert "adapter" not in ledger.bits
+    data = compress(CONTENT["row"], model=tiny, effort=2, threads=1)
+    assert "adapter" not in account(data, tiny).bits
 
 
 def test_told(tiny, picture):
     """Stages of pixels, each from nothing to all of them, with the fit between the first two."""
-    events = []
+    events: list[Any] = []
     compress(
         picture,
         model=tiny,
@@ -401,10 +406,10 @@ def test_no_fit(tiny, picture, monkeypatch):
 @pytest.mark.parametrize("many", [False, True])
 def test_ledger_of_stored_tiles(tiny, many):
     """They count as what they are."""
-    ledger = Ledger()
     if many:
-        data = compress_many([CONTENT["noise"]], model=tiny, threads=1, ledger=ledger)
+        data = compress_many([CONTENT["noise"]], model=tiny, threads=1)
     else:
-        data = compress(CONTENT["noise"], model=tiny, threads=1, ledger=ledger)
+        data = compress(CONTENT["noise"], model=tiny, threads=1)
+    ledger = account(data, tiny)
     (record,) = container.read(data).tiles
     assert ledger.bits == {"stored": 8 * len(record.data)}

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vlae_codec.bench import theory
-from vlae_codec.coder.streams import spare_bits
+from vlae_codec.coder.choice import spare_bits
 from vlae_codec.coder.tile import Ledger
 from vlae_codec.native import ans
 

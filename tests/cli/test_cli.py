@@ -42,7 +42,8 @@ def fake_api(calls):
         pixels = np.zeros((header.height, header.width, header.channels), np.uint8)
         grid = container.tile_grid(header.width, header.height, header.tile_size)
         for tile, (y, x, h, w) in zip(contents.tiles, grid):
-            pixels[y : y + h, x : x + w] = stored.restore(tile.method, tile.data, (h, w, header.channels))
+            (part,) = stored.restore(tile.method, tile.data, [(h, w)], header.mode)
+            pixels[y : y + h, x : x + w] = part.reshape(h, w, -1)
         return image.Picture(pixels[..., 0] if header.mode == "L" else pixels, contents.metadata)
 
     module = types.ModuleType("vlae_codec.api")

@@ -4,10 +4,12 @@ import zlib
 
 import numpy as np
 import pytest
+from laws import check_codec  # type: ignore[import-not-found]
 
-from vlae_codec.coder import streams
-from vlae_codec.coder.codecs import Codec, check_codec
-from vlae_codec.coder.streams import Draft, decode_tiles, encode_tile
+from vlae_codec.coder import choice, streams
+from vlae_codec.coder.choice import Draft
+from vlae_codec.coder.codecs import Codec
+from vlae_codec.coder.streams import encode_tile, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile, VlaeError
 from vlae_codec.format.container import Method, TileRecord, lanes_for
@@ -21,6 +23,24 @@ FLOW = [0, 1, 2, 3]
 
 def random_message(rng, lanes, words=4000):
     return ans.Message(rng.integers(1 << 32, 1 << 64, lanes, np.uint64), rng.integers(0, 1 << 32, words, np.uint32))
+
+
+def decode_tiles(codec, records, shapes, coded, lane_symbols):
+    """The tile of each record."""
+    return [tiles[0] for tiles in streams.decode(codec, records, [[shape] for shape in shapes], coded, lane_symbols)]
+
+
+def both_modes(codec, tile, coded, lane_symbols=32768):
+    """(the smaller record, what its symbols take, what they take without latents, and with) when both are tried."""
+    draft = Draft(codec, tile, coded)
+    tries = [without_latents(draft, lane_symbols), with_latents(draft, lane_symbols)]
+    record, spent = min((one for one in tries if one is not None), key=lambda one: len(one[0].data))
+    return record, spent, *(None if one is None else sum(one[1].bits.values()) for one in tries)
+
+
+def saved(trial):
+    """Bits that the latents of a trial save, their own paid for."""
+    return trial.gain() / (COST_UNIT * max(1, len(trial.saved)))
 
 
 def single(codec):
@@ -193,8 +213,8 @@ def test_length(tiny_codec, synthetic, height, width, lane_symbols, coded):
     """The stream is the negative ELBO of the coded sample, plus 32 to 64 bits a lane; the stack ends exactly empty."""
     x = synthetic(height, width, 1)
     x = grey(x) if coded == 1 else x
-    ledger = Ledger()
-    record = encode_tile(tiny_codec, x, coded, lane_symbols, ledger)
+    record, ledger, without, within = both_modes(tiny_codec, x, coded, lane_symbols)
+    assert encode_tile(tiny_codec, x, coded, lane_symbols) == record
     latents = record.method == Method.LATENTS
     assert latents == (height == 53)
     assert set(ledger.bits) == ({"band A", "band B", "prior", "posterior"} if latents else {"band A"})
@@ -204,10 +224,11 @@ def test_length(tiny_codec, synthetic, height, width, lane_symbols, coded):
     assert 32 * lanes - 0.1 <= overhead <= 64 * lanes + 1.1
     if latents:
         assert ledger.bits["posterior"] < 0
-        assert spent == ledger.modes["latents"] < ledger.modes["no latents"]
-        assert ledger.modes["KL"] == ledger.bits["prior"] + ledger.bits["posterior"] > 0
+        assert spent == within < without
+        assert ledger.kl / COST_UNIT == ledger.bits["prior"] + ledger.bits["posterior"] > 0
     else:
-        assert spent == ledger.modes["no latents"] <= ledger.modes["latents"]
+        assert spent == without
+        assert within is None
     (back,) = decode_tiles(tiny_codec, [record], [(height, width)], coded, lane_symbols)
     assert np.array_equal(back, x)
 
@@ -272,7 +293,7 @@ def test_retry(tiny_codec, synthetic, monkeypatch):
     monkeypatch.setattr(tiny_codec, "tiles", watch)
     monkeypatch.setattr(streams, "choose_split", lambda draft: 48)
     record = encode_tile(tiny_codec, x, 1, 32768)
-    assert tried[:3] == [0, 48, 40]
+    assert tried[:2] == [48, 40]
     with pytest.raises(EmptyStack):
         tiles([(49, 40)], [48], 1).push([ans.empty()], ([x[:48]], [x[48:]]))
     (back,) = decode_tiles(tiny_codec, [record], [(49, 40)], 1, 32768)
@@ -296,7 +317,7 @@ def test_choose_split(tiny_codec, synthetic, monkeypatch):
     rows = np.full(49, 600.0)
 
     def split(x, rows, stock=0):
-        return streams.choose_split(Priced(tiny_codec, x, rows), stock * COST_UNIT)
+        return choice.choose_split(Priced(tiny_codec, x, rows), stock * COST_UNIT)
 
     cheap = split(x, rows)
     assert cheap % 8 == 0
@@ -349,7 +370,7 @@ def codec_freqs(draft, context):
 def deviations(trial):
     """The gain in standard deviations of what the sample says."""
     per_pixel = trial.saved.std() / COST_UNIT * trial.area / len(trial.saved) ** 0.5
-    return trial.bits_saved() / per_pixel
+    return saved(trial) / per_pixel
 
 
 def same(one, other):
@@ -360,10 +381,10 @@ def test_try_latents(tiny_codec, synthetic, monkeypatch):
     """The sample of all pixels says what latents save, to the bit; always the same; a part of them about the same."""
     x = synthetic(65, 64, 1)
     draft = Draft(tiny_codec, x, 3)
-    monkeypatch.setattr(streams, "CLEAR", 10**9)
-    whole = streams.try_latents(draft, 10**6)
+    monkeypatch.setattr(choice, "CLEAR", 10**9)
+    whole = choice.try_latents(draft, 10**6)
     draft.below(0)
-    again = streams.try_latents(draft, 10**6)
+    again = choice.try_latents(draft, 10**6)
     assert same(whole, again)
     true = whole.with_latents(codec_freqs(draft, whole.context), whole.kl)
     assert same(true, whole)
@@ -371,37 +392,37 @@ def test_try_latents(tiny_codec, synthetic, monkeypatch):
         (24 - np.log2(tiny_codec.pixel_codec.intervals(x[:0], x[:64], context, 3)[1])).sum(-1)
         for context in (None, whole.context)
     ]
-    assert whole.bits_saved() == pytest.approx((bits[0] - bits[1]).sum() - whole.kl, abs=0.01)
+    assert saved(whole) == pytest.approx((bits[0] - bits[1]).sum() - whole.kl / COST_UNIT, abs=0.01)
     assert whole.saved.std() == pytest.approx((bits[0] - bits[1]).std() * COST_UNIT, rel=1e-5)
     assert whole.clear(300) == 1
     for clear in (10**9, 300):
-        monkeypatch.setattr(streams, "CLEAR", clear)
+        monkeypatch.setattr(choice, "CLEAR", clear)
         for count in (1000, 2000):
-            part = streams.try_latents(draft, count)
+            part = choice.try_latents(draft, count)
             assert np.array_equal(part.context, whole.context)
             assert part.kl == whole.kl
-            error = part.bits_saved() - whole.bits_saved()
-            assert 0 < abs(error) < 3 * part.bits_saved() / deviations(part)
+            error = saved(part) - saved(whole)
+            assert 0 < abs(error) < 3 * saved(part) / deviations(part)
 
 
 def fake(trial, mean, deviation, count=100):
     """The trial with this mean and deviation of the bits that latents save a pixel, all paid for."""
     saved = mean + deviation * np.where(np.arange(count) % 2, 1, -1)
-    return trial._replace(saved=(saved * COST_UNIT).astype(np.int64) // 16 * 16, kl=0.0)
+    return trial._replace(saved=(saved * COST_UNIT).astype(np.int64) // 16 * 16, kl=0)
 
 
 def test_clear_of_a_trial(tiny_codec, synthetic):
     """A gain is clear where it is beyond so many hundredths of its deviation; the latents' own cost is a loss."""
-    trial = streams.try_latents(Draft(tiny_codec, synthetic(33, 40, 1), 3), 64)
+    trial = choice.try_latents(Draft(tiny_codec, synthetic(33, 40, 1), 3), 64)
     for mean in (0.5, -0.5):  # of 100 pixels: 5 standard deviations
         found = fake(trial, mean, 1.0)
-        assert found.bits_saved() == pytest.approx(mean * found.area)
+        assert saved(found) == pytest.approx(mean * found.area)
         sign = 1 if mean > 0 else -1
         assert [found.clear(hundredths) for hundredths in (0, 250, 499, 501, 9000)] == [sign, sign, sign, 0, 0]
         assert fake(trial, mean, 0.0).clear(10**9) == sign
-        dear = found._replace(kl=2.0 * found.area)
+        dear = found._replace(kl=2 * COST_UNIT * found.area)
         assert dear.clear(250) == -1
-        assert dear.bits_saved() == pytest.approx((mean - 2.0) * found.area)
+        assert saved(dear) == pytest.approx((mean - 2.0) * found.area)
     assert fake(trial, 0.0, 1.0).clear(1) == 0
     assert trial._replace(saved=trial.saved[:0]).clear(250) == 0
 
@@ -409,9 +430,9 @@ def test_clear_of_a_trial(tiny_codec, synthetic):
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_fair_sample(tiny_codec, synthetic, seed):
     """Latents drawn with bits from nowhere cost what those cost that the encoder draws."""
-    x, ledger = synthetic(64, 64, seed), Ledger()
-    encode_tile(tiny_codec, x, 3, 32768, ledger)
-    assert streams.try_latents(Draft(tiny_codec, x, 3), 64).kl == pytest.approx(ledger.modes["KL"], rel=0.3)
+    x = synthetic(64, 64, seed)
+    _, ledger, _, _ = both_modes(tiny_codec, x, 3)
+    assert choice.try_latents(Draft(tiny_codec, x, 3), 64).kl == pytest.approx(ledger.kl, rel=0.3)
 
 
 @pytest.fixture
@@ -437,8 +458,8 @@ def looked(tiny_codec, monkeypatch):
 @pytest.mark.parametrize(("height", "width", "count"), [(9, 1, 8), (33, 50, 256), (17, 40, 640), (64, 512, 1000)])
 def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count):
     """One pixel of each so many of those that can have latents, with and without; in no fixed column."""
-    monkeypatch.setattr(streams, "CLEAR", 10**9)
-    streams.try_latents(Draft(tiny_codec, synthetic(height, width, 1), 3), count)
+    monkeypatch.setattr(choice, "CLEAR", 10**9)
+    choice.try_latents(Draft(tiny_codec, synthetic(height, width, 1), 3), count)
     rows = (height - 1) // 8 * 8
     assert {above for above, _, _ in looked} == {rows}
     for context in (False, True):
@@ -451,12 +472,12 @@ def test_places(tiny_codec, synthetic, monkeypatch, looked, height, width, count
             assert len(np.unique(places % 16)) == 16
 
 
-@pytest.mark.parametrize(("clear", "parts"), [(10**9, streams.PARTS), (0, 1)])
+@pytest.mark.parametrize(("clear", "parts"), [(10**9, choice.PARTS), (0, 1)])
 def test_parts(tiny_codec, synthetic, monkeypatch, looked, clear, parts):
     """Where some pixels say it clearly no more are looked at; those are from all over the tile."""
-    monkeypatch.setattr(streams, "CLEAR", clear)
-    streams.try_latents(Draft(tiny_codec, synthetic(65, 64, 1), 3), 1000)
-    assert [len(found) for _, _, found in looked] == [1000 // streams.PARTS] * 2 * parts
+    monkeypatch.setattr(choice, "CLEAR", clear)
+    choice.try_latents(Draft(tiny_codec, synthetic(65, 64, 1), 3), 1000)
+    assert [len(found) for _, _, found in looked] == [1000 // choice.PARTS] * 2 * parts
     for _, _, found in looked:
         assert found.min() < 64
         assert found.max() > 63 * 64
@@ -464,45 +485,29 @@ def test_parts(tiny_codec, synthetic, monkeypatch, looked, clear, parts):
 
 @pytest.mark.parametrize("picture", ["gain", "loss"])
 def test_clear(tiny_codec, synthetic, sampled, monkeypatch, picture):
-    """A mode that clearly loses is not tried, and the other's stream is what it is if both are; with `both` the totals
-    of the modes are true, else those of what was not tried are about right.
-    """
+    """A mode that clearly loses is not tried, and the other's stream is what it is if both are."""
     x = synthetic(64, 64, 1) if picture == "gain" else even(64, 64)
     latents, splits, tiles = picture == "gain", [], tiny_codec.tiles
+    expected, _, without, within = both_modes(tiny_codec, x, 3)
 
     def watch(shapes, given, *rest):
         splits.append(given[0])
         return tiles(shapes, given, *rest)
 
     monkeypatch.setattr(tiny_codec, "tiles", watch)
-    short, true = Ledger(), Ledger()
-    record = encode_tile(tiny_codec, x, 3, 32768, short)
+    assert encode_tile(tiny_codec, x, 3, 32768) == expected
     assert splits == ([56] if latents else [0])
-    assert encode_tile(tiny_codec, x, 3, 32768, true, both=True) == record
-    assert splits[1:3] == [0, 56]
-    assert record.method == (Method.LATENTS if latents else Method.NO_LATENTS)
-
-    totals = []
-    for split in (0, 56):
-        ledger = Ledger()
-        tiles([(64, 64)], [split], 3, ledger).push([ans.empty(1, zlib.crc32(x.tobytes()))], ([x[:split]], [x[split:]]))
-        totals.append(sum(ledger.bits.values()))
-        kl = ledger.bits.get("prior", 0.0) + ledger.bits.get("posterior", 0.0)
-    assert (totals[1] < totals[0]) == latents
-    assert true.modes == {"no latents": totals[0], "latents": totals[1], "KL": kl}
-    assert true.bits == short.bits
-    taken, other = ("latents", "no latents") if latents else ("no latents", "latents")
-    assert short.modes[taken] == true.modes[taken] < short.modes[other]
-    gap, true_gap = (ledger.modes[other] - ledger.modes[taken] for ledger in (short, true))
-    assert 0.4 < gap / true_gap < 2.5
-    assert short.modes["KL"] == (true.modes["KL"] if latents else 0)
+    assert expected.method == (Method.LATENTS if latents else Method.NO_LATENTS)
+    assert (within < without) == latents
+    gap = saved(choice.try_latents(Draft(tiny_codec, x, 3), 256))
+    assert 0.4 < gap / (without - within) < 2.5
 
 
 def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
     """Both modes are tried where the sample does not tell, as for small tiles."""
     x = synthetic(64, 64, 1)
-    expected, tried = encode_tile(tiny_codec, x, 3, 32768, both=True), []
-    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
+    (expected, *_), tried = both_modes(tiny_codec, x, 3), []
+    trial = choice.try_latents(Draft(tiny_codec, x, 3), 256)
 
     def encode(x, hundredths):
         def said(draft, count):
@@ -524,7 +529,7 @@ def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
 def test_fall_back(tiny_codec, synthetic, sampled, monkeypatch):
     """Latents that seemed to pay and that nothing can pay for: the tile is coded without."""
     x, tiles, tried = synthetic(40, 40, 1), tiny_codec.tiles, []
-    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
+    trial = choice.try_latents(Draft(tiny_codec, x, 3), 256)
 
     def dear(shapes, splits, *rest):
         tried.append(splits[0])
@@ -534,16 +539,13 @@ def test_fall_back(tiny_codec, synthetic, sampled, monkeypatch):
 
     monkeypatch.setattr(tiny_codec, "tiles", dear)
     monkeypatch.setattr(streams, "choose_split", lambda draft: 32)
-    found, ledgers = [], []
+    found = []
     for gain in (10, -10):
         monkeypatch.setattr(streams, "try_latents", lambda *_, gain=gain: fake(trial, gain, 0.01))
-        ledgers.append(Ledger())
-        found.append(encode_tile(tiny_codec, x, 3, 32768, ledgers[-1]))
+        found.append(encode_tile(tiny_codec, x, 3, 32768))
     assert tried == [32, 24, 16, 8, 0, 0]
     assert found[0] == found[1]
     assert found[0].method == Method.NO_LATENTS
-    assert ledgers[0].bits == ledgers[1].bits
-    assert ledgers[0].modes["no latents"] == sum(ledgers[0].bits.values())
 
 
 @pytest.mark.parametrize("height", [1, 7, 8])
@@ -561,15 +563,14 @@ def test_spread(tiny_codec, synthetic, monkeypatch):
     expected = encode_tile(tiny_codec, x, 3, 32768)
     monkeypatch.setattr(pixels, "STRIP", 300)
     with workers(3) as run:
-        assert encode_tile(tiny_codec, x, 3, 32768, None, run) == expected
+        assert encode_tile(tiny_codec, x, 3, 32768, run) == expected
 
 
 def test_ledger(tiny_codec, synthetic):
     """Bits are whole numbers of 2^-20, the costs of the frequencies."""
-    ledger = Ledger()
-    encode_tile(tiny_codec, synthetic(53, 70, 1), 3, 32768, ledger)
+    _, ledger, _, _ = both_modes(tiny_codec, synthetic(53, 70, 1), 3)
     assert set(ledger.bits) == {"band A", "band B", "prior", "posterior"}
-    assert all(float(bits * COST_UNIT).is_integer() for bits in (*ledger.bits.values(), *ledger.modes.values()))
+    assert all(float(bits * COST_UNIT).is_integer() for bits in ledger.bits.values())
     freqs = np.random.default_rng(1).integers(1, 1 << 24, (5, 7, 3)).astype(np.uint32)
     for sign in (1, -1):
         ledger = Ledger()
@@ -640,8 +641,8 @@ def test_invalid(coded):
 def test_other_latents_are_worse(tiny_codec, synthetic, sampled, monkeypatch):
     """Where the latents of the file turn out worse than those of the trial, the tile is coded without them, too."""
     x = synthetic(64, 64, 1)
-    trial = streams.try_latents(Draft(tiny_codec, x, 3), 256)
-    without = encode_tile(tiny_codec, x, 3, 32768, both=True)
+    trial = choice.try_latents(Draft(tiny_codec, x, 3), 256)
+    without, *_ = both_modes(tiny_codec, x, 3)
     assert without.method == Method.LATENTS
 
     def said(draft, count):

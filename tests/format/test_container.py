@@ -78,7 +78,7 @@ def test_round_trip(data):
     sizes = [(header.width, header.height), *others]
     pictures = data.draw(st.sampled_from([None, Pictures.of(sizes, data.draw(st.integers(1, len(sizes))))]))
     count = header.tile_count if pictures is None else pictures.groups
-    tile = st.builds(TileRecord, st.sampled_from(container._methods(pictures)), st.binary(max_size=200))
+    tile = st.builds(TileRecord, st.sampled_from(container._methods(pictures)), st.binary(min_size=100, max_size=200))
     tiles = data.draw(st.lists(tile, min_size=count, max_size=count))
     metadata = data.draw(st.dictionaries(st.sampled_from(["icc", "exif"]), st.binary(min_size=1)))
     adapter = data.draw(st.none() | st.binary(max_size=200))
@@ -177,10 +177,8 @@ def test_adapter():
     [{"width": 2**32 - 1, "height": 2**32 - 1}, {"width": 2**30 + 1, "tile": 8}, {"width": 2**15, "height": 2**16}],
 )
 def test_absurd_dimensions(changes):
-    with pytest.raises(errors.ImageTooLarge):
+    with pytest.raises(errors.ImageTooLarge, match="limit"):
         container.read(rebuild(header_bytes(**changes), GOOD))
-    with pytest.raises(errors.ImageTooLarge):
-        container.read_header(header_bytes(**changes))
 
 
 @pytest.mark.parametrize(
@@ -242,8 +240,6 @@ def test_write_invalid():
     ]:
         with pytest.raises(ValueError, match=" "):
             container.write(header, tiles, metadata)
-    with pytest.raises(errors.ImageTooLarge):
-        container.write(Header(2**16, 2**15, "L", MODEL), [])
 
 
 # ---------------------------------------------------------------------------------------------------- pictures
@@ -336,7 +332,7 @@ def test_pictures_invalid(chunks):
     [(1, 2**22 + 1, 2, 1), (1, 2**62, 2, 1), (1, 1, 2, 1, 1, 2**31, 2**31), (1, 2**20, 2, 1, 1, 2**15, 2**15)],
 )
 def test_pictures_absurd(numbers):
-    with pytest.raises(errors.ImageTooLarge, match="several files"):
+    with pytest.raises(errors.ImageTooLarge, match="limit"):
         container.read(rebuild(header_bytes(), [CHAIN, chunk_p(*numbers), GOOD[1]]))
 
 
@@ -353,8 +349,6 @@ def test_pictures_write_invalid():
     ]:
         with pytest.raises(ValueError, match=" "):
             container.write(header, [TileRecord(method, b"") for method in methods], pictures=table)
-    with pytest.raises(errors.ImageTooLarge):
-        container.write(header, [], pictures=Pictures(1, ((2**29 + 1, 2, 1),)))
 
 
 def test_bilevel():
@@ -403,9 +397,9 @@ def test_region(region, touched):
     assert contents.tiles == tuple(NINE[i] for i in touched)
     assert (contents.header, contents.metadata, contents.adapter) == (GRID, {"icc": b"profile"}, b"weights")
     places = container.tile_grid(40, 33, 16)
-    assert contents.places() == [places[i] for i in touched]
-    assert [GRID.tile_index(y, x) for y, x, _, _ in contents.places()] == touched
-    assert container.read(data).places() == places
+    assert contents.pieces() == [[(0, places[i])] for i in touched]
+    assert [GRID.tile_index(*place[:2]) for ((_, place),) in contents.pieces()] == touched
+    assert container.read(data).pieces() == [[(0, place)] for place in places]
 
 
 def test_region_of_a_damaged_file():

@@ -40,7 +40,8 @@ from vlae_codec.format import chunks, container
 from vlae_codec.format.chunks import pack_varint, read_varint
 from vlae_codec.format.container import Header, Method, TileRecord
 from vlae_codec.native import library
-from vlae_codec.pictures.modes import Tiles, find_codec, with_adapter
+from vlae_codec.pictures.codec import find_codec, with_adapter
+from vlae_codec.pictures.encode import Source, Tiles
 
 DATA = Path(__file__).parent.parent / "data"
 MODEL = DATA / "tiny.safetensors"
@@ -65,7 +66,7 @@ def with_tiles(pixels: np.ndarray, tile_size: int, lane_symbols: int, payload: b
     if payload is not None:
         codec = with_adapter(codec, payload)
     header = Header(pixels.shape[1], pixels.shape[0], "RGB", codec.model.id, tile_size, lane_symbols)
-    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles([pixels], tile_size, 3)]
+    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles(Source([pixels], header, None, {}), 3)]
     return container.write(header, tiles, {"icc": b"profile"}, adapter=payload)
 
 
@@ -284,7 +285,8 @@ def is_small(data: bytes) -> bool:
         return True
     header, pictures = contents.header, contents.pictures
     pixels, count = (header.width * header.height, 1) if pictures is None else (pictures.pixels, pictures.count)
-    return pixels <= MOST_PIXELS and count <= MOST_TILES and sum(map(len, contents.members())) <= MOST_TILES
+    tiles = sum(len(container.tiles_of(parts, header.tile_size)) for parts in contents.pieces())
+    return pixels <= MOST_PIXELS and count <= MOST_TILES and tiles <= MOST_TILES
 
 
 # ---------------------------------------------------------------------------------------------------- runs

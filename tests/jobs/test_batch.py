@@ -9,9 +9,11 @@ import pytest
 import vlae_codec
 from vlae_codec import errors
 from vlae_codec import threads as pools
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
 from vlae_codec.jobs import batch
-from vlae_codec.pictures import image, modes, single
+from vlae_codec.pictures import codec as codec_of
+from vlae_codec.pictures import encode, image, modes
 
 SHAPES = {
     "a.png": (20, 30, 3),
@@ -25,7 +27,7 @@ SHAPES = {
 @pytest.fixture
 def folder(tmp_path, synthetic, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(single, "TILE_SIZE", 32)
+    monkeypatch.setattr(encode, "TILE_SIZE", 32)
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for seed, (name, (h, w, *c)) in enumerate(SHAPES.items()):
         image.save(f"in/{name}", synthetic(h, w, seed)[..., slice(None) if c else 0], {"icc": name.encode()})
@@ -76,25 +78,25 @@ def test_effort(folder, compress_files, decompress_files):
 
 
 def test_model_is_loaded_once(folder, compress_files, decompress_files, monkeypatch):
-    loaded = []
+    made = []
 
-    def find_codec(*arguments, real=modes.find_codec):
-        loaded.append(arguments)
-        return real(*arguments)
+    class Made(TileCodec):
+        def __init__(self, *arguments):
+            made.append(arguments)
+            super().__init__(*arguments)
 
-    monkeypatch.setattr(modes, "find_codec", find_codec)
+    monkeypatch.setattr(codec_of, "TileCodec", Made)
+    codec_of._codec.cache_clear()
     compress_files(["in"], "coded", threads=3)
-    assert sorted(mode for *_, mode in loaded) == ["L", "RGB"]
-    loaded.clear()
     decompress_files(["coded"], "back", threads=3)
-    assert sorted(mode for *_, mode in loaded) == ["L", "RGB"]
+    assert len(made) == 1
 
 
 def test_in_flight(folder, compress_files, monkeypatch):
     """No more pictures are held than there are threads, and tiles of a large one are shared out."""
     now, most, lock, helpers = 0, 0, threading.Lock(), set()
 
-    def encode(*arguments, real=single.encode):
+    def counted(*arguments, real=encode.encode_picture):
         nonlocal now, most
         with lock:
             now += 1
@@ -108,10 +110,10 @@ def test_in_flight(folder, compress_files, monkeypatch):
         helpers.add(threading.get_ident())
         return real(*arguments)
 
-    monkeypatch.setattr(single, "encode", encode)
+    monkeypatch.setattr(encode, "encode_picture", counted)
     compress_files(["in"], "coded", threads=2)
     assert most == 2
-    monkeypatch.setattr(single, "tile_of", tile_of)
+    monkeypatch.setattr(encode, "tile_of", tile_of)
     compress_files(["in/huge.png"], "huge", threads=2)
     assert len(helpers) == 2
 
@@ -144,7 +146,7 @@ def test_failures(folder, compress_files, decompress_files, monkeypatch, threads
     def fail(*_):
         raise MemoryError("none left")
 
-    monkeypatch.setattr(single, "encode", fail)
+    monkeypatch.setattr(encode, "encode_picture", fail)
     problems = compress_files(["in/a.png", "in/b.png"], "coded", threads=threads, force=True).problems
     assert problems[0] == "in/a.png: failed (MemoryError: none left): please report this picture"
     assert len(problems) == 2
@@ -195,7 +197,9 @@ def test_gpu(folder, monkeypatch):
         return real(threads)
 
     monkeypatch.setattr(batch, "workers", some_workers)
-    monkeypatch.setattr(batch, "_codecs", lambda model, device: modes.Codecs(model, "cpu"))
+    monkeypatch.setattr(
+        batch, "find_codec", lambda model, name, device, mode, real=codec_of.find_codec: real(model, name, "cpu", mode)
+    )
     vlae_codec.compress_files(["in/sub"], "coded", effort=1, device="cuda")
     assert asked == [batch.ON_DEVICE]
     assert container.read_header((folder / "coded" / "d.vlae").read_bytes()).width == 40

@@ -14,7 +14,7 @@ from vlae_codec.native import library, mixture
 from vlae_codec.native.gradients import block_function
 from vlae_codec.native.library import CoreError
 from vlae_codec.native.network import Layer, Network
-from vlae_codec.pictures import modes
+from vlae_codec.pictures import codec as codec_of
 
 CASES: dict[
     str, tuple[dict, int]
@@ -110,7 +110,7 @@ def test_bits(tiny_codec, random_codec, changes, coded):
     network = codec.model.local
     made = make_golden.some_adapter(network, [2] * len(network.layers), most=15)
     spent = core_block(codec, made)(*arguments(codec, pixels, coded))[0]
-    adapted = modes.with_adapter(codec, pack(made, codec.model.tables))
+    adapted = codec_of.with_adapter(codec, pack(made, codec.model.tables))
     exact = sample.bits(adapted, pixels.rows, pixels.offsets, pixels.symbols, coded)
     assert spent.sum() == pytest.approx(exact.sum(), rel=1e-3)
     plain = sample.bits(codec, pixels.rows, pixels.offsets, pixels.symbols, coded)
@@ -131,7 +131,7 @@ def test_extreme_scales(target, random_codec, towards):
     low, high = layer.low, layer.high
     assert low is not None
     assert high is not None
-    scales = modes.with_adapter(codec, pack(made, codec.model.tables)).nets.local(pixels.rows)[:, 8:14]
+    scales = codec_of.with_adapter(codec, pack(made, codec.model.tables)).nets.local(pixels.rows)[:, 8:14]
     assert np.all(scales == (low if towards < 0 else high)[8:14])
     fast, slow = (form(codec, made)(*arguments(codec, pixels, 3)) for form in (core_block, torch_block))
     assert np.isfinite(fast[0]).all()

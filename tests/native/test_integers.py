@@ -72,9 +72,11 @@ CODING = [
     *(
         "coder/streams.py",
         "coder/tile.py",
-        "pictures/many.py",
+        "pictures/encode.py",
+        "pictures/decode.py",
+        "coder/choice.py",
+        "format/streams.py",
         "format/stored.py",
-        "pictures/single.py",
         "coder/inference.py",
         "coder/codecs.py",
     ),

@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vlae_codec
+from vlae_codec.bench.account import account
 from vlae_codec.cli import main
 from vlae_codec.coder import streams
-from vlae_codec.coder.tile import Ledger
 from vlae_codec.errors import CorruptFile, ImageTooLarge, InputError, UnknownModel, UnsupportedImage, VlaeError
 from vlae_codec.format import container, stored
+from vlae_codec.format import streams as layout
 from vlae_codec.format.container import Method, Pictures, TileRecord
 from vlae_codec.native import ans
-from vlae_codec.pictures import many, single
-from vlae_codec.pictures.modes import find_codec, tile_of
+from vlae_codec.pictures import decode, encode
+from vlae_codec.pictures.codec import find_codec
+from vlae_codec.pictures.modes import tile_of
 
 compress_many = partial(vlae_codec.compress_many, effort=1, threads=1)  # other efforts: test_fit
 decompress_many = partial(vlae_codec.decompress_many, threads=1)
@@ -43,7 +45,7 @@ def pictures(synthetic):
 @pytest.fixture
 def coded_only(monkeypatch):
     """No group is stored."""
-    monkeypatch.setattr(stored, "smaller", lambda record, samples: record)
+    monkeypatch.setattr(stored, "smaller", lambda record, *_: record)
 
 
 @pytest.mark.parametrize("groups", [None, 1, 2, 4, 9, 100])
@@ -143,12 +145,12 @@ def test_info(tiny, pictures, tmp_path):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_latents(tiny, pictures, groups):
     """Only the first of a group lacks latents; the file is as small as the model says."""
-    ledger = Ledger()
-    data = compress_many(pictures, model=tiny, groups=groups, ledger=ledger)
+    data = compress_many(pictures, model=tiny, groups=groups)
+    ledger = account(data, tiny)
     contents = container.read(data)
     assert [record.method for record in contents.tiles] == [Method.CHAIN] * groups
     for record in contents.tiles:
-        rows, position = streams._read_splits(record.data, [3] * (12 // groups))
+        rows, position = layout._read_splits(record.data, [3] * (12 // groups))
         assert rows[0] < 3
         assert rows[1:] == [3] * (12 // groups - 1)
         assert position <= 4
@@ -156,7 +158,6 @@ def test_latents(tiny, pictures, groups):
     streams_bits = 8 * sum(len(record.data) for record in contents.tiles)
     assert 0 < streams_bits - bits < groups * 96  # a head, the runs of splits, what the words round up
     assert 8 * len(data) - streams_bits < 8 * (62 + 8 * groups)
-    assert ledger.modes["latents"] == pytest.approx(bits)
     assert bits < ledger.modes["no latents"]
 
 
@@ -170,13 +171,10 @@ def test_no_latents(tiny):
     """Where latents do not pay, no picture of the group has them."""
     flat = [np.full((24, 32, 3), seed, np.uint8) for seed in range(12)]
     codec = find_codec(tiny, None, "cpu", "RGB")
-    ledger = Ledger()
-    record = streams.encode_chain(codec, flat, 3, many.LANE_SYMBOLS, ledger)
-    assert streams._read_splits(record.data, [3] * 12)[0] == [0] * 12
+    record = streams.encode_chain(codec, flat, 3, encode.CHAIN_LANE_SYMBOLS)
+    assert layout._read_splits(record.data, [3] * 12)[0] == [0] * 12
     assert record.data[:2] == bytes(2)
-    assert ledger.modes["no latents"] == pytest.approx(sum(ledger.bits.values()))
-    assert ledger.modes["no latents"] < ledger.modes["latents"]
-    (back,) = streams.decode_chains(codec, [record], [[(24, 32)] * 12], 3, many.LANE_SYMBOLS)
+    (back,) = streams.decode(codec, [record], [[(24, 32)] * 12], 3, encode.CHAIN_LANE_SYMBOLS)
     same(flat, back)
 
 
@@ -184,34 +182,34 @@ def test_lanes(tiny, pictures):
     """Several lanes are legal; `many` takes one."""
     codec = find_codec(tiny, None, "cpu", "RGB")
     sizes = {}
-    for lane_symbols in (many.LANE_SYMBOLS, 2000):
+    for lane_symbols in (encode.CHAIN_LANE_SYMBOLS, 2000):
         record = streams.encode_chain(codec, pictures, 3, lane_symbols)
-        (back,) = streams.decode_chains(codec, [record], [[(24, 32)] * 12], 3, lane_symbols)
+        (back,) = streams.decode(codec, [record], [[(24, 32)] * 12], 3, lane_symbols)
         same(pictures, back)
         sizes[lane_symbols] = len(record.data)
-    assert sizes[many.LANE_SYMBOLS] < sizes[2000] - 32
+    assert sizes[encode.CHAIN_LANE_SYMBOLS] < sizes[2000] - 32
 
 
 def test_large_pictures(tiny, synthetic, monkeypatch, coded_only):
     """The tiles of a picture are links of the chain."""
-    monkeypatch.setattr(single, "TILE_SIZE", 24)
+    monkeypatch.setattr(encode, "TILE_SIZE", 24)
     some = [synthetic(*shape, seed) for seed, shape in enumerate([(50, 30), (24, 24), (25, 49)])]
     data = compress_many(some, model=tiny, groups=2)
     same(some, decompress_many(data, model=tiny))
     record = container.read(data).tiles[0]
     most = [h // 8 for shape in [(50, 30), (25, 49)] for _, _, h, _ in container.tile_grid(*shape[::-1], 24)]
     assert len(most) == 12
-    rows, _ = streams._read_splits(record.data, most)
+    rows, _ = layout._read_splits(record.data, most)
     assert rows[2:] == most[2:]
 
 
 def test_default_groups(tiny, pictures, monkeypatch):
-    monkeypatch.setattr(many, "GROUP_BITS", 20000)
+    monkeypatch.setattr(encode, "GROUP_BITS", 20000)
     bits = 8 * len(compress_many(pictures, model=tiny, groups=1))
     groups = len(container.read(compress_many(pictures, model=tiny)).tiles)
     assert groups == pytest.approx(bits / 20000, abs=1.5)
     assert groups > 1
-    monkeypatch.setattr(many, "GROUP_PIXELS", 2 * 24 * 32)
+    monkeypatch.setattr(encode, "GROUP_PIXELS", 2 * 24 * 32)
     assert len(container.read(compress_many(np.zeros((12, 24, 32), np.uint8), model=tiny)).tiles) == 6
 
 
@@ -223,7 +221,7 @@ def test_same_bytes(tiny, pictures, backend, monkeypatch):
         options = {"model": tiny, "device": backend, "threads": threads}
         assert compress_many(some, **options, groups=2, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(single, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
             same(some, vlae_codec.decompress_many(expected, **options))
 
 
@@ -263,9 +261,8 @@ def test_invalid(tiny, pictures, monkeypatch):
         compress_many([pictures[0], pictures[0] / 2], model=tiny)
     with pytest.raises(InputError, match="threads"):
         compress_many(pictures, model=tiny, threads=0)
-    monkeypatch.setattr(container, "MAX_PICTURES", 11)
-    with pytest.raises(ImageTooLarge, match="several files"):
-        compress_many(pictures, model=tiny)
+    with pytest.raises(ImageTooLarge, match="12 pictures"):
+        compress_many(pictures, model=tiny, limits=vlae_codec.Limits(pictures=11))
 
 
 def test_unknown_model(tiny, pictures):
@@ -276,7 +273,7 @@ def test_unknown_model(tiny, pictures):
 
 def test_verify(tiny, pictures, monkeypatch):
     found = iter([*pictures[:-1], pictures[-1] ^ 1])
-    monkeypatch.setattr(many, "pixels_of", lambda pixels, mode: next(found))
+    monkeypatch.setattr(decode, "pixels_of", lambda pixels, mode: next(found))
     with pytest.raises(VlaeError, match="did not come back"):
         compress_many(pictures, model=tiny)
 
@@ -302,7 +299,7 @@ def test_damage_behind_good_checksums(tiny, pictures):
         with pytest.raises(CorruptFile, match="group"):
             decompress_many(container.write(contents.header, groups, pictures=table), model=tiny)
 
-    _, begin = streams._read_splits(second.data, [3] * 6)
+    _, begin = layout._read_splits(second.data, [3] * 6)
     for runs in (b"\0\3", b"\0\0", b"\5\0\0\3", b"\6\0\0\3", b"\7\0\0\3", b"\x81\0\0\3"):
         refused([first, TileRecord(Method.CHAIN, runs + second.data[begin:])])
     for bit in np.random.default_rng(3).integers(8 * begin, 8 * len(second.data), 12).tolist():
@@ -320,8 +317,8 @@ def test_damage_behind_good_checksums(tiny, pictures):
 def test_swapped_pictures(tiny, pictures):
     """The seed covers the order."""
     codec = find_codec(tiny, None, "cpu", "RGB")
-    record = streams.encode_chain(codec, pictures[:2], 3, many.LANE_SYMBOLS)
-    rows, position = streams._read_splits(record.data, [3, 3])
+    record = streams.encode_chain(codec, pictures[:2], 3, encode.CHAIN_LANE_SYMBOLS)
+    rows, position = layout._read_splits(record.data, [3, 3])
     message = ans.from_bytes(record.data[position:], 1)
     for tile, n in zip(reversed(pictures[:2]), reversed(rows)):
         pair = codec.tiles([(24, 32)], [8 * n], 3)
@@ -335,10 +332,10 @@ def test_swapped_pictures(tiny, pictures):
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=30))
 def test_splits(pairs):
     rows, most = [min(pair) for pair in pairs], [max(pair) for pair in pairs]
-    data = streams._pack_splits(rows, most)
-    assert streams._read_splits(data + b"rest", most) == (rows, len(data))
+    data = layout.pack_splits(rows, most)
+    assert layout._read_splits(data + b"rest", most) == (rows, len(data))
     for length in range(len(data)):
         with pytest.raises(CorruptFile):
-            streams._read_splits(data[:length], most)
+            layout._read_splits(data[:length], most)
     with pytest.raises(CorruptFile):
-        streams._read_splits(bytes([len(most) % 128, 0, 0, 0]), most[: len(most) % 128])
+        layout._read_splits(bytes([len(most) % 128, 0, 0, 0]), most[: len(most) % 128])

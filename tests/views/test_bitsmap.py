@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 import vlae_codec
+from vlae_codec.bench.account import account
 from vlae_codec.cli import main
 from vlae_codec.coder import streams
-from vlae_codec.coder.tile import Ledger
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
-from vlae_codec.pictures import image, single
-from vlae_codec.pictures.modes import find_codec, with_adapter
+from vlae_codec.pictures import encode, image
+from vlae_codec.pictures.codec import find_codec, with_adapter
 from vlae_codec.views.bitsmap import BitsMap, bits_map, render
 
 compress = partial(vlae_codec.compress, threads=1, verify=False)
@@ -47,9 +47,10 @@ def check(bits, data, spent):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_sums(tiny, synthetic, mode):
     """One tile with latents, of an odd width."""
-    pixels, spent = synthetic(93, 101, 1), Ledger()
+    pixels = synthetic(93, 101, 1)
     pixels = pixels if mode == "RGB" else np.ascontiguousarray(pixels[..., 1])
-    data = compress(pixels, model=tiny, effort=1, ledger=spent)
+    data = compress(pixels, model=tiny, effort=1)
+    spent = account(data, tiny)
     bits = bits_map(data, str(tiny), threads=1)
     assert bits.local.shape == bits.latent.shape == pixels.shape[:2]
     assert bits.local.dtype == bits.latent.dtype == np.float32
@@ -74,22 +75,23 @@ def test_real_picture():
 
 def test_adapter(tiny, synthetic):
     """A file's adapter is honoured."""
-    payload, spent = make_golden.adapted_payload(), Ledger()
+    payload = make_golden.adapted_payload()
     codec = with_adapter(find_codec(tiny, None, "cpu", "RGB"), payload)
-    record = streams.encode_tile(codec, synthetic(53, 70, 1), 3, 32768, spent)
+    record = streams.encode_tile(codec, synthetic(53, 70, 1), 3, 32768)
     header = container.Header(70, 53, "RGB", codec.model.id)
     data = container.write(header, [record], adapter=payload)
-    check(bits_map(data, str(tiny), threads=1), data, spent)
+    check(bits_map(data, str(tiny), threads=1), data, account(data, tiny))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_tiles(tiny, synthetic, monkeypatch, threads):
     """Many tiles of several lanes; one of noise is stored."""
-    monkeypatch.setattr(single, "TILE_SIZE", 32)
-    monkeypatch.setattr(single, "LANE_SYMBOLS", 300)
-    pixels, spent = synthetic(70, 90, 4), Ledger()
+    monkeypatch.setattr(encode, "TILE_SIZE", 32)
+    monkeypatch.setattr(encode, "LANE_SYMBOLS", 300)
+    pixels = synthetic(70, 90, 4)
     pixels[32:64, 32:64] = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
-    data = compress(pixels, model=tiny, effort=1, ledger=spent)
+    data = compress(pixels, model=tiny, effort=1)
+    spent = account(data, tiny)
     told = []
     bits = bits_map(data, str(tiny), threads=threads, progress=lambda *pixels: told.append(pixels))
     assert (len(told), told[-1]) == (len(bits.tiles), (70 * 90, 70 * 90))
@@ -113,18 +115,19 @@ def test_stored_only():
 
 
 def test_bilevel(synthetic, monkeypatch):
-    monkeypatch.setattr(stored, "smaller", lambda record, samples: record)
-    pixels, spent = synthetic(61, 50, 3)[..., 0] > 128, Ledger()
-    data = compress(pixels, effort=1, ledger=spent)
-    check(bits_map(data, threads=1), data, spent)
+    monkeypatch.setattr(stored, "smaller", lambda record, *_: record)
+    pixels = synthetic(61, 50, 3)[..., 0] > 128
+    data = compress(pixels, effort=1)
+    check(bits_map(data, threads=1), data, account(data))
 
 
 def test_many(tiny, synthetic):
     """A file of many pictures is a mosaic; each picture's part is its own, whatever group it is in."""
     sizes = [(24, 30), (40, 33), (5, 7), (24, 30), (32, 32)]
-    pictures, spent = [synthetic(*size, seed) for seed, size in enumerate(sizes)], Ledger()
-    options = {"model": tiny, "effort": 1, "threads": 1, "ledger": spent}
+    pictures = [synthetic(*size, seed) for seed, size in enumerate(sizes)]
+    options = {"model": tiny, "effort": 1, "threads": 1}
     data = vlae_codec.compress_many(pictures, groups=2, **options)
+    spent = account(data, tiny)
     bits = bits_map(data, str(tiny), threads=1)
     check(bits, data, spent)
     assert sorted(place[2:] for place, _ in bits.tiles) == sorted(sizes)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlae_codec.coder.streams import Draft, try_latents
+from vlae_codec.coder.choice import Draft, try_latents
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native import mixture
 from vlae_codec.native.library import LEVEL_BITS
@@ -83,5 +83,5 @@ def _context(codec: TileCodec, tile: np.ndarray, coded: int) -> tuple[np.ndarray
         trial = try_latents(Draft(codec, tile, coded), PROBE)
         if trial.gain() > 0:
             null = np.tile(codec.model.null, (1, -(-width // stride), 1))[: height - len(trial.context), :width]
-            return np.concatenate([trial.context, null]), trial.kl
+            return np.concatenate([trial.context, null]), trial.kl / COST_UNIT
     return None, 0.0

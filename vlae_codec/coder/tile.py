@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from vlae_codec.coder.inference import Inference
 from vlae_codec.errors import VlaeError
 from vlae_codec.native import ans, latents, mixture, waves
 from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.threads import Map
 from vlae_codec.weights.model import Model
 
 Messages = list[ans.Message]
@@ -34,29 +35,38 @@ Tick = Callable[[int], None]  # told the number of pixels just popped
 
 @dataclass
 class Ledger:
-    """Bits of the symbols coded. The encoder weighs modes by them: each is a whole number of 2^-20 bits, and so far
-    below 2^33 bits that sums of them are exact in floats and the same on every machine. A decoder needs none.
-    """
+    """What the symbols coded take, by the terms of -ELBO: "prior", "posterior" (negative), "band A" and "band B"."""
 
-    bits: dict[str, float] = field(default_factory=dict)  # terms of -ELBO of the mode taken; they add up to it
-    modes: dict[str, float] = field(default_factory=dict)  # "no latents", "latents" and of the latter the "KL"
+    costs: dict[str, int] = field(default_factory=dict)  # units of 2^-20 bits: encoders decide by them
     freqs: dict[str, np.ndarray] = field(default_factory=dict)  # of the symbols added last to each term
 
     def add(self, term: str, freqs: np.ndarray, sign: int = 1) -> None:
-        self.bits[term] = self.bits.get(term, 0.0) + sign * mixture.cost(freqs) / COST_UNIT
+        self.costs[term] = self.costs.get(term, 0) + sign * mixture.cost(freqs)
         self.freqs[term] = freqs
 
-    def merge(self, other: Ledger) -> None:
-        for mine, others in ((self.bits, other.bits), (self.modes, other.modes)):
-            for key, bits in others.items():
-                mine[key] = mine.get(key, 0.0) + bits
+    @property
+    def bits(self) -> dict[str, float]:
+        """The costs in bits, for people."""
+        return {term: cost / COST_UNIT for term, cost in self.costs.items()}
+
+    @property
+    def kl(self) -> int:
+        """What the latents themselves take, in units of 2^-20 bits."""
+        return self.costs.get("prior", 0) + self.costs.get("posterior", 0)
+
+
+class Known(NamedTuple):
+    """What an encoder knows of a tile before it is coded."""
+
+    below: tuple[np.ndarray, np.ndarray]  # intervals of band A, (rows, W, C) uint32 each
+    posterior: np.ndarray  # `Inference.posterior_parameters` of band B
 
 
 class PixelCodec(Protocol):
     """p(x | context, rows above): `pixels.Pixels`, or `device.DevicePixels`, which gives the same."""
 
     def intervals(
-        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs) of a band below the rows `above` of its tile."""
 
@@ -70,16 +80,6 @@ class PixelCodec(Protocol):
         tick: Tick | None = None,
     ) -> tuple[Messages, Arrays]:
         """(messages, bands) below the known rows of their tiles."""
-
-
-class Draft(Protocol):
-    """What an encoder knows of a tile before it is coded."""
-
-    def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals without latents, (rows, W, C) uint32 each, of the rows from `row` on."""
-
-    def posterior(self, row: int) -> np.ndarray:
-        """`Inference.posterior_parameters` of the rows above `row`."""
 
 
 class TileCodec:
@@ -176,7 +176,7 @@ class TileCodec:
         ledger: Ledger | None = None,
         tick: Tick | None = None,
         intervals: tuple[np.ndarray, np.ndarray] | None = None,
-        spread: Any = map,
+        spread: Map = map,
     ) -> Codec:
         """p(x | context, known): codec of bands, (height, W, C) uint8 each, below the known rows of their tiles.
 
@@ -208,12 +208,12 @@ class TileCodec:
         coded: int,
         ledger: Ledger | None = None,
         tick: Tick | None = None,
-        draft: Draft | None = None,
-        spread: Any = map,
+        known: Known | None = None,
+        spread: Map = map,
     ) -> Codec:
         """The codec of whole tiles: a pair ([band B of each tile], [band A of each tile]).
 
-        draft: what the encoder of a batch of one tile knows of it; spread: see `pixels.Pixels`.
+        known: what the encoder of a batch of one tile knows of it; spread: see `pixels.Pixels`.
         """
         c = self.config["channels"]
         grids = [(s // self.stride, -(-w // self.stride)) for s, (_, w) in zip(splits, shapes)]
@@ -224,11 +224,11 @@ class TileCodec:
             return self.pixels(nothing, splits, contexts, coded, ledger, tick, None, spread)
 
         def band_a(bs: Arrays) -> Codec:
-            below = None if draft is None else draft.below(splits[0])
+            below = None if known is None else known.below
             heights = [h - s for (h, _), s in zip(shapes, splits)]
             return self.pixels(bs, heights, None, coded, ledger, tick, below, spread)
 
         def posterior(xs: Arrays) -> Codec:
-            return self.posterior(xs, ledger, None if draft is None else [draft.posterior(len(xs[0]))])
+            return self.posterior(xs, ledger, None if known is None else [known.posterior])
 
         return after(bits_back(self.prior(grids, ledger), likelihood, posterior), band_a)

@@ -76,7 +76,7 @@ def pack_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """The number and the position after it. Raises TruncatedFile or CorruptFile."""
     value = 0
     for shift in range(0, 63, 7):

@@ -1,4 +1,4 @@
-"""The .vlae file, format version 1.
+"""The .vlae file, format version 1: the layout of the file. What its streams hold is in `streams` and `stored`.
 
 All numbers are little-endian. ``u8 u16 u32`` are unsigned; ``varint`` is an unsigned LEB128 number (7 bits a byte,
 lowest first, bit 7 set on all bytes but the last), MUST be in its shortest form and below 2**63. CRC32 is the one of
@@ -11,7 +11,7 @@ zlib and PNG (polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
        8     1   version     u8 1; a reader MUST refuse any other before it looks at anything else
        9     8   model id       of the model that methods 0, 1 and 4 need; any value if nothing uses them
       17     4   width      u32 1 .. 2**32-1, pixels; with a chunk P: of the first picture
-      21     4   height     u32 1 .. 2**32-1, likewise; a reader MUST limit the pixels before it allocates (here: 2**30)
+      21     4   height     u32 1 .. 2**32-1, likewise; a reader MUST limit the pixels before it allocates (`Limits`)
       25     1   mode        u8 0 grey (1 channel), 1 RGB (3 channels, interleaved), 2 bilevel (1 channel, 1 white)
       26     1   bit depth   u8 8; 1 for bilevel
       27     2   tile size  u16 8 .. 2048, a multiple of 8: edge of a square tile in pixels
@@ -27,8 +27,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
 
     type  times  payload
     T     1      tile table; MUST be the first chunk. One record per tile, row by row from the top left:
-                     method  u8      0 model, all of the tile without latents
-                                     1 model, bands A and B with latents (bits-back)
+                     method  u8      0 model, all of the tile without latents, see streams.py
+                                     1 model, bands A and B with latents (bits-back), see streams.py
                                      2 raw samples, row by row, channels interleaved; of bilevel pictures eight a
                                        byte, see stored.py
                                      3 LZMA, see stored.py
@@ -37,7 +37,9 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                      crc     u32     CRC32 of the tile's stream
                  There MUST be ceil(height / tile size) * ceil(width / tile size) records and nothing else; with a
                  chunk P, one record a group and nothing else. Method 4 MUST NOT stand without a chunk P, methods 0 and
-                 1 MUST NOT stand with one.
+                 1 MUST NOT stand with one. So that reading a file costs no more than in proportion to its length, a
+                 stream of n bytes MUST NOT hold more than 64 n tiles nor, of methods 0, 1 and 4, more than
+                 8192 + 1024 n coded symbols.
     P     0, 1   pictures; MUST come after T and before D. The file then holds a list of pictures of one mode:
                      groups  varint  1 .. number of pictures
                      runs            of pictures of one size, in the order of the list, to the end of the payload:
@@ -45,11 +47,11 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                          width  varint  1 .. 2**32-1
                          height varint  1 .. 2**32-1
                  The sizes of the first run MUST be those of the header. A reader MUST limit the number of pictures and
-                 of their pixels before it allocates (here: 2**22 and 2**30). Of N pictures in G groups, group g holds
-                 the pictures g, g + G, g + 2 G, ... below N, in this order.
-    A     0, 1   adapter: integers that change the model's weights for all tiles or groups, see adapter.py; MUST come
-                 after T and before D. A reader MUST refuse one that does not fit the model or breaks its bounds, if
-                 anything uses the model.
+                 of their pixels before it allocates (`Limits`). Of N pictures in G groups, group g holds the pictures
+                 g, g + G, g + 2 G, ... below N, in this order.
+    A     0, 1   adapter: integers that change the model's weights for all tiles or groups, see adapter/chunk.py; MUST
+                 come after T and before D. A reader MUST refuse one that does not fit the model or breaks its bounds,
+                 if anything uses the model.
     D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
     i     0, 1   ICC profile, raw bytes, not empty
     x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
@@ -67,29 +69,33 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from itertools import groupby
 from operator import index as as_integer
 
 from vlae_codec.errors import (
     CorruptFile,
-    ImageTooLarge,
     InputError,
     NotAVlaeFile,
     TruncatedFile,
     UnsupportedVersion,
 )
-from vlae_codec.format.chunks import CRC, DAMAGED, Chunk, checksum, pack, pack_parts, pack_varint, read_varint, scan
+from vlae_codec.format.chunks import CRC, DAMAGED, checksum, pack, pack_parts, pack_varint, read_varint, scan
+from vlae_codec.limits import DEFAULT, Limits
 
 MAGIC = b"\xf6VLAE\r\n\x1a"
 VERSION = 1
-MAX_PIXELS = 2**30
-MAX_PICTURES = 2**22  # bounds the lists that a decoder makes
-MAX_TILE = 2048  # bounds what a decoder allocates for one stream
+MAX_TILE = 2048  # bounds what a decoder allocates for one tile
+TILES_PER_BYTE = 64  # of a file's streams, at most
+SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
+PICTURE_BYTES = 1 << 9  # what a reader holds of each picture, stream or tile beside its pixels, roughly
 MODES = ("L", "RGB", "1")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
+Bytes = bytes | bytearray | memoryview
 Place = tuple[int, int, int, int]  # y, x, h, w of a tile in its picture, pixels
+Piece = tuple[int, Place]  # number of a picture, and a part of it
 Region = tuple[int, int, int, int]  # x, y, w, h of a part of a picture, pixels
 
 HEADER_BYTES = _FIELDS.size
@@ -134,10 +140,10 @@ class Header:
 
     @property
     def tile_count(self) -> int:
-        return -(-self.height // self.tile_size) * self._columns
+        return tiles_in(self.width, self.height, self.tile_size)
 
     def tile_index(self, y: int, x: int) -> int:
-        """Which tile a pixel is in."""
+        """The number of the tile that a pixel is in."""
         return y // self.tile_size * self._columns + x // self.tile_size
 
     @property
@@ -165,11 +171,11 @@ class Pictures:
         """From the (width, height) of each picture."""
         return Pictures(groups, tuple((len(list(run)), *size) for size, run in groupby(sizes)))
 
-    @property
+    @cached_property
     def count(self) -> int:
         return sum(count for count, _, _ in self.runs)
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         return sum(count * width * height for count, width, height in self.runs)
 
@@ -181,36 +187,71 @@ class Pictures:
         """The pictures of each group."""
         return [range(group, self.count, self.groups) for group in range(self.groups)]
 
+    def tile_count(self, tile_size: int) -> int:
+        return sum(count * tiles_in(width, height, tile_size) for count, width, height in self.runs)
+
 
 @dataclass(frozen=True)
 class Contents:
     """A whole file, or what a region of its picture needs; every checksum and count of it was found good."""
 
     header: Header
-    tiles: tuple[TileRecord, ...]  # in the order of `places`; with pictures: one a group
+    tiles: tuple[TileRecord, ...]  # in the order of `pieces`
     metadata: dict[str, bytes]  # "icc", "exif"
     pictures: Pictures | None = None  # None: one picture, the header's
     adapter: bytes | None = None  # payload of chunk A (`vlae_codec.adapter`)
     region: Region | None = None  # None: the whole picture
 
-    def places(self) -> list[Place]:
-        """Where the tiles of a file of one picture are."""
-        return tile_grid(self.header.width, self.header.height, self.header.tile_size, self.region)
+    def sizes(self) -> list[tuple[int, int]]:
+        """The (width, height) of each picture."""
+        return [(self.header.width, self.header.height)] if self.pictures is None else self.pictures.sizes()
 
-    def members(self) -> list[list[tuple[int, Place]]]:
-        """What tiles the stream of each record holds: in which picture, and where."""
-        if self.pictures is None:
-            return [[(0, place)] for place in self.places()]
-        sizes = self.pictures.sizes()
-        return [
-            [(i, place) for i in group for place in tile_grid(*sizes[i], self.header.tile_size)]
-            for group in self.pictures.members()
-        ]
+    def pieces(self) -> list[list[Piece]]:
+        """What the stream of each record holds: a tile of the picture, or the whole pictures of a group."""
+        return pieces(self.header, self.pictures, self.region)
+
+    @property
+    def model_needed(self) -> bool:
+        return any(tile.method not in STORED for tile in self.tiles)
+
+    @property
+    def model_pixels(self) -> int:
+        """The pixels that the model decodes: known before anything is decoded, and with them what it will cost."""
+        each = zip(self.tiles, self.pieces())
+        return sum(h * w for tile, part in each if tile.method not in STORED for _, (_, _, h, w) in part)
 
     @property
     def subpixels(self) -> int:
         pixels = self.header.width * self.header.height if self.pictures is None else self.pictures.pixels
         return pixels * self.header.channels
+
+
+def tiles_in(width: int, height: int, tile_size: int) -> int:
+    """The number of tiles of a picture."""
+    return -(-width // tile_size) * -(-height // tile_size)
+
+
+def pieces(header: Header, pictures: Pictures | None, region: Region | None = None) -> list[list[Piece]]:
+    """What each stream of a file holds, in the order of its table (`Contents.pieces`)."""
+    if pictures is None:
+        return [[(0, place)] for place in tile_grid(header.width, header.height, header.tile_size, region)]
+    sizes = pictures.sizes()
+    return [[(i, (0, 0, sizes[i][1], sizes[i][0])) for i in group] for group in pictures.members()]
+
+
+def tiles_of(parts: Sequence[Piece], tile_size: int) -> list[Piece]:
+    """The tiles of a stream's pieces, in the order in which they are coded."""
+    return [
+        (i, (y + r, x + c, h, w)) for i, (y, x, high, wide) in parts for r, c, h, w in tile_grid(wide, high, tile_size)
+    ]
+
+
+def sparse(method: int, size: int, header: Header, parts: Sequence[Piece]) -> bool:
+    """Whether a stream of so many bytes has too few of them for these pieces to stand in a file."""
+    if sum(tiles_in(w, h, header.tile_size) for _, (_, _, h, w) in parts) > TILES_PER_BYTE * size:
+        return True
+    symbols = sum(h * w for _, (_, _, h, w) in parts) * header.channels
+    return method not in STORED and symbols > SPARE_SYMBOLS + SYMBOLS_PER_BYTE * size
 
 
 def lanes_for(symbols: int, lane_symbols: int) -> int:
@@ -238,16 +279,14 @@ def write(
     pictures: Pictures | None = None,
     adapter: bytes | None = None,
 ) -> bytes:
-    """The file's bytes. ``tiles`` stand in the order of `tile_grid`, or are the groups of ``pictures``; ``adapter`` is
-    what `adapter.pack` gave.
+    """The file's bytes. ``tiles`` stand in the order of `pieces`; ``adapter`` is what `adapter.chunk.pack` gave.
 
-    Empty metadata values are left out. Raises ImageTooLarge above 2**30 pixels or 2**22 pictures, and ValueError for
-    arguments that no file can hold.
+    Empty metadata values are left out. Raises ValueError for arguments that no file can hold.
     """
     metadata = metadata or {}
-    _check_header(header, MAX_PIXELS, ValueError)
+    _check_header(header, ValueError)
     if pictures is not None:
-        _check_pictures(pictures, header, MAX_PIXELS, ValueError)
+        _check_pictures(pictures, header, ValueError)
     count = header.tile_count if pictures is None else pictures.groups
     if len(tiles) != count:
         raise ValueError(f"the file has {count} {'tiles' if pictures is None else 'groups'}, not {len(tiles)}")
@@ -288,50 +327,52 @@ def _pack_header(header: Header) -> bytes:
 # Reading
 
 
-def read(data: bytes, max_pixels: int = MAX_PIXELS, region: Region | None = None) -> Contents:
+def read(data: Bytes, limits: Limits = DEFAULT, region: Region | None = None) -> Contents:
     """Everything in the file, after all checksums, counts and ranges were found good.
 
     With a region (x, y, w, h) only the tiles that it touches: then the streams of the others may be damaged.
 
     Raises NotAVlaeFile, UnsupportedVersion, TruncatedFile, CorruptFile (names the tile, if it is one that is damaged)
-    or ImageTooLarge, and InputError for a region that is not in the picture, or of a file of several pictures;
-    allocates nothing that is larger than ``data``.
+    or ImageTooLarge, and InputError for what is not bytes, for a region that is not in the picture, and for one of a
+    file of several pictures. It allocates nothing that is larger than ``data``.
     """
-    chunks = _chunks(data, whole=region is None)
-    header = read_header(data, max_pixels)
-    payloads = _known_payloads(data, chunks)
-    pictures = _find_pictures(data, chunks, header, max_pixels)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
+    data = bytes(data)
+    header = read_header(data)
+    payloads = _payloads(data, whole=region is None)
+    pictures = _read_pictures(payloads.get(b"P"), header, limits)
     if region is not None:
         region = _check_region(region, header, pictures)
-    tiles = _split(header, pictures, bytes(payloads[b"T"]), payloads[b"D"], region)
+    _check_limits(header, pictures, region, limits)
+    tiles = _read_streams(header, pictures, payloads[b"T"], payloads[b"D"], region)
     metadata = {key: bytes(payloads[kind]) for key, kind in METADATA.items() if kind in payloads}
     adapter = bytes(payloads[b"A"]) if b"A" in payloads else None
     return Contents(header, tuple(tiles), metadata, pictures, adapter, region)
 
 
-def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(data: bytes) -> Header:
     """The header alone, from the first 33 bytes or more; its ranges are checked, its checksum is not (see `read`)."""
     _check_start(data)
     _, _, model_id, width, height, mode, depth, tile_size, lane_symbols = _FIELDS.unpack_from(data)
     if (mode, depth) not in ((0, 8), (1, 8), (2, 1)):
         raise UnsupportedVersion(f"pictures of mode {mode} with {depth} bits are unknown here: {_NEWER}")
     header = Header(width, height, MODES[mode], model_id, tile_size, lane_symbols)
-    _check_header(header, max_pixels, CorruptFile)
+    _check_header(header, CorruptFile)
     return header
 
 
 def itemise(data: bytes) -> dict[str, int]:
     """How many bytes of a good file go where; the values add up to ``len(data)``."""
-    chunks = _chunks(data)
-    header = read_header(data)
-    pictures = _find_pictures(data, chunks, header, MAX_PIXELS)
-    tile_checksums = 4 * (header.tile_count if pictures is None else pictures.groups)
-    sizes = {"header": _FIELDS.size, "framing": 0, "table": -tile_checksums, "adapter": 0, "data": 0, "metadata": 0}
-    for chunk in chunks:
+    sizes = {"header": HEADER_BYTES, "framing": 0, "table": 0, "adapter": 0, "data": 0, "metadata": 0, "checksums": 0}
+    names = {b"T": "table", b"P": "table", b"A": "adapter", b"D": "data", b"E": "framing"}
+    pictures = _read_pictures(_payloads(data).get(b"P"), read_header(data), Limits(pictures=len(data)))
+    for chunk in scan(data, HEADER_BYTES):
         sizes["framing"] += chunk.payload - chunk.start
-        kinds = {b"T": "table", b"P": "table", b"A": "adapter", b"D": "data", b"E": "framing"}
-        sizes[kinds.get(chunk.kind, "metadata")] += chunk.end - chunk.payload
-    return sizes | {"checksums": 4 * len(chunks) + tile_checksums}
+        sizes[names.get(chunk.kind, "metadata")] += chunk.end - chunk.payload
+        sizes["checksums"] += CRC.size
+    of_streams = CRC.size * (read_header(data).tile_count if pictures is None else pictures.groups)
+    return sizes | {"table": sizes["table"] - of_streams, "checksums": sizes["checksums"] + of_streams}
 
 
 def _check_start(data: bytes) -> None:
@@ -344,12 +385,12 @@ def _check_start(data: bytes) -> None:
         raise NotAVlaeFile("not a .vlae file: give a file that 'vlae-codec compress' wrote")
     if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
         raise UnsupportedVersion(f"format version {data[len(MAGIC)]} is unknown here (known: {VERSION}): {_NEWER}")
-    if len(data) < _FIELDS.size:
+    if len(data) < HEADER_BYTES:
         raise TruncatedFile("the file ends inside its header: get a fresh copy of it")
 
 
-def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> None:
-    """Raises ``error`` for values that no header may hold, ImageTooLarge for too many pixels."""
+def _check_header(header: Header, error: type[Exception]) -> None:
+    """Raises ``error`` for values that no header may hold."""
     problems = {
         "mode": header.mode not in MODES,
         "model id": len(header.model_id) != 8,
@@ -360,25 +401,16 @@ def _check_header(header: Header, max_pixels: int, error: type[Exception]) -> No
     }
     if bad := [name for name, wrong in problems.items() if wrong]:
         raise error(f"impossible {' and '.join(bad)} in the header: {DAMAGED}")
-    if header.width * header.height > max_pixels:
-        raise ImageTooLarge(
-            f"{header.width}x{header.height} pixels are over the limit of {max_pixels}: split the picture"
-        )
 
 
-def _check_pictures(pictures: Pictures, header: Header, max_pixels: int, error: type[Exception]) -> None:
-    """Raises ``error`` for pictures that no file may hold, ImageTooLarge for too many."""
+def _check_pictures(pictures: Pictures, header: Header, error: type[Exception]) -> None:
+    """Raises ``error`` for pictures that no file may hold."""
     if not all(count > 0 and 0 < width < 2**32 and 0 < height < 2**32 for count, width, height in pictures.runs):
         raise error(f"impossible sizes of pictures: {DAMAGED}")
     if not pictures.runs or pictures.runs[0][1:] != (header.width, header.height):
         raise error(f"the header does not agree with the first picture: {DAMAGED}")
     if not 1 <= pictures.groups <= pictures.count:
         raise error(f"{pictures.count} pictures cannot be in {pictures.groups} groups: {DAMAGED}")
-    if pictures.pixels > max_pixels or pictures.count > MAX_PICTURES:
-        raise ImageTooLarge(
-            f"{pictures.count} pictures of {pictures.pixels} pixels are over the limit of {MAX_PICTURES} pictures and "
-            f"{max_pixels} pixels: make several files"
-        )
 
 
 def _check_region(region: Region, header: Header, pictures: Pictures | None) -> Region:
@@ -397,20 +429,69 @@ def _check_region(region: Region, header: Header, pictures: Pictures | None) -> 
     return x, y, w, h
 
 
-def _find_pictures(data: bytes, chunks: Sequence[Chunk], header: Header, max_pixels: int) -> Pictures | None:
-    """What chunk P says, if there is one. Raises CorruptFile or ImageTooLarge."""
-    for chunk in chunks:
-        if chunk.kind == b"P":
-            payload = data[chunk.payload : chunk.end]
-            groups, position = read_varint(payload, 0)
-            numbers: list[int] = []
-            while position < len(payload) or len(numbers) % 3:
-                number, position = read_varint(payload, position)
-                numbers.append(number)
-            pictures = Pictures(groups, tuple(zip(numbers[::3], numbers[1::3], numbers[2::3])))
-            _check_pictures(pictures, header, max_pixels, CorruptFile)
-            return pictures
-    return None
+def _check_limits(header: Header, pictures: Pictures | None, region: Region | None, limits: Limits) -> None:
+    """Raises ImageTooLarge for a file, or a region of it, that asks for more than the limits."""
+    if pictures is not None:
+        pixels, count, tiles = pictures.pixels, pictures.count, pictures.tile_count(header.tile_size)
+    else:
+        x, y, width, height = region or (0, 0, header.width, header.height)
+        pixels, count, edge = width * height, 1, header.tile_size
+        tiles = tiles_in(x % edge + width, y % edge + height, edge)
+    limits.check(pixels, count, pixels * header.channels + PICTURE_BYTES * (count + tiles))
+
+
+def _payloads(data: bytes, whole: bool = True) -> dict[bytes, memoryview]:
+    """Type -> payload of the chunks that this version knows, in a legal order, their checksums verified.
+
+    Raises at the first that is damaged, naming the tile if it can be told. Unless the file is wanted ``whole``, the
+    streams may be damaged: then the table has to agree with their chunk's length, and each that is used with its own
+    checksum, which `_read_streams` sees to.
+    """
+    known = {b"T", b"P", b"A", b"D", b"E", *METADATA.values()}
+    payloads: dict[bytes, memoryview] = {}
+    for chunk in scan(data, HEADER_BYTES):
+        kind, payload = chunk.kind, memoryview(data)[chunk.payload : chunk.end]
+        if not chunk.good and (whole or not payloads or kind not in (b"D", b"E")):
+            if kind == b"D" and b"T" in payloads:
+                header = read_header(data)
+                pictures = _read_pictures(payloads.get(b"P"), header, Limits(pictures=len(data)))
+                _read_streams(header, pictures, payloads[b"T"], payload)
+            place = f"the chunk at byte {chunk.start}" if payloads else "the header or the tile table"
+            raise CorruptFile(f"wrong checksum of {'the whole file' if kind == b'E' else place}: {DAMAGED}")
+        if kind not in known:
+            if kind.isupper():
+                raise UnsupportedVersion(f"chunk type '{kind.decode()}' is unknown here: {_NEWER}")
+            if kind.isalpha() and payloads:
+                continue
+        if kind in payloads:
+            raise CorruptFile(f"a second chunk '{kind.decode()}' at byte {chunk.start}: {DAMAGED}")
+        if kind in (b"P", b"A") and b"D" in payloads:
+            raise CorruptFile(f"a chunk '{kind.decode()}' after the data, at byte {chunk.start}: {DAMAGED}")
+        if kind.islower() and not payload:
+            raise CorruptFile(f"an empty chunk '{kind.decode()}' at byte {chunk.start}: {DAMAGED}")
+        if (kind == b"T") == bool(payloads):
+            raise CorruptFile(f"the first chunk is not the tile table: {DAMAGED}")
+        payloads[kind] = payload
+    if b"D" not in payloads or payloads[b"E"]:
+        raise CorruptFile(f"a chunk is missing, or filled where it must be empty: {DAMAGED}")
+    return payloads
+
+
+def _read_pictures(payload: memoryview | None, header: Header, limits: Limits) -> Pictures | None:
+    """What chunk P says, if there is one. Raises CorruptFile, and ImageTooLarge for more runs than pictures allowed."""
+    if payload is None:
+        return None
+    groups, position = read_varint(payload, 0)
+    runs: list[tuple[int, int, int]] = []
+    while position < len(payload):
+        count, position = read_varint(payload, position)
+        width, position = read_varint(payload, position)
+        height, position = read_varint(payload, position)
+        runs.append((count, width, height))
+        limits.check(0, len(runs))
+    pictures = Pictures(groups, tuple(runs))
+    _check_pictures(pictures, header, CorruptFile)
+    return pictures
 
 
 def _methods(pictures: Pictures | None) -> tuple[Method, ...]:
@@ -418,68 +499,30 @@ def _methods(pictures: Pictures | None) -> tuple[Method, ...]:
     return (Method.CHAIN, *STORED) if pictures is not None else (Method.NO_LATENTS, Method.LATENTS, *STORED)
 
 
-def _chunks(data: bytes, whole: bool = True) -> list[Chunk]:
-    """All chunks, their checksums verified; raises at the first that is damaged, naming the tile if it can be told.
-
-    Unless the file is wanted ``whole``, the streams may be damaged: then the table has to agree with their chunk's
-    length, which `_split` sees to, and each that is used with its own checksum.
-    """
-    _check_start(data)
-    found: list[Chunk] = []
-    for chunk in scan(data, _FIELDS.size):
-        if not chunk.good and (whole or not found or chunk.kind not in (b"D", b"E")):
-            if chunk.kind == b"D" and found and found[0].kind == b"T":
-                table, streams = data[found[0].payload : found[0].end], memoryview(data)[chunk.payload : chunk.end]
-                header = read_header(data)
-                _split(header, _find_pictures(data, found, header, MAX_PIXELS), table, streams)
-            place = f"the chunk at byte {chunk.start}" if found else "the header or the tile table"
-            place = "the whole file" if chunk.kind == b"E" else place
-            raise CorruptFile(f"wrong checksum of {place}: {DAMAGED}")
-        found.append(chunk)
-    return found
-
-
-def _known_payloads(data: bytes, chunks: list[Chunk]) -> dict[bytes, memoryview]:
-    """Type -> payload of the chunks that this version knows, in a legal order."""
-    known = {b"T", b"P", b"A", b"D", b"E", *METADATA.values()}
-    payloads: dict[bytes, memoryview] = {}
-    for chunk in chunks:
-        if chunk.kind not in known:
-            if chunk.kind.isupper():
-                raise UnsupportedVersion(f"chunk type '{chunk.kind.decode()}' is unknown here: {_NEWER}")
-            continue
-        if chunk.kind in payloads:
-            raise CorruptFile(f"a second chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
-        payloads[chunk.kind] = memoryview(data)[chunk.payload : chunk.end]
-        if chunk.kind in (b"P", b"A") and b"D" in payloads:
-            raise CorruptFile(f"a chunk '{chunk.kind.decode()}' after the data, at byte {chunk.start}: {DAMAGED}")
-        if chunk.kind.islower() and not payloads[chunk.kind]:
-            raise CorruptFile(f"an empty chunk '{chunk.kind.decode()}' at byte {chunk.start}: {DAMAGED}")
-    if chunks[0].kind != b"T" or b"D" not in payloads or payloads[b"E"]:
-        raise CorruptFile(f"a chunk is missing, out of order, or filled where it must be empty: {DAMAGED}")
-    return payloads
-
-
-def _split(
-    header: Header, pictures: Pictures | None, table: bytes, streams: memoryview, region: Region | None = None
+def _read_streams(
+    header: Header, pictures: Pictures | None, table: memoryview, streams: memoryview, region: Region | None = None
 ) -> list[TileRecord]:
-    """The tiles or groups, or the tiles that a region touches, each with its checksum verified."""
-    needed = None
-    if region is not None:
-        places = tile_grid(header.width, header.height, header.tile_size, region)
-        needed = {header.tile_index(y, x) for y, x, _, _ in places}
-    tiles: list[TileRecord] = []
-    position = offset = 0
+    """The streams of tiles or groups, or of the tiles that a region touches, each with its checksum verified."""
     count = header.tile_count if pictures is None else pictures.groups
+    tiles = count if pictures is None else pictures.tile_count(header.tile_size)
     if len(table) < 6 * count:
         raise CorruptFile(f"the tile table is too short for {count} records: {DAMAGED}")
+    if tiles > TILES_PER_BYTE * len(streams):
+        raise CorruptFile(f"{len(streams)} bytes of data are too few for {tiles} tiles: {DAMAGED}")
+    needed = (
+        dict(enumerate(pieces(header, pictures)))
+        if region is None
+        else {header.tile_index(*part[1][:2]): [part] for (part,) in pieces(header, None, region)}
+    )
+    found: list[TileRecord] = []
+    position = offset = 0
     for index in range(count):
         length, after = read_varint(table, position + 1)
         if after + 4 > len(table) or offset + length > len(streams):
             raise CorruptFile(f"the tile table does not agree with the data at record {index}: {DAMAGED}")
         method, stream = table[position], streams[offset : offset + length]
         checked, position, offset = CRC.unpack_from(table, after)[0], after + 4, offset + length
-        if needed is not None and index not in needed:
+        if index not in needed:
             continue
         name = f"group {index}" if pictures is not None else _name_tile(header, index)
         if zlib.crc32(stream) != checked:
@@ -488,10 +531,12 @@ def _split(
             raise UnsupportedVersion(f"{name} has the unknown coding method {method}: {_NEWER}")
         if method not in _methods(pictures):
             raise CorruptFile(f"{name} has a method for other files, {method}: {DAMAGED}")
-        tiles.append(TileRecord(method, bytes(stream)))
+        if sparse(method, length, header, needed[index]):
+            raise CorruptFile(f"{name} has {length} bytes, too few for its pixels: {DAMAGED}")
+        found.append(TileRecord(method, bytes(stream)))
     if position != len(table) or offset != len(streams):
         raise CorruptFile(f"the tile table does not agree with the picture or the data: {DAMAGED}")
-    return tiles
+    return found
 
 
 def _name_tile(header: Header, index: int) -> str:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from vlae_codec.errors import CorruptFile
-from vlae_codec.format.container import Method, TileRecord
+from vlae_codec.format.container import STORED, Header, Method, Piece, TileRecord, sparse
 
 _PLAIN, _DELTA = 0, 1
 STRIP = 8  # rows of which every eighth is looked at first
@@ -41,23 +41,6 @@ def store(tile: np.ndarray) -> tuple[Method, bytes]:
     return (Method.RAW if best is raw else Method.LZMA), best
 
 
-def restore(method: int, data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The tile, (h, w, C) uint8, for a stream of `store`.
-
-    Raises CorruptFile; never decodes more than ``shape`` holds. ValueError for a method other than RAW and LZMA.
-    """
-    size = prod(shape)
-    if method == Method.RAW:
-        raw = data
-    elif method == Method.LZMA:
-        raw = _unpack(data, shape[2], size)
-    else:
-        raise ValueError(f"method {method} is not a stored one")
-    if len(raw) != size:
-        raise CorruptFile(f"a stored tile has {len(raw)} bytes instead of {size}: get a fresh copy of the file")
-    return np.frombuffer(raw, np.uint8).reshape(shape).copy()
-
-
 def quick_bound(tile: np.ndarray) -> int:
     """Bytes that a fast general compressor needs for the tile, (h, w, C) uint8: about the most `store` will give.
 
@@ -67,11 +50,18 @@ def quick_bound(tile: np.ndarray) -> int:
     return min(len(zlib.compress(array.tobytes(), 1)) for array in (tile, differences))
 
 
-def smaller(record: TileRecord, samples: np.ndarray) -> TileRecord:
-    """The model's record, or a stored one where that is smaller. samples: (h, w, C) uint8, see `samples`."""
-    if len(record.data) >= samples.size or worth_a_try(samples, len(record.data)):
-        method, data = store(samples)
-        if len(data) < len(record.data):
+def smaller(record: TileRecord, header: Header, parts: Sequence[Piece], pixels: Sequence[np.ndarray]) -> TileRecord:
+    """The model's record of these parts, or a stored one where that is smaller, or the model's may not stand in a file.
+
+    pixels: those of each part.
+    """
+    rows, size = samples(pixels[0]) if len(pixels) == 1 else joined(pixels), len(record.data)
+    banned = sparse(record.method, size, header, parts)
+    if banned or size >= rows.size or worth_a_try(rows, size):
+        method, data = store(rows)
+        if sparse(method, len(data), header, parts):
+            method, data = Method.RAW, rows.tobytes()
+        if banned or len(data) < size:
             return TileRecord(method, data)
     return record
 
@@ -98,40 +88,73 @@ def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([row.reshape(1, -1, row.shape[2]) for row in rows], axis=1)
 
 
-def restore_pictures(method: int, data: bytes, shapes: Sequence[tuple[int, int]], mode: str) -> list[np.ndarray]:
-    """The pixels of each picture, of a stream of the samples of all; shapes: their (height, width).
+def restore(method: int, data: bytes, shapes: Sequence[tuple[int, int]], mode: str) -> Iterator[np.ndarray]:
+    """The pixels of each picture, one after another, of a stream of the samples of all; shapes: their (height, width).
 
-    Raises CorruptFile.
+    Raises CorruptFile, at the latest after the last picture; never holds the samples of more than one.
     """
     channels = 3 if mode == "RGB" else 1
-    wide = [(h, -(-w // 8) if mode == "1" else w, channels) for h, w in shapes]
-    ends = np.cumsum([0, *map(prod, wide)]).tolist()
-    flat = restore(method, data, (1, ends[-1] // channels, channels)).ravel()
-    pictures = []
-    for begin, end, shape, (_, w) in zip(ends, ends[1:], wide, shapes):
-        part = flat[begin:end].reshape(shape)
+    reader = _Reader(method, data, channels)
+    for height, width in shapes:
+        shape = (height, -(-width // 8) if mode == "1" else width, channels)
+        part = np.frombuffer(reader.take(prod(shape)), np.uint8).reshape(shape)
         if mode == "1":
             unpacked = np.unpackbits(part[..., 0], axis=1).view(bool)
-            if unpacked[:, w:].any():
+            if unpacked[:, width:].any():
                 raise CorruptFile("a stored bilevel picture has bits behind its rows: get a fresh copy of the file")
-            part = unpacked[:, :w]
-        pictures.append((part if mode != "L" else part[..., 0]).copy())
-    return pictures
+            yield unpacked[:, :width]
+        else:
+            yield part if mode == "RGB" else part[..., 0]
+    reader.end()
 
 
-def _unpack(data: bytes, channels: int, size: int) -> bytes:
-    """The decoded bytes, at most one more than ``size``."""
-    if not data or data[0] not in (_PLAIN, _DELTA):
-        raise CorruptFile("a stored tile has no known filter: get a fresh copy of the file")
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(data[0], channels))
-    try:
-        # One byte more than needed lets the decoder see the end mark, and shows a stream that is too long.
-        raw = decoder.decompress(data[1:], max_length=size + 1)
-    except lzma.LZMAError as error:
-        raise CorruptFile("a stored tile does not decode: get a fresh copy of the file") from error
-    if not decoder.eof or decoder.unused_data:
-        raise CorruptFile("a stored tile has a wrong length: get a fresh copy of the file")
-    return raw
+class _Reader:
+    """Takes samples from a stored stream."""
+
+    def __init__(self, method: int, data: bytes, channels: int) -> None:
+        self.raw, self.position, self.decoder = memoryview(data), 0, None
+        if method not in STORED:
+            raise ValueError(f"method {method} is not a stored one")
+        if method == Method.LZMA:
+            if not data or data[0] not in (_PLAIN, _DELTA):
+                raise CorruptFile("a stored tile has no known filter: get a fresh copy of the file")
+            self.decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(data[0], channels))
+            self.position = 1
+
+    def take(self, count: int) -> bytes | memoryview:
+        """The next so many samples. Raises CorruptFile when there are fewer."""
+        if self.decoder is None:
+            part: bytes | memoryview = self.raw[self.position : self.position + count]
+            self.position += count
+        else:
+            part = self._decompress(count)
+        if len(part) != count:
+            raise CorruptFile(f"a stored tile ends {count - len(part)} samples early: get a fresh copy of the file")
+        return part
+
+    def end(self) -> None:
+        """Raises CorruptFile unless all samples were taken."""
+        if self.decoder is None:
+            more = self.position < len(self.raw)
+        else:
+            more = bool(self._decompress(1)) or not self.decoder.eof or bool(self.decoder.unused_data)
+        if more:
+            raise CorruptFile("a stored tile has too many samples, or no end: get a fresh copy of the file")
+
+    def _decompress(self, count: int) -> bytes:
+        assert self.decoder is not None
+        parts: list[bytes] = []
+        try:
+            while count and not self.decoder.eof:
+                given, self.position = self.raw[self.position :], len(self.raw)
+                part = self.decoder.decompress(given, max_length=count)
+                if not part and not self.decoder.eof and self.decoder.needs_input:
+                    break
+                parts.append(part)
+                count -= len(part)
+        except lzma.LZMAError as error:
+            raise CorruptFile("a stored tile does not decode: get a fresh copy of the file") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _filters(kind: int, channels: int) -> list[dict[str, Any]]:

@@ -19,9 +19,11 @@ from vlae_codec.errors import VlaeError
 from vlae_codec.format import container
 from vlae_codec.format.container import Header
 from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
-from vlae_codec.pictures import image, single
-from vlae_codec.pictures.adapting import Job
-from vlae_codec.pictures.modes import Codecs
+from vlae_codec.limits import DEFAULT as DEFAULT_LIMITS
+from vlae_codec.limits import Limits
+from vlae_codec.pictures import image
+from vlae_codec.pictures.codec import find_codec
+from vlae_codec.pictures.decode import decode_picture
 from vlae_codec.threads import Progress, workers
 
 ON_DEVICE = 32  # pictures that are in flight on a GPU
@@ -75,6 +77,7 @@ def compress_files(
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
     force: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
@@ -87,14 +90,17 @@ def compress_files(
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
+    from vlae_codec.pictures.encode import Options, encode_picture
+
     level(effort)
-    codecs = _codecs(model, device)
+    _check_model(model)
     plan = make_plan(sources, output, PICTURES, ".vlae", force)
     with workers(_threads(device, threads)) as run:
 
         def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
-            job = Job(effort, seed, verify, progress, watch, None)
-            data = single.encode(codecs, image.load(task.source), job, run)
+            picture = image.load(task.source, limits)
+            codec = find_codec(model, None, device, picture.mode)
+            data = encode_picture(codec, picture, Options(effort, seed, verify, progress, watch), run)
             files.write_file(task.output, data, force)
             return container.read_header(data), len(data)
 
@@ -115,6 +121,7 @@ def decompress_files(
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     force: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
@@ -124,7 +131,7 @@ def decompress_files(
     suffix: the names of the pictures end in it, and it says their format. All else is as with `compress_files`.
     """
     image.output_format("picture" + suffix)
-    codecs = _codecs(model, device)
+    _check_model(model)
     plan = make_plan(sources, output, CODED, suffix, force)
     with workers(_threads(device, threads)) as run:
 
@@ -132,7 +139,7 @@ def decompress_files(
             data = files.read_file(task.source)
             header = container.read_header(data)
             image.output_format(task.output, header.mode)
-            picture = single.decode(codecs, data, None, progress, run)
+            picture = decode_picture(data, None, model, device, run, progress, limits)
             image.save(task.output, picture.pixels, picture.metadata, force)
             return header, len(data)
 
@@ -145,13 +152,12 @@ def decompress_files(
         return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
 
 
-def _codecs(model: str | Path | None, device: str) -> Codecs:
+def _check_model(model: str | Path | None) -> None:
     """Raises InputError or UnknownModel when there is no such model, once and not for each file."""
     from vlae_codec.weights.model import find_weights
 
     if model is not None:
         find_weights(model)
-    return Codecs(model, device)
 
 
 def _threads(device: str, threads: int | None) -> int | None:

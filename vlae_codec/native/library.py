@@ -13,6 +13,7 @@ import ctypes
 import os
 import sys
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ def _load() -> ctypes.CDLL:
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     path, sources = Path(__file__).with_name("_core" + suffix), Path(__file__).with_name("core")
     if sources.is_dir():  # a checkout
-        from vlae_codec import build_core as build
+        build: Any = import_module("vlae_codec.build_core")
 
         if not path.exists() or build.source_hash().encode() not in path.read_bytes():  # it says what it is built from
             try:

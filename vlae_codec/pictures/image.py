@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vlae_codec.errors import ImageTooLarge, OutputError, UnsupportedImage, VlaeError
+from vlae_codec.errors import OutputError, UnsupportedImage, VlaeError
 from vlae_codec.files import open_file, write_file
-from vlae_codec.format.container import MAX_PIXELS, tile_grid
+from vlae_codec.format.container import tile_grid
+from vlae_codec.limits import DEFAULT, Limits
 
 _LAYOUTS = {
     "P": "palette",
@@ -67,7 +68,7 @@ class Picture:
 def check_pixels(pixels: np.ndarray) -> np.ndarray:
     """``pixels`` as a contiguous array, if they are a picture: (H, W) or (H, W, 3) uint8 or (H, W) bool, not empty.
 
-    Raises UnsupportedImage or ImageTooLarge.
+    Raises UnsupportedImage.
     """
     pixels = np.asarray(pixels)
     grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.bool_)
@@ -76,8 +77,6 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
             f"an array of {pixels.dtype} {pixels.shape} is no picture: give uint8 of shape (H, W) or (H, W, 3), or "
             "bool of shape (H, W)"
         )
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise ImageTooLarge(f"an array of {pixels.shape} has more than {MAX_PIXELS} pixels: split the picture")
     if pixels.size == 0:
         raise UnsupportedImage(f"a picture of shape {pixels.shape} has no pixels: give at least one")
     if pixels.dtype == bool:
@@ -85,9 +84,13 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def load(path: str | Path) -> Picture:
+def load(path: str | Path, limits: Limits = DEFAULT) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
     with _open(path) as image:
+        try:
+            limits.check(image.width * image.height, 1, 4 * image.width * image.height)
+        except VlaeError as error:
+            raise type(error)(f"{path}: {error}") from error
         if problem := _problem(image):
             raise UnsupportedImage(f"{path}: {problem}")
         return Picture(check_pixels(_pixels(image)), _metadata(image))
@@ -104,10 +107,6 @@ def _open(path: str | Path) -> Iterator[Image.Image]:
     """Pillow's image of a file, not yet decoded; Pillow's errors in here and inside become ours."""
     try:
         with open_file(path) as file, _GIVE_WAY, Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageTooLarge(
-                    f"{path}: {image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}: split the picture"
-                )
             yield image
     except VlaeError:
         raise
@@ -119,7 +118,7 @@ def _open(path: str | Path) -> Iterator[Image.Image]:
 
 class _GiveWay:
     """Inside, Pillow neither warns nor has a limit of pixels of its own: odd metadata does not matter, and the limit is
-    `container.MAX_PIXELS`. Both are settings of the whole process, so the first thread that enters changes them and the
+    `Limits`. Both are settings of the whole process, so the first thread that enters changes them and the
     last that leaves puts them back.
     """
 

@@ -8,25 +8,30 @@ visible:
     local     -log2 p(x | z), bands A and B, the channels of a pixel together
     latent    -log2 p(z) + log2 q(z | x), the KL term, of a cell of latents together, spread evenly over its pixels
 
-Not in the map is what is no stream: header, tables, metadata and a file's adapter.
+The map leaves out what is no stream: header, tables, metadata and a file's adapter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vlae_codec.coder.streams import Shape, retrace
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
-from vlae_codec.format.container import STORED, Contents, Method, Place, TileRecord
+from vlae_codec.format.container import STORED, Bytes, Header, Method, Place, TileRecord, tiles_of
+from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native.library import PRECISION
-from vlae_codec.pictures.modes import find_codec, for_file
+from vlae_codec.pictures.codec import codec_for
+from vlae_codec.pictures.decode import check_work
 from vlae_codec.threads import Progress, Run, counter, workers
 from vlae_codec.views import mosaic
 
+MAP_BYTES = 24  # of a pixel of a map while it is drawn
 LEGEND = 76  # columns right of a map, of which the scale takes BAR
 BAR = 12
 TEXT = 11  # rows of a line of text
@@ -58,64 +63,53 @@ class BitsMap(NamedTuple):
 
 
 def bits_map(
-    data: bytes,
+    data: Bytes,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> BitsMap:
     """Where the bits of a .vlae file went. model: a name or path, by default what the file names.
 
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile and ImageTooLarge.
     """
-    contents = container.read(data)
-    header = contents.header
-    if contents.pictures is None:
-        height, width, corners = header.height, header.width, [(0, 0)]
-    else:
-        height, width, where = mosaic.places([(h, w) for w, h in contents.pictures.sizes()])
-        corners = [place[:2] for place in where]
-    groups = [
-        (record, [(corners[p][0] + y, corners[p][1] + x, h, w) for p, (y, x, h, w) in members])
-        for record, members in zip(contents.tiles, contents.members())
-    ]
-    needed = any(record.method not in STORED for record in contents.tiles)
-    codec = for_file(find_codec(model, header.model_id, device, header.mode) if needed else None, contents)
+    contents = container.read(data, limits)
+    height, width, corners = mosaic.places([(h, w) for w, h in contents.sizes()], limits, MAP_BYTES)
+    codec = codec_for(contents, model, device)
+    check_work(contents, codec, limits)
+    pieces = contents.pieces()
     local, latent = np.zeros((2, height, width), np.float32)
-    tiles = tuple((place, Method(record.method)) for record, places in groups for place in places)
-    tick = counter(progress, sum(h * w for (_, _, h, w), _ in tiles))
+    tick = counter(progress, sum(h * w for parts in pieces for _, (_, _, h, w) in parts))
+    tiles: list[list[tuple[Place, Method]]] = [[] for _ in pieces]
 
-    def fill(group: tuple[TileRecord, list[Place]], run: Run) -> None:
-        record, places = group
-        if record.method in STORED:
+    def fill(index: int, run: Run) -> None:
+        record, parts = contents.tiles[index], pieces[index]
+        places = [place for _, place in tiles_of(parts, contents.header.tile_size)]
+        pictures = [i for i, _ in tiles_of(parts, contents.header.tile_size)]
+        if codec is None or record.method in STORED:
             share = 8 * len(record.data) / sum(h * w for _, _, h, w in places)
-            bits: Any = ((share, 0.0) for _ in places)
+            bits: Iterable[tuple[Any, Any]] = ((share, 0.0) for _ in places)
         else:
-            bits = _bits(codec, record, [place[2:] for place in places], contents, run)
-        for (y, x, h, w), (pixels, cells) in zip(places, bits):
-            local[y : y + h, x : x + w] = pixels
-            latent[y : y + h, x : x + w] = cells
+            bits = _bits(codec, record, [place[2:] for place in places], contents.header, run)
+        for i, (y, x, h, w), (pixels, cells) in zip(pictures, places, bits, strict=True):
+            top, left = corners[i][0] + y, corners[i][1] + x
+            local[top : top + h, left : left + w] = pixels
+            latent[top : top + h, left : left + w] = cells
+            tiles[index].append(((top, left, h, w), Method(record.method)))
             tick(h * w)
 
     with workers(threads) as run:
-        run(lambda group: fill(group, run), groups)
-    return BitsMap(local, latent, tiles)
+        run(lambda index: fill(index, run), range(len(pieces)))
+    return BitsMap(local, latent, tuple(tile for some in tiles for tile in some))
 
 
 def _bits(
-    codec: Any, record: TileRecord, shapes: list[tuple[int, int]], contents: Contents, run: Run
+    codec: TileCodec, record: TileRecord, shapes: list[Shape], header: Header, run: Run
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(local, latent), (h, w) each, of the tiles of a model-coded record."""
-    from vlae_codec.coder.streams import decode_chains, decode_tiles, retrace
-
-    header = contents.header
-    args = (header.channels, header.lane_symbols)
-    if record.method == Method.CHAIN:
-        (tiles,) = decode_chains(codec, [record], [shapes], *args)
-    else:
-        tiles = decode_tiles(codec, [record], shapes, *args)
-    traced = retrace(codec, record, tiles, *args, run)
-    for (h, w), (split, _, spent) in zip(shapes, traced, strict=True):  # to its end, where it compares
+    traced = retrace(codec, record, shapes, header.channels, header.lane_symbols, run)
+    for (h, w), (_, split, _, spent) in zip(shapes, traced, strict=True):
         local, latent = np.zeros((2, h, w))
         for band, rows in (("band B", slice(0, split)), ("band A", slice(split, h))):
             if band in spent.freqs:

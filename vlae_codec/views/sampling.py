@@ -13,20 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from vlae_codec.coder.streams import Shape, read_record, retrace
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
-from vlae_codec.format.container import MAX_PIXELS, MAX_TILE, STORED, Contents, Method, Place, TileRecord, lanes_for
+from vlae_codec.format.container import MAX_TILE, STORED, Bytes, Contents, Method, TileRecord, lanes_for, tiles_of
+from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native import ans
-from vlae_codec.pictures.many import decompress_many
-from vlae_codec.pictures.modes import codes, find_codec, for_file, pixels_of
-from vlae_codec.pictures.single import LANE_SYMBOLS
+from vlae_codec.pictures.codec import codec_for, find_codec
+from vlae_codec.pictures.decode import check_work, decode
+from vlae_codec.pictures.modes import codes, pixels_of
 from vlae_codec.threads import Progress, counter, workers
 from vlae_codec.weights.model import default_model_name, find_model
 
+LANE_SYMBOLS = 32768
 GREY = 128  # where a preview has nothing to show
 BILEVEL, THUMBNAIL, OTHER = 28, 32, 256  # edges of samples when no size is given
 SEEDS = 1 << 32
@@ -41,6 +45,7 @@ def sample(
     latents: bool = True,
     device: str = "auto",
     threads: int | None = None,
+    limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
     """New pictures as a model imagines them: (H, W) or (H, W, 3) uint8 or (H, W) bool each, `count` of them.
@@ -49,7 +54,7 @@ def sample(
     32x32 for those with latents for each 4x4 pixels, 256x256 for others. seed: 0 .. 2^32 - 1; picture i of a seed is
     the same whatever the count. latents: False draws the pixels alone, in the no-latent mode.
 
-    Raises InputError, WeightsError, UnknownModel.
+    Raises InputError, WeightsError, UnknownModel, ImageTooLarge.
     """
     found = find_model(model or default_model_name("RGB"))
     mode = next(mode for mode in ("RGB", "L", "1") if codes(found.config, mode))
@@ -58,9 +63,9 @@ def sample(
     width, height = size or (edge, edge)
     if not (1 <= width <= MAX_TILE and 1 <= height <= MAX_TILE):
         raise InputError(f"samples of {width}x{height} pixels cannot be drawn: both sides may be 1 to {MAX_TILE}")
-    if not 1 <= count <= MAX_PIXELS // (width * height):
-        most = MAX_PIXELS // (width * height)
-        raise InputError(f"the number of samples of {width}x{height} pixels may be 1 to {most}, not {count}")
+    if count < 1:
+        raise InputError(f"the number of samples must be 1 or more, not {count}")
+    limits.check(count * width * height, count, count * width * height * 3)
     _check_seed(seed)
     rows = -(-height // codec.stride) * codec.stride  # whole cells of latents: what is below the picture is cut off
     tick = counter(progress, count * rows * width)
@@ -85,13 +90,14 @@ class Preview(NamedTuple):
 
 
 def preview(
-    data: bytes,
+    data: Bytes,
     *,
     seed: int = 1,
     beside: bool = False,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> Preview:
     """The pictures of a .vlae file by their latents alone: the pixels are drawn anew from p(x | z).
@@ -107,61 +113,58 @@ def preview(
     Raises what `decompress` raises, and InputError for a seed out of range.
     """
     _check_seed(seed)
-    contents = container.read(data)
+    contents = container.read(data, limits)
     header, channels = contents.header, contents.header.channels
-    needed = any(record.method not in STORED for record in contents.tiles)
-    codec = for_file(find_codec(model, header.model_id, device, header.mode) if needed else None, contents)
-    sizes = [(header.width, header.height)] if contents.pictures is None else contents.pictures.sizes()
+    sizes, pieces = contents.sizes(), contents.pieces()
+    limits.check(0, memory=(2 if beside else 1) * 2 * sum(w * h for w, h in sizes) * channels)
+    codec = codec_for(contents, model, device)
+    check_work(contents, codec, limits)
     pictures = [np.full((h, w, channels)[: 3 if channels == 3 else 2], GREY, np.uint8) for w, h in sizes]
-    members = contents.members()
     tick = counter(progress, sum(w * h for w, h in sizes))
 
-    def show(g: int) -> list[float]:
-        """Bits of the latents of each tile of a record that has some."""
-        spent, places = [], [place for _, place in members[g]]
-        for i, (split, z, bits) in enumerate(_latents(codec, contents, contents.tiles[g], places)):
-            p, (y, x, h, w) = members[g][i]
-            if split:
+    def show(g: int) -> list[tuple[float, bool]]:
+        """(bits of the latents, whether there are some) of each tile of a record."""
+        spent, tiles = [], tiles_of(pieces[g], header.tile_size)
+        latents = _latents(codec, contents, contents.tiles[g], [place[2:] for _, place in tiles])
+        for i, ((p, (y, x, h, w)), (split, z, bits)) in enumerate(zip(tiles, latents, strict=True)):
+            if codec is not None and split:
                 pixels = pixels_of(_draw(codec, split, z, (h, w), channels, [seed, g, i]), header.mode)
                 pictures[p][y : y + h, x : x + w] = _shown(pixels)
-                spent.append(bits)
+            spent.append((bits, split > 0))
             tick(h * w)
         return spent
 
     with workers(threads) as run:
-        spent = [bits for record in run(show, range(len(members))) for bits in record]
-    if beside:
-        originals = decompress_many(data, model=model, device=device, threads=threads)
-        pictures = [np.concatenate([_shown(one), other], axis=1) for one, other in zip(originals, pictures)]
-    tiles = sum(map(len, members))
-    return Preview(pictures, sum(spent), tiles, tiles - len(spent))
+        found = [tile for record in run(show, range(len(pieces))) for tile in record]
+        if beside:
+            originals = decode(contents, codec, run)
+            pictures = [np.concatenate([_shown(one), other], axis=1) for one, other in zip(originals, pictures)]
+    return Preview(pictures, sum(bits for bits, _ in found), len(found), sum(not some for _, some in found))
 
 
 def _latents(
-    codec: Any, contents: Contents, record: TileRecord, places: list[Place]
+    codec: TileCodec | None, contents: Contents, record: TileRecord, shapes: list[Shape]
 ) -> Iterator[tuple[int, np.ndarray, float]]:
     """(rows of band B, its latents (h, w, C) uint8, their bits under the prior) of each tile of a record."""
-    from vlae_codec.coder.streams import decode_chains, read_record, retrace
-
-    shapes = [place[2:] for place in places]
     args = (contents.header.channels, contents.header.lane_symbols)
-    if record.method in STORED:
-        stacks: Any = ((0, ans.empty()) for _ in places)
-    elif record.method == Method.CHAIN:
-        (tiles,) = decode_chains(codec, [record], [shapes], *args)
-        stacks = ((split, message) for split, message, _ in retrace(codec, record, tiles, *args))
+    if codec is None or record.method in STORED:
+        yield from ((0, np.zeros((0, 0, 0), np.uint8), 0.0) for _ in shapes)
+        return
+    if record.method == Method.CHAIN:
+        traced = retrace(codec, record, shapes, *args)
+        stacks: Iterator[tuple[int, ans.Message]] = ((split, message) for _, split, message, _ in traced)
     else:
         (split,), message = read_record(codec, record, shapes, *args)
-        stacks = [(split, message)]
+        stacks = iter([(split, message)])
     for (_, width), (split, message) in zip(shapes, stacks, strict=True):
-        if split:
-            (rest,), (z,) = codec.prior([(split // codec.stride, -(-width // codec.stride))]).pop([message])
-            yield split, z, ans.bits(message) - ans.bits(rest)
-        else:
-            yield 0, np.zeros((0, 0, 0), np.uint8), 0.0
+        cells = (split // codec.stride, -(-width // codec.stride))
+        (rest,), (z,) = codec.prior([cells]).pop([message])
+        yield split, z, ans.bits(message) - ans.bits(rest)
 
 
-def _draw(codec: Any, split: int, z: np.ndarray, shape: tuple[int, int], coded: int, seed: list[int]) -> np.ndarray:
+def _draw(
+    codec: TileCodec, split: int, z: np.ndarray, shape: tuple[int, int], coded: int, seed: list[int]
+) -> np.ndarray:
     """A tile (H, W, C) uint8 drawn from p(x | z), and below `split` without latents."""
     height, width = shape
     nothing = np.zeros((0, width, codec.config["channels"]), np.uint8)

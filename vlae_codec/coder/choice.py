@@ -1,0 +1,152 @@
+"""What an encoder chooses for a tile: with latents or without, and how many rows have them; all in integers."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from vlae_codec.coder.tile import Known, Ledger, TileCodec
+from vlae_codec.native import ans, mixture
+from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.threads import Map
+
+LANES = 32  # of the stack that latents are drawn from for it: cells that the core takes side by side
+FEWEST = 64  # by which a deviation is judged
+PARTS = 8  # of these pixels, looked at one after the other
+CLEAR = 250  # hundredths of a standard deviation of what they say, beyond which no more are looked at
+
+
+class Draft:
+    """What an encoder knows of a tile (H, W, C) uint8 before it is coded: its intervals without latents,
+    from the bottom up, and its posterior, as far as they were asked for.
+    """
+
+    def __init__(self, codec: TileCodec, tile: np.ndarray, coded: int, spread: Map = map) -> None:
+        self.codec, self.tile, self.coded, self.spread = codec, tile, coded, spread
+        self.starts, self.freqs = np.zeros((2, *tile.shape), np.uint32)
+        self.first = len(tile)
+        self.rows: dict[int, np.ndarray] = {}
+
+    def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs), (rows, W, C) uint32, of the rows from `row` on."""
+        if row < self.first:
+            above, band = self.tile[:row], self.tile[row : self.first]
+            part = self.codec.pixel_codec.intervals(above, band, None, self.coded, self.spread)
+            self.starts[row : self.first], self.freqs[row : self.first] = part
+            self.first = row
+        return self.starts[row:], self.freqs[row:]
+
+    def known(self, split: int) -> Known:
+        """What `TileCodec.tiles` needs not find out again, if band B has so many rows."""
+        return Known(self.below(split), self.posterior(split))
+
+    def cost(self, row: int) -> int:
+        """What the rows from `row` on take without latents, in units of 2^-20 bits."""
+        return mixture.cost(self.below(row)[1], self.coded)
+
+    def posterior(self, row: int) -> np.ndarray:
+        """Parameters of the posterior of the rows above `row`."""
+        if row not in self.rows:
+            self.rows[row] = self.codec.nets.posterior_parameters(self.tile[:row])
+        return self.rows[row]
+
+
+def choose_split(draft: Draft, stock: int = 0) -> int:
+    """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
+
+    stock: what the stack already has, in units of 2^-20 bits. The posterior's cost is estimated; an encoder finds out
+    by trying. At least one row is left to band A.
+    """
+    stride, c = draft.codec.stride, draft.codec.channels
+    split = (len(draft.tile) - 1) // stride * stride
+    if not split:
+        return 0
+    index = draft.posterior(split)[:, 1 + c :].reshape(split // stride, -1).astype(np.int64)
+    # A logistic of scale s = 2^(index / 16 - 4) has log2(s) + 2 log2(e) bits; one narrower than a latent step has none.
+    expected = np.maximum(index * (COST_UNIT // 16) - COST_UNIT * 4 + COST_UNIT * 2885 // 1000, COST_UNIT // 20).sum(1)
+    spread = isqrt(index.shape[1] * COST_UNIT * COST_UNIT) // 2  # of a row
+    need = 64 * COST_UNIT + np.cumsum(expected + spread)
+    while split and stock + draft.cost(split) < need[split // stride - 1]:
+        split -= stride
+    return split
+
+
+class Trial(NamedTuple):
+    """What a tile's latents do to a sample of its pixels. Costs are integers in units of 2^-20 bits."""
+
+    context: np.ndarray  # (rows, W, F) int8, features of the latents drawn, for the rows that can have latents
+    kl: int  # what the latents themselves take
+    places: np.ndarray  # (n,) flat indices of the pixels that were looked at
+    costs: np.ndarray  # (n,) int64, what they take without latents
+    saved: np.ndarray  # (n,) int64, what they take less with these
+    area: int  # pixels that they stand for
+
+    def gain(self) -> int:
+        """What all pixels would need less, the latents' own cost paid for, times the number of pixels looked at."""
+        return int(self.saved.sum()) * self.area - self.kl * len(self.saved)
+
+    def clear(self, hundredths: int) -> int:
+        """1 or -1, the gain's sign, if it is further from 0 than so much of its standard deviation; else 0."""
+        gain, n, total = self.gain(), len(self.saved), int(self.saved.sum())
+        squares = sum(int(part @ part) for part in np.array_split(self.saved >> 4, 8)) << 8
+        variance = (n * squares - total * total) * self.area**2  # of the gain, times n
+        if 10_000 * gain * gain * n <= hundredths**2 * max(variance, 0):
+            return 0
+        return 1 if gain > 0 else -1
+
+    def with_latents(self, freqs: np.ndarray, kl: int) -> Trial:
+        """The trial with other latents: kl is what they take, freqs (rows, W, coded) what the pixels have with them."""
+        flat = freqs.reshape(-1, freqs.shape[2])
+        inside = self.places < len(flat)
+        costs = self.costs[inside]
+        saved = costs - mixture.costs(flat[self.places[inside]], flat.shape[1])
+        return Trial(self.context, kl, self.places[inside], costs, saved, len(flat))
+
+
+def try_latents(draft: Draft, count: int) -> Trial:
+    """Draws latents of a tile of more than one latent row from their posterior, with bits from nowhere, and looks at
+    `count` of the pixels that can have them, or fewer if these say it clearly. Always the same for the same tile.
+    """
+    codec, coded = draft.codec, draft.coded
+    height, width, _ = draft.tile.shape
+    rows = (height - 1) // codec.stride * codec.stride
+    upper, (z, spent) = draft.tile[:rows], draw_latents(draft, rows)
+    kl, context, area = sum(spent.costs.values()), codec.nets.context(z, width), rows * width
+    index = np.arange(min(count, area))  # one pixel of each of so many parts, at a place that has no period
+    places = ((index << 16) + (index * 2654435761 % (1 << 32) >> 16)) * area // (len(index) << 16)
+    trial = Trial(context, kl, places[:0], places[:0], places[:0], area)
+    ways = [codec.nets.pixels.whole(upper, features) for features in (None, context)]
+    for k in range(PARTS):
+        part = places[k::PARTS]
+        null, drawn = (mixture.costs(codec.nets.pixels.at(way, part, coded)[1], coded) for way in ways)
+        found = (part, null, null - drawn)
+        trial = trial._replace(
+            places=np.concatenate([trial.places, found[0]]),
+            costs=np.concatenate([trial.costs, found[1]]),
+            saved=np.concatenate([trial.saved, found[2]]),
+        )
+        if len(trial.saved) >= FEWEST and trial.clear(CLEAR):
+            break
+    return trial
+
+
+def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
+    """Latents (gh, gw, C) uint8 of the first rows of a tile, whole latent rows, drawn from their posterior with bits
+    from nowhere, always the same; and what they take under prior and posterior.
+    """
+    codec, spent = draft.codec, Ledger()
+    upper = draft.tile[:rows]
+    count = rows // codec.stride * -(-upper.shape[1] // codec.stride) * codec.channels
+    message = spare_bits(count)
+    _, (z,) = codec.posterior([upper], spent, [draft.posterior(rows)]).pop([message])
+    codec.prior([z.shape[:2]], spent).push([message], [z])
+    return z, spent
+
+
+def spare_bits(symbols: int) -> ans.Message:
+    """Bits from nowhere, always the same, from which so many symbols can be popped."""
+    words = np.frombuffer(np.random.RandomState(1).bytes(4 * (2 * LANES + symbols)), "<u4").astype(np.uint32)
+    heads = words[:LANES].astype(np.uint64) + np.uint64(ans.HEAD_MIN)  # empty ones would draw the rarest symbols first
+    return ans.Message(heads, words[LANES:])
