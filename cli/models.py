@@ -18,6 +18,7 @@ def models(as_json: bool) -> None:
     --model NAME means; a file is decoded with whichever of them it was made with.
     """
     from vlae_codec.weights.cards import describe_models
+    from vlae_codec.weights.safetensors import printable
 
     found, problems = describe_models()
     for problem in problems:
@@ -40,4 +41,4 @@ def models(as_json: bool) -> None:
     ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        click.echo(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()))

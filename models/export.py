@@ -1,4 +1,4 @@
-"""Quantising export: a float VLAE -> the integer tensors of a weight file (`vlae_codec.weights.model`).
+"""Quantising export: a float VLAE -> the integer tensors of a weight file (`vlae_codec.weights.schema`).
 
 Ranges are fixed by the architecture, so no calibration data are needed. For each output channel the weights, times the
 value of one input step, are scaled to int8; what remains goes into the multiplier, and bias, rounding and zero points
@@ -24,9 +24,9 @@ from torch import nn
 from vlae_codec.native import library, mixture
 from vlae_codec.native.library import DIGIT_BITS
 from vlae_codec.native.network import ACCUMULATOR_LIMIT
-from vlae_codec.weights.model import save_weights
 
 from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Vlae, mixture_width, window_offsets
+from .weights_file import save_weights
 
 RECTIFIED = -128.0  # stored zero of an unsigned activation
 LOGIT_UNIT, LOC_UNIT, SCALE_UNIT, COEF_UNIT = 1 / 32, 1 / 64, 1 / 16, 1 / 256

@@ -16,6 +16,7 @@ from vlae_codec.errors import CorruptFile, InputError, UnknownModel, Unsupported
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
 from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.weights_file import save_weights
 from vlae_codec.pictures import codec as codec_of
 from vlae_codec.pictures import decode, encode, modes
 from vlae_codec.weights import model
@@ -243,7 +244,7 @@ def weights(random_vlae, tmp_path_factory):
     def make(channels, levels):
         path = tmp_path_factory.mktemp("weights") / f"random-{channels}-{levels}.safetensors"
         vlae = random_vlae(channels=channels, levels=levels)
-        model.save_weights(path, vlae.config.to_dict(), integer_tensors(vlae))
+        save_weights(path, vlae.config.to_dict(), integer_tensors(vlae))
         return path
 
     return make
@@ -315,7 +316,7 @@ def test_mode_of_another_model(tiny, synthetic):
 
 
 def test_unknown_model(tiny, synthetic, tmp_path):
-    from vlae_codec.weights.model import load_weights, save_weights
+    from vlae_codec.weights.model import load_weights
 
     data = compress(synthetic(20, 30, 9), model=tiny)
     with pytest.raises(UnknownModel, match=load_weights(tiny).id.hex()):

@@ -23,11 +23,12 @@ from vlae_codec.errors import CorruptFile, TruncatedFile, VlaeError, WeightsErro
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
 from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.weights_file import save_weights
 from vlae_codec.native import ans
 from vlae_codec.native.network import ACCUMULATOR_LIMIT, Layer, Network
 from vlae_codec.pictures import codec as codec_of
 from vlae_codec.pictures import decode, modes
-from vlae_codec.weights.model import load_weights, save_weights
+from vlae_codec.weights.model import load_weights
 
 some_adapter = make_golden.some_adapter
 write_adapted = make_golden.write_adapted

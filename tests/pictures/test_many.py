@@ -94,7 +94,7 @@ def test_array(tiny, pictures):
 
 def test_bilevel(tmp_path, random_vlae, coded_only):
     from vlae_codec.models.export import integer_tensors
-    from vlae_codec.weights.model import save_weights
+    from vlae_codec.models.weights_file import save_weights
 
     vlae = random_vlae(levels=2, channels=1)
     path = tmp_path / "bilevel.safetensors"

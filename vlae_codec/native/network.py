@@ -45,13 +45,13 @@ class Layer:
         if types != ["int8", "int64", "int64"] or self.weight.ndim != 2:
             raise WeightsError(f"layer {name} is malformed; export the model again")
         outputs = self.multiplier.size
-        worst = np.abs(self.weight.astype(np.int64)).sum(0) * 128
+        worst = np.abs(self.weight.astype(np.int16)).sum(0, np.int64) * 128
         if worst.max(initial=0) >= ACCUMULATOR_LIMIT:
             raise WeightsError(f"layer {name} can exceed the accumulator bound of 2^24; export the model again")
         shaped = self.multiplier.shape == self.addend.shape == (outputs,) and 0 <= self.shift <= 40
         shaped = shaped and self.weight.shape[1] in (outputs, 2 * outputs) and outputs > 0
         bounded = shaped and self.multiplier.min(initial=0) >= 0 and self.multiplier.max(initial=0) <= 1 << 20
-        if not bounded or np.abs(self.addend).max(initial=0) >= 1 << 60:
+        if not bounded or self.addend.min() <= -(1 << 60) or self.addend.max() >= 1 << 60:  # abs(-2^63) is negative
             raise WeightsError(f"layer {name} is malformed; export the model again")
 
 

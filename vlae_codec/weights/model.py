@@ -1,25 +1,18 @@
-"""An integer model: what a weight file holds, read and checked. No training code, no float network.
+"""An integer model, read from a weight file and checked, and the search for it.
 
-A weight file is safetensors: integer tensors only, the configuration as JSON in its metadata. The model id is the first
-8 bytes of the SHA-256 over configuration and tensors, so two models with one id code alike.
-
-    tables.*      integer tables (`vlae_codec.native.mixture`)
-    encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
-    topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
-    null          (stride, stride, context) int8: the context of the no-latent mode, by a pixel's place in its cell;
-                  or (context,), the same for all places
-    affine.t.*    flow step t of the prior: locations (1/64) | outer scale indices
-    mixture.*     last step of the prior; `base`, a constant row of parameters, in a model with no flow step
-    local.*       p(x | window, context)
+A weight file is safetensors (`vlae_codec.weights.safetensors`) of the tensors that `vlae_codec.weights.schema` lists,
+with the configuration as JSON in its metadata. The model id is the first 8 bytes of the SHA-256 over configuration and
+tensors, so two models with one id code alike. No training code and no float network is needed to use one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -29,20 +22,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.native.mixture import Tables, check_tables, parameter_count, parameter_limits
+from vlae_codec.native.mixture import Tables, check_tables
 from vlae_codec.native.network import Layer, Network
-from vlae_codec.native.waves import window_offsets
-from vlae_codec.weights import safetensors
+from vlae_codec.weights import safetensors, schema
+from vlae_codec.weights.safetensors import printable
 
 FORMAT = 1
 MODELS_VARIABLE = "VLAE_CODEC_MODELS"  # environment: folders and weight files, as in PATH
-AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    config: Mapping[str, Any]  # fields of models.vlae.Config
+    """The networks and tables of a model. Every bound holds that makes them exact."""
+
+    config: Mapping[str, Any]  # as in the file, JSON types; `levels` may be missing and is then 256
     id: bytes  # 8 bytes
+    multiply_adds: int  # int8 products a pixel, in either direction; a weight of two digits counts twice
     tables: Tables
     encoder: tuple[Network, ...]  # stem, halvings, grid, grid, out: one layer each, with gathers between them
     topdown: tuple[Network, ...]  # grid, grid, spread, fine, out
@@ -52,72 +47,96 @@ class Model:
     base: np.ndarray | None  # (1, P) int32
     local: Network
 
-    @property
-    def multiply_adds(self) -> int:
-        """TEMPORARY"""
-        return sum(layer.weight.size for layer in self.local.layers)
-
 
 def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
     """8 bytes that name a model by its configuration and integers."""
     digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name]
-        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name} {array.dtype.name} {array.shape}".encode() + little.tobytes())
     return digest.digest()[:8]
 
 
-def save_weights(path: str | Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """Writes a weight file; returns the model id. Raises WeightsError if the model breaks a bound."""
-    identity = build(config, tensors).id
-    metadata = {"vlae-codec": str(FORMAT), "config": json.dumps(dict(config), sort_keys=True), "id": identity.hex()}
-    safetensors.write(path, tensors, metadata)
-    return identity
+def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model:
+    """A Model from configuration and tensors, every bound checked. Raises WeightsError."""
+    checked = schema.Config.of(config)
+    cost = schema.check_shapes(checked, {name: (array.dtype.name, array.shape) for name, array in tensors.items()})
+    schema.check_values(checked, tensors)
+    tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
+    check_tables(tables)
+    layers = {}
+    for form in schema.layer_forms(checked):
+        weight, multiplier, addend, shift = (
+            tensors[f"{form.name}.{part}"] for part in ("weight", "multiplier", "addend", "shift")
+        )
+        layers[form.name] = Layer(weight, multiplier, addend, int(shift[0]), *(form.limits or ()))
+        layers[form.name].check(form.name)
+
+    def part(name: str) -> tuple[Layer, ...]:
+        return tuple(layer for full, layer in layers.items() if full.startswith(f"{name}."))
+
+    steps = checked.flow_steps
+    place = (checked.stride, checked.stride, checked.context)
+    return Model(
+        config,
+        model_id(config, tensors),
+        cost,
+        tables,
+        tuple(Network((layer,)) for layer in part("encoder")),
+        tuple(Network((layer,)) for layer in part("topdown")),
+        np.broadcast_to(tensors["null"], place),
+        tuple(Network(part(f"affine.{t}"), skip=True) for t in range(steps - 1)),
+        Network(part("mixture"), skip=True) if steps else None,
+        None if steps else tensors["base"],
+        Network(part("local"), skip=True),
+    )
 
 
-def load_weights(path: str | Path) -> Model:
-    """Reads and checks a weight file, once as long as it stays the same.
-
-    Raises WeightsError when it is not one or breaks a bound.
-    """
-    try:
-        state = os.stat(path)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path} as a weight file: {error}; check the path") from error
-    return _load(str(path), state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(8)
-def _load(path: str, *state: int) -> Model:
-    config, tensors, noted = read_weights(path)
-    model = build(config, tensors)
-    if noted not in (None, model.id.hex()):
-        raise WeightsError(f"{path} holds model {model.id.hex()} and says {noted}; get a fresh copy of it")
-    return model
+# ---------------------------------------------------------------------------------------------------- files
 
 
 def read_weights(
     path: str | Path, with_tensors: bool = True
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], str | None]:
-    """Configuration, tensors (none without `with_tensors`) and the id that the file claims in hexadecimal, unchecked.
+    """Configuration, tensors (none without `with_tensors`) and the id that the file claims in hexadecimal.
 
-    Raises WeightsError when it is no weight file.
+    The configuration and the tensors' types and shapes are checked, before memory is taken for them; their values and
+    the id are not. Raises WeightsError.
     """
-    metadata, tensors = safetensors.read(path, with_tensors)
-    try:
-        config = json.loads(metadata["config"])
-    except (KeyError, ValueError, RecursionError):
-        config = None
-    if metadata.get("vlae-codec") != str(FORMAT) or not isinstance(config, dict):
-        raise WeightsError(f"{path} is not a weight file of this vlae-codec; export the model again")
-    return config, tensors, metadata.get("id")
+    with safetensors.refusing(path), safetensors.opened(path) as file:
+        metadata, places = safetensors.read_header(file)
+        if metadata.get("vlae-codec") != str(FORMAT):
+            raise WeightsError("it is not of this version of vlae-codec")
+        config = safetensors.strict_json(metadata.get("config", ""))
+        given = {name: (place.kind.name, place.shape) for name, place in places.items()}
+        schema.check_shapes(schema.Config.of(config), given)
+        return config, safetensors.read_tensors(file, places) if with_tensors else {}, metadata.get("id")
+
+
+def load_weights(path: str | Path) -> Model:
+    """The model of a weight file, read once as long as the file stays the same. Raises WeightsError."""
+    with safetensors.refusing(path):
+        state = os.stat(path)
+    return _load(str(path), state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(8)
+def _load(path: str, *state: int) -> Model:
+    config, tensors, noted = read_weights(path)
+    with safetensors.refusing(path):
+        model = build(config, tensors)
+        if noted not in (None, model.id.hex()):
+            raise WeightsError(f"it holds model {model.id.hex()} and says {printable(noted)[:40]}")
+    return model
 
 
 # ---------------------------------------------------------------------------------------------------- search
 
 
 class Found(NamedTuple):
+    """A weight file by its name; nothing of it has been read."""
+
     name: str
     path: Path
     place: str  # where it was found, for people
@@ -126,6 +145,12 @@ class Found(NamedTuple):
 def weights_folder() -> Path:
     """Where the package keeps its weights."""
     return Path(str(files("vlae_codec.models"))) / "weights"
+
+
+@lru_cache(1024)
+def skip(reason: str) -> None:
+    """Logs that a search passes a file by; once for each reason."""
+    logging.getLogger("vlae_codec").warning("skipped: %s", reason)
 
 
 def known_models() -> list[Found]:
@@ -138,14 +163,24 @@ def known_models() -> list[Found]:
 
 
 def _places() -> list[tuple[str, list[Found]]]:
-    """Where models are looked for, and those that are there; nothing is opened."""
+    """Where models are looked for, and those that are there; no file is opened."""
     places = []
     for entry in filter(None, os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)):
-        path = Path(entry)
-        paths = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-        places.append((entry, [Found(p.stem, p, str(p)) for p in paths]))
-    shipped = sorted(weights_folder().glob("*.safetensors"))
-    return [*places, ("built-in", [Found(p.stem, p, "built-in") for p in shipped])]
+        places.append((printable(entry), [Found(p.stem, p, str(p)) for p in _weight_files(entry)]))
+    return [*places, ("built-in", [Found(p.stem, p, "built-in") for p in _weight_files(weights_folder())])]
+
+
+def _weight_files(entry: str | Path) -> list[Path]:
+    """The weight files of a folder, by name; what is no folder is taken for one itself."""
+    try:
+        return [Path(entry, name) for name in sorted(os.listdir(entry)) if name.endswith(".safetensors")]
+    except NotADirectoryError:
+        return [Path(entry)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        skip(f"cannot look into {printable(entry)}: {getattr(error, 'strerror', None) or error}")
+        return []
 
 
 def default_model_name(mode: str) -> str:
@@ -159,14 +194,14 @@ def find_model(wanted: str | Path | None = None, wanted_id: bytes | None = None)
     """The model of a path, name or id in hexadecimal, or the one with the id `wanted_id`; by default "photo".
 
     Raises UnknownModel when none has the id, InputError when a name or path does not exist, WeightsError when the file
-    is malformed. A malformed file does not matter to a search for another model.
+    is malformed. A search by id passes malformed files by.
     """
     if wanted is None and wanted_id is not None:
         return _with_id(wanted_id)[1]
     path = find_weights(wanted or default_model_name("RGB"))
     model = load_weights(path)
     if wanted_id is not None and model.id != wanted_id:
-        raise UnknownModel(wanted_id, [f"{path}, which is {model.id.hex()}"])
+        raise UnknownModel(wanted_id, [f"{printable(path)}, which is {model.id.hex()}"])
     return model
 
 
@@ -174,123 +209,34 @@ def find_weights(wanted: str | Path) -> Path:
     """The weight file of a path, name or id in hexadecimal. Raises InputError, UnknownModel."""
     known = known_models()
     named = [found.path for found in known if found.name == wanted]
-    if named or Path(wanted).is_file():
+    if named or os.path.lexists(wanted):
         return [*named, Path(wanted)][0]
     if re.fullmatch("[0-9a-f]{16}", str(wanted)):
         return _with_id(bytes.fromhex(str(wanted)))[0]
-    names = ", ".join(dict.fromkeys(found.name for found in known))
+    names = ", ".join(dict.fromkeys(printable(found.name) for found in known))
     raise InputError(
         f"there is no model {str(wanted)!r}; give a weight file or one of: {names} (see vlae-codec models)"
     )
 
 
 def _with_id(wanted_id: bytes) -> tuple[Path, Model]:
-    """The first known model with the id. Raises UnknownModel, which names the places and files that were of no use."""
-    looked = []
+    """The first known model with the id, and a warning for each file passed by as malformed.
+
+    Raises UnknownModel, which names the places and those files.
+    """
+    looked: list[str] = []
+    malformed: list[str] = []
     for place, models in _places():
-        looked.append(f"{place} ({', '.join(found.name for found in models) or 'no models'})")
+        looked.append(f"{place} ({', '.join(printable(found.name) for found in models) or 'no models'})")
         for found in models:
             try:
                 noted = read_weights(found.path, with_tensors=False)[2]
                 if noted in (None, wanted_id.hex()):  # older files do not say which model they are
                     model = load_weights(found.path)
                     if model.id == wanted_id:
+                        for reason in malformed:
+                            skip(reason)
                         return found.path, model
             except WeightsError as error:
-                looked.append(f"unreadable: {error}")
-    raise UnknownModel(wanted_id, looked)
-
-
-def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model:
-    """A Model from configuration and tensors, every bound checked. Raises WeightsError."""
-
-    def layer(name: str, inputs: int, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Layer:
-        low, high = limits if limits is not None else (None, None)
-        made = Layer(
-            tensors[f"{name}.weight"],
-            tensors[f"{name}.multiplier"],
-            tensors[f"{name}.addend"],
-            int(tensors[f"{name}.shift"].item()),
-            low,
-            high,
-        )
-        made.check(name)
-        outputs = made.multiplier.size if low is None else low.size
-        digits = made.weight.shape[1] // outputs
-        if made.weight.shape != (inputs, digits * outputs) or made.multiplier.size != outputs:
-            raise WeightsError(f"layer {name} is {made.weight.shape}, not {(inputs, outputs)}; export the model again")
-        return made
-
-    def convolutions(prefix: str, inputs: int, steps: Sequence[tuple[str, int]]) -> list[Network]:
-        """One network a layer; each step: its name and how many cells its gather brings together."""
-        made = []
-        for name, cells in steps:
-            made.append(layer(f"{prefix}.{name}", inputs * cells))
-            inputs = made[-1].multiplier.size
-        return [Network((one,)) for one in made]
-
-    def mlp(name: str, inputs: int, hidden: int, limits: tuple[np.ndarray, np.ndarray]) -> Network:
-        layers: list[Layer] = []
-        for i in range(hidden):
-            layers.append(layer(f"{name}.hidden.{i}", layers[-1].multiplier.size if layers else inputs))
-        layers.append(layer(f"{name}.out", (layers[-1].multiplier.size if layers else 0) + inputs, limits))
-        return Network(tuple(layers), skip=True)
-
-    try:
-        c, z = config["channels"], config["latents"]
-        if c not in (1, 3) or config.get("levels", 256) not in (2, 256):
-            raise WeightsError("the model is not of 1 or 3 channels of 2 or 256 levels; update to use it")
-        for key in ("window", "prior_window"):
-            wide, up = config[key]
-            if wide < 3 or wide % 2 == 0 or up < 1:
-                raise WeightsError(
-                    f"the {key} {wide}x{up} is not odd and at least 3 wide and 1 up; train another model"
-                )
-        tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
-        check_tables(tables)
-        halvings = {4: 0, 8: 1, 16: 2}[config["stride"]]
-        steps = [("stem", 16), *((f"down.{i}", 4) for i in range(halvings)), ("grid.0", 9), ("grid.1", 9)]
-        encoder = convolutions("encoder", c, steps)
-        width = encoder[-1].layers[0].multiplier.size
-        encoder.append(Network((layer("encoder.out", width, parameter_limits(1, z, coupled=False)),)))
-        up = config["stride"] // 4
-        topdown = convolutions("topdown", z, [("grid.0", 9), ("grid.1", 9), ("spread", 1)])
-        fine, rest = divmod(topdown[-1].layers[0].multiplier.size, up * up)
-        topdown += convolutions("topdown", fine, [("fine", 9), ("out", 1)])
-        if rest or topdown[-1].layers[0].multiplier.size != 16 * config["context"]:
-            raise WeightsError("the top-down network does not give the context's features; export the model again")
-        cells = len(window_offsets(config["prior_window"])) * z
-        affine_limits = (
-            np.repeat(np.array([-(1 << 15), AFFINE_LOW], np.int32), z),
-            np.repeat(np.array([1 << 15, AFFINE_HIGH], np.int32), z),
-        )
-        affine = [mlp(f"affine.{t}", cells, 1, affine_limits) for t in range(config["flow_steps"] - 1)]
-        mixture, base = None, None
-        if config["flow_steps"]:
-            mixture = mlp("mixture", cells, 2, parameter_limits(config["prior_mixtures"], z, coupled=True))
-        else:
-            base = tensors["base"]
-            low, high = parameter_limits(1, z, coupled=False)
-            if base.shape != (1, parameter_count(1, z, False)) or np.any(base < low) or np.any(base > high):
-                raise WeightsError("the prior's constant row is malformed; export the model again")
-        inputs = (len(window_offsets(config["window"])) + 1) * c + config["context"]
-        local = mlp("local", inputs, config["layers"], parameter_limits(config["mixtures"], c, coupled=True))
-        null = tensors["null"]
-        if null.ndim == 1:  # the same everywhere
-            null = np.broadcast_to(null, (config["stride"], config["stride"], *null.shape))
-        if null.shape != (config["stride"], config["stride"], config["context"]) or null.dtype != np.int8:
-            raise WeightsError("the context of the no-latent mode is malformed; export the model again")
-    except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"the weight file lacks or garbles {error}; export the model again") from error
-    return Model(
-        config,
-        model_id(config, tensors),
-        tables,
-        tuple(encoder),
-        tuple(topdown),
-        null,
-        tuple(affine),
-        mixture,
-        base,
-        local,
-    )
+                malformed.append(str(error))
+    raise UnknownModel(wanted_id, [*looked, *(f"unreadable: {reason}" for reason in malformed)])

@@ -1,0 +1,183 @@
+"""What a weight file must hold: from a checked configuration, every tensor's type, shape and range.
+
+    tables.*      integer tables (`vlae_codec.native.mixture`)
+    encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
+    topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
+    null          (stride, stride, context) int8: the context of the no-latent mode, by a pixel's place in its cell;
+                  or (context,), the same for all places
+    affine.t.*    flow step t of the prior: locations (1/64) | outer scale indices
+    mixture.*     last step of the prior
+    base          a constant row of parameters, in the place of a mixture, in a model with no flow step
+    local.*       p(x | window, context)
+
+A layer is four tensors: NAME.weight, NAME.multiplier, NAME.addend and NAME.shift (`vlae_codec.native.network`). A model
+has exactly the tensors that are listed here. The bounds are those of the native core; the last one keeps a model from
+asking for hours a megapixel.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlae_codec.errors import WeightsError
+from vlae_codec.native import library
+from vlae_codec.native.mixture import LOC_LIMIT, parameter_limits
+
+MAX_WIDTH = 4096  # inputs or outputs of a layer
+MAX_MULTIPLY_ADDS = 1 << 24  # a pixel
+AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
+FINE = 32  # channels of the top-down network at quarter size
+
+
+def _of(*allowed: Container[int], **default: Any) -> Any:
+    """A field that is an integer in `allowed`, or a pair of integers, one in each."""
+    return field(metadata={"allowed": allowed}, **default)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of a model, its types and ranges checked."""
+
+    channels: int = _of((1, 3))
+    window: tuple[int, int] = _of(range(3, 64, 2), range(1, 33))  # the causal window: so wide, and so many rows up
+    hidden: int = _of(range(1, MAX_WIDTH + 1))  # width of the local network
+    layers: int = _of(range(1, 9))  # its hidden layers
+    mixtures: int = _of(range(1, 65))  # logistics a pixel
+    context: int = _of(range(1, 257))  # features a pixel from the latents
+    stride: int = _of((4, 8, 16))  # pixels a latent cell and direction
+    latents: int = _of(range(1, 33))  # channels of the latent grid
+    encoder: int = _of(range(1, MAX_WIDTH + 1))  # width of the encoder
+    topdown: int = _of(range(1, MAX_WIDTH + 1))  # width of the top-down network
+    prior_window: tuple[int, int] = _of(range(3, 64, 2), range(1, 33))
+    prior_hidden: int = _of(range(1, MAX_WIDTH + 1))
+    prior_mixtures: int = _of(range(1, 65))
+    flow_steps: int = _of(range(library.MAX_STEPS + 1))
+    levels: int = _of((2, 256), default=256)  # values of a subpixel
+
+    @staticmethod
+    def of(values: Any) -> Config:
+        """The configuration that a mapping of JSON types describes. Raises WeightsError."""
+        if not isinstance(values, Mapping):
+            raise WeightsError("its configuration is not a JSON object")
+        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels"}):
+            raise WeightsError(f"its configuration lacks, or should not have, {reprlib.repr(wrong[0])}")
+        return Config(**{one.name: _checked(one, values[one.name]) for one in fields(Config) if one.name in values})
+
+
+def _checked(one: Field, value: Any) -> Any:
+    allowed = one.metadata["allowed"]
+    parts = [value] if len(allowed) == 1 else list(value) if isinstance(value, (list, tuple)) else []
+    if len(parts) != len(allowed) or not all(type(n) is int and n in among for n, among in zip(parts, allowed)):
+        raise WeightsError(f"its configuration has {one.name} = {reprlib.repr(value)}, which is not allowed")
+    return tuple(parts) if len(allowed) > 1 else parts[0]
+
+
+class LayerForm(NamedTuple):
+    """A layer of a model; with limits it is an output layer."""
+
+    name: str
+    inputs: int
+    outputs: int
+    pixels: int  # that share one run of it
+    limits: tuple[np.ndarray, np.ndarray] | None = None  # of its outputs
+
+
+class TensorForm(NamedTuple):
+    """A tensor of a model."""
+
+    dtype: str
+    shapes: tuple[tuple[int, ...], ...]  # it has one of them
+    low: Any  # its values' range, inclusive
+    high: Any
+    pixels: int = 0  # that share its products, if it is a weight
+
+
+def layer_forms(config: Config) -> Iterator[LayerForm]:
+    """Every layer, in the order in which a part's networks run."""
+    c, z, cell = config.channels, config.latents, config.stride**2
+    window, prior_window = (wide * up + wide // 2 for wide, up in (config.window, config.prior_window))
+    wide, top = config.encoder, config.topdown
+
+    def mlp(name: str, inputs: int, hidden: int, layers: int, pixels: int, limits: Any) -> Iterator[LayerForm]:
+        for i in range(layers):
+            yield LayerForm(f"{name}.hidden.{i}", hidden if i else inputs, hidden, pixels)
+        yield LayerForm(f"{name}.out", hidden + inputs, limits[0].size, pixels, limits)
+
+    yield LayerForm("encoder.stem", 16 * c, wide, 16)
+    for i in range({4: 0, 8: 1, 16: 2}[config.stride]):
+        yield LayerForm(f"encoder.down.{i}", 4 * wide, wide, 64 << 2 * i)
+    yield LayerForm("encoder.grid.0", 9 * wide, wide, cell)
+    yield LayerForm("encoder.grid.1", 9 * wide, wide, cell)
+    limits = parameter_limits(1, z, coupled=False)
+    yield LayerForm("encoder.out", wide, limits[0].size, cell, limits)
+    yield LayerForm("topdown.grid.0", 9 * z, top, cell)
+    yield LayerForm("topdown.grid.1", 9 * top, top, cell)
+    yield LayerForm("topdown.spread", top, FINE * cell // 16, cell)
+    yield LayerForm("topdown.fine", 9 * FINE, FINE, 16)
+    yield LayerForm("topdown.out", FINE, 16 * config.context, 16)
+    low, high = (
+        np.repeat(np.array(pair, np.int32), z) for pair in ((-LOC_LIMIT, AFFINE_LOW), (LOC_LIMIT, AFFINE_HIGH))
+    )
+    for t in range(config.flow_steps - 1):
+        yield from mlp(f"affine.{t}", prior_window * z, config.prior_hidden, 1, cell, (low, high))
+    if config.flow_steps:
+        limits = parameter_limits(config.prior_mixtures, z, coupled=True)
+        yield from mlp("mixture", prior_window * z, config.prior_hidden, 2, cell, limits)
+    limits = parameter_limits(config.mixtures, c, coupled=True)
+    yield from mlp("local", (window + 1) * c + config.context, config.hidden, config.layers, 1, limits)
+
+
+def tensor_forms(config: Config) -> dict[str, TensorForm]:
+    """Every tensor by its name. Raises WeightsError if a layer is too wide."""
+    forms = {
+        "tables.sigmoid": TensorForm("int32", ((2 * library.SIGMOID_HALF + 1,),), 0, 1 << library.SIGMOID_BITS),
+        "tables.exp": TensorForm("int32", ((library.EXP_ENTRIES,),), 1, 1 << library.WEIGHT_BITS),
+        "tables.inverse": TensorForm("int64", ((library.SCALES,),), 1, 1 << 22),
+        "tables.outer_scale": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 24),
+        "tables.outer_inverse": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 20),
+    }
+    for name, inputs, outputs, pixels, _ in layer_forms(config):
+        if max(inputs, outputs) > MAX_WIDTH:
+            raise WeightsError(f"layer {name} has {inputs} inputs and {outputs} outputs, over the limit of {MAX_WIDTH}")
+        digits = (inputs, outputs), (inputs, 2 * outputs)
+        forms[f"{name}.weight"] = TensorForm("int8", digits, -128, 127, pixels)
+        forms[f"{name}.multiplier"] = TensorForm("int64", ((outputs,),), 0, 1 << 20)
+        forms[f"{name}.addend"] = TensorForm("int64", ((outputs,),), 1 - (1 << 60), (1 << 60) - 1)
+        forms[f"{name}.shift"] = TensorForm("int64", ((1,),), 0, 40)
+    place = (config.context,)
+    forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), -128, 127)
+    if not config.flow_steps:
+        low, high = parameter_limits(1, config.latents, coupled=False)
+        forms["base"] = TensorForm("int32", ((1, low.size),), low, high)
+    return forms
+
+
+def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
+    """The multiply-adds a pixel of a model with the given types and shapes, by tensors' names.
+
+    Raises WeightsError unless these are all the tensors of the configuration, and no others.
+    """
+    forms, total = tensor_forms(config), 0
+    if wrong := sorted(forms.keys() ^ given.keys()):
+        raise WeightsError(f"it lacks, or should not have, the tensor {reprlib.repr(wrong[0])}")
+    for name, form in forms.items():
+        dtype, shape = given[name]
+        if dtype != form.dtype or shape not in form.shapes:
+            raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {' or '.join(map(str, form.shapes))}")
+        if form.pixels:
+            total += shape[0] * shape[1] * (256 // form.pixels)  # a weight of two digits counts twice
+    if total > MAX_MULTIPLY_ADDS * 256:
+        raise WeightsError(f"it takes {total >> 8} multiply-adds a pixel, over the limit of {MAX_MULTIPLY_ADDS}")
+    return -(-total // 256)
+
+
+def check_values(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises WeightsError unless the tensors, whose shapes were checked, are in their ranges."""
+    for name, form in tensor_forms(config).items():
+        if form.dtype != "int8" and (np.any(tensors[name] < form.low) or np.any(tensors[name] > form.high)):
+            raise WeightsError(f"{name} has values out of their range")
