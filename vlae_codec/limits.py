@@ -43,4 +43,4 @@ class Limits:
 DEFAULT = Limits()
 UNLIMITED = Limits(1 << 62, 1 << 62, 1 << 62, float("inf"))
 TILE_SECONDS = 1e-4  # what a tile takes beside its pixels
-SPEED = 5e10  # multiply-adds a second, one thread with AVX2
+SPEED = 5e10  # multiply-adds a second of one thread with AVX2
