@@ -20,8 +20,8 @@ _LOCK = Lock()
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> TileCodec:
     """The codec of a model (None: that of `model_id`, or the default one) that codes pictures of a mode.
 
-    "auto" is the CPU: from which size on a GPU is faster has not been measured. Of one model on one device all callers
-    get the same codec. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
+    "auto" is the CPU: from which size on a GPU is faster has not been measured. All callers get the same codec for one
+    model on one device. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
     """
     if model is None and model_id is None:
         model = default_model_name(mode)
