@@ -9,6 +9,8 @@ import numpy as np
 
 from vlae_codec.adapter.effort import DEFAULT, Watch
 from vlae_codec.format.container import Region
+from vlae_codec.limits import DEFAULT as LIMITS
+from vlae_codec.limits import Limits
 from vlae_codec.pictures import image, single
 from vlae_codec.pictures.adapting import Job
 from vlae_codec.pictures.image import Picture
@@ -28,6 +30,7 @@ def compress(
     progress: Progress | None = None,
     watch: Watch | None = None,
     ledger: Any = None,
+    limits: Limits = LIMITS,
 ) -> bytes:
     """The .vlae file of a picture: a path, or pixels: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
 
@@ -42,7 +45,7 @@ def compress(
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
-    picture = source if isinstance(source, np.ndarray) else image.load(source)
+    picture = source if isinstance(source, np.ndarray) else image.load(source, limits)
     if isinstance(picture, np.ndarray):
         picture = Picture(picture)
     pixels = image.check_pixels(picture.pixels)
@@ -59,6 +62,7 @@ def decompress(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
+    limits: Limits = LIMITS,
 ) -> np.ndarray:
     """The pixels of a .vlae file: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
 
@@ -80,6 +84,7 @@ def decompress_picture(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
+    limits: Limits = LIMITS,
 ) -> Picture:
     """As `decompress`, with the metadata."""
     with workers(threads) as run:

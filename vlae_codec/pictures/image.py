@@ -22,6 +22,8 @@ from PIL import Image, UnidentifiedImageError
 from vlae_codec.errors import ImageTooLarge, OutputError, UnsupportedImage, VlaeError
 from vlae_codec.files import open_file, write_file
 from vlae_codec.format.container import MAX_PIXELS, tile_grid
+from vlae_codec.limits import DEFAULT as LIMITS
+from vlae_codec.limits import Limits
 
 _LAYOUTS = {
     "P": "palette",
@@ -85,9 +87,10 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def load(path: str | Path) -> Picture:
+def load(path: str | Path, limits: Limits = LIMITS) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
     with _open(path) as image:
+        limits.check(image.width * image.height)
         if problem := _problem(image):
             raise UnsupportedImage(f"{path}: {problem}")
         return Picture(check_pixels(_pixels(image)), _metadata(image))

@@ -63,6 +63,7 @@ def bits_map(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
+    limits: Any = None,
 ) -> BitsMap:
     """Where the bits of a .vlae file went. model: a name or path, by default what the file names.
 

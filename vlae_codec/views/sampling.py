@@ -93,6 +93,7 @@ def preview(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
+    limits: Any = None,
 ) -> Preview:
     """The pictures of a .vlae file by their latents alone: the pixels are drawn anew from p(x | z).
 
