@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,13 +134,13 @@ def train(
         except KeyboardInterrupt as stop:
             if not str(stop):
                 raise
-            raise Failure(str(stop)) from stop
+            raise Failure(str(stop), 130) from stop
         if parallel.rank():
             return
-    temporary = Path(f"{output}.tmp")
-    identity = export.export(model, temporary)
-    files.write_file(output, temporary.read_bytes(), force)
-    temporary.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.safetensors")
+        identity = export.export(model, weights)
+        files.write_file(output, weights.read_bytes(), force)
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)
         if valid:

@@ -7,6 +7,7 @@ others go on.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import NamedTuple
 
 from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
-from vlae_codec.errors import VlaeError
+from vlae_codec.errors import VlaeError, out_of_memory
 from vlae_codec.format import container
 from vlae_codec.format.container import Header
-from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
+from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Skipped, Task, make_plan
+from vlae_codec.limits import DEFAULT as LIMITS
+from vlae_codec.limits import Limits
 from vlae_codec.pictures import image, single
 from vlae_codec.pictures.adapting import Job
 from vlae_codec.pictures.modes import Codecs
@@ -34,31 +37,36 @@ class Outcome(NamedTuple):
     output: Path
     header: Header | None  # of the .vlae file; None: it failed
     size: int  # bytes of the .vlae file
+    picture_size: int  # bytes of the picture file
     seconds: float
     problem: str | None  # why it failed, with the name of the file
 
 
 class Batch(NamedTuple):
+    """What became of all files."""
+
     outcomes: list[Outcome]
-    skipped: list[Path]  # files in the folders that were not to be converted
+    plan: Plan
+
+    @property
+    def done(self) -> list[Outcome]:
+        """Those that did not fail."""
+        return [outcome for outcome in self.outcomes if outcome.problem is None]
 
     @property
     def problems(self) -> list[str]:
-        return [outcome.problem for outcome in self.outcomes if outcome.problem is not None]
+        """What went wrong, with the folders that cannot be read."""
+        return [*self.plan.problems, *(outcome.problem for outcome in self.outcomes if outcome.problem is not None)]
 
     @property
-    def pictures(self) -> int:
-        """Those that did not fail."""
-        return len(self.outcomes) - len(self.problems)
+    def skipped(self) -> list[Skipped]:
+        """The files and folders in the folders that were not to be converted."""
+        return self.plan.skipped
 
     @property
-    def subpixels(self) -> int:
-        return sum(outcome.header.subpixels for outcome in self.outcomes if outcome.header is not None)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the .vlae files."""
-        return sum(outcome.size for outcome in self.outcomes)
+    def left(self) -> list[Task]:
+        """The files whose outputs stay as they were."""
+        return self.plan.left
 
 
 Report = Callable[[Outcome], None]
@@ -76,25 +84,31 @@ def compress_files(
     threads: int | None = None,
     verify: bool = True,
     force: bool = False,
+    skip_existing: bool = False,
+    newer: bool = False,
+    limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
     """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
 
-    Folders are walked through and mirrored. force: overwrite what is there. progress: told (pixels done, pixels in all)
-    of all pictures; report: told what became of each file, in the order in which they end. The other options are those
-    of `compress`. What is wrong with a picture is in its `Outcome`, and stops no other.
+    Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
+    walked through and mirrored. force: overwrite what is there. skip_existing: leave outputs that exist as they are.
+    newer: leave only those that are at least as new as their pictures, and overwrite the others. progress: told (pixels
+    done, pixels in all) of all pictures; report: told what became of each file, in the order in which they end. The
+    other options are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
     level(effort)
     codecs = _codecs(model, device)
-    plan = make_plan(sources, output, PICTURES, ".vlae", force)
+    plan = make_plan(sources, output, PICTURES, ".vlae", force, skip_existing, newer)
+    force = force or newer
     with workers(_threads(device, threads)) as run:
 
         def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
             job = Job(effort, seed, verify, progress, watch, None)
-            data = single.encode(codecs, image.load(task.source), job, run)
+            data = single.encode(codecs, image.load(task.source, limits), job, run)
             files.write_file(task.output, data, force)
             return container.read_header(data), len(data)
 
@@ -104,7 +118,7 @@ def compress_files(
 
         stages = 1 + 2 * (effort > 1) + verify
         attempt = _attempts(plan, convert, area, stages, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+        return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
 def decompress_files(
@@ -116,6 +130,9 @@ def decompress_files(
     device: str = "auto",
     threads: int | None = None,
     force: bool = False,
+    skip_existing: bool = False,
+    newer: bool = False,
+    limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
@@ -125,11 +142,12 @@ def decompress_files(
     """
     image.output_format("picture" + suffix)
     codecs = _codecs(model, device)
-    plan = make_plan(sources, output, CODED, suffix, force)
+    plan = make_plan(sources, output, CODED, suffix, force, skip_existing, newer)
+    force = force or newer
     with workers(_threads(device, threads)) as run:
 
         def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
-            data = files.read_file(task.source)
+            data = files.read_file(task.source, limits)
             header = container.read_header(data)
             image.output_format(task.output, header.mode)
             picture = single.decode(codecs, data, None, progress, run)
@@ -137,12 +155,12 @@ def decompress_files(
             return header, len(data)
 
         def area(task: Task) -> int:
-            with files.open_file(task.source) as file:
+            with files.open_file(task.source, limits) as file:
                 header = container.read_header(file.read(container.HEADER_BYTES))
             return header.width * header.height
 
         attempt = _attempts(plan, convert, area, 1, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+        return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
 def _codecs(model: str | Path | None, device: str) -> Codecs:
@@ -177,13 +195,16 @@ def _attempts(
         header, size, problem = None, 0, None
         try:
             header, size = convert(task, *(share.progress, share.watch) if share else (None, None))
-        except VlaeError as error:
-            problem = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
+        except (VlaeError, MemoryError) as error:
+            problem = out_of_memory(error) if isinstance(error, MemoryError) else str(error)
+            problem = problem if str(task.source) in problem else f"{task.source}: {problem}"
         except Exception as error:  # the others can go on
             problem = f"{task.source}: failed ({type(error).__name__}: {error}): please report this picture"
         if share is not None:
             share.finish()
-        outcome = Outcome(task.source, task.output, header, size, time.perf_counter() - start, problem)
+        picture = task.source if task.output.suffix in CODED else task.output
+        picture_size = file_size(picture) if header else 0
+        outcome = Outcome(*task, header, size, picture_size, time.perf_counter() - start, problem)
         if report is not None:
             with lock:
                 report(outcome)
@@ -192,11 +213,19 @@ def _attempts(
     return attempt
 
 
+def file_size(path: str | Path) -> int:
+    """Bytes; 0 of a file that has vanished."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def _area(area: Callable[[Task], int], task: Task) -> int:
     """Pixels, as its head says; what is wrong with it is found out later."""
     try:
         return area(task)
-    except VlaeError:
+    except Exception:
         return 0
 
 
