@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -35,14 +35,16 @@ _COMMANDS = {
 
 
 class Failure(click.ClickException):
-    """One line on stderr and an exit status."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    """One line on stderr and exit status 1."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class Interrupted(Failure):
+    """Ctrl-C."""
+
+    exit_code = 128 + signal.SIGINT
 
 
 class LazyGroup(click.Group):
@@ -66,16 +68,17 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # click would make status 1 of it
-            raise Failure("interrupted", 128 + signal.SIGINT) from error
+            raise Interrupted("interrupted") from error
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        run: Callable[..., Any] = super().main
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return run(*args, standalone_mode=False, **extra)
         _hold_descriptors()
         status = 1
         try:
             with _ended_by_signals():
-                status = super().main(*args, standalone_mode=False, **extra) or 0
+                status = run(*args, standalone_mode=False, **extra) or 0
         except Exception as error:
             failure = _failure(error)
             if os.environ.get("VLAE_CODEC_DEBUG") and failure is not error:
@@ -99,7 +102,7 @@ def _failure(error: Exception) -> click.ClickException:
     if isinstance(error, click.ClickException):
         return error
     if isinstance(error, click.Abort):  # an interrupt before the command began
-        return Failure("interrupted", 128 + signal.SIGINT)
+        return Interrupted("interrupted")
     if isinstance(error, VlaeError):
         return Failure(str(error))
     if isinstance(error, MemoryError):

@@ -92,8 +92,7 @@ def limited(command: Command) -> Command:
             type=Number(1024),
             metavar="SIZE",
             default=DEFAULT.memory,
-            show_default=f"{DEFAULT.memory >> 30}G",
-            help="Refuse a file that takes more memory, in bytes; 4G is 4 GiB.",
+            help=f"Refuse a file that takes more memory, in bytes; 4G is 4 GiB [default: {DEFAULT.memory >> 20}M].",
         ),
     )
 

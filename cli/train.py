@@ -14,7 +14,7 @@ import click
 from vlae_codec import files
 from vlae_codec.errors import InputError
 
-from .app import Failure
+from .app import Interrupted
 
 
 @click.command()
@@ -134,7 +134,7 @@ def train(
         except KeyboardInterrupt as stop:
             if not str(stop):
                 raise
-            raise Failure(str(stop), 130) from stop
+            raise Interrupted(str(stop)) from stop
         if parallel.rank():
             return
     with tempfile.TemporaryDirectory() as folder:
