@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlae_codec.adapter.effort import DEFAULT, Watch
+from vlae_codec.format import container
 from vlae_codec.format.container import Region
 from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
@@ -88,4 +89,6 @@ def decompress_picture(
 ) -> Picture:
     """As `decompress`, with the metadata."""
     with workers(threads) as run:
+        header = container.read_header(data)
+        limits.check(header.width * header.height)
         return single.decode(Codecs(model, device), data, region, progress, run)

@@ -89,7 +89,7 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def load(path: str | Path, limits: Limits = LIMITS) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
-    with _open(path) as image:
+    with _open(path, limits) as image:
         limits.check(image.width * image.height)
         if problem := _problem(image):
             raise UnsupportedImage(f"{path}: {problem}")
@@ -103,10 +103,10 @@ def size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[Image.Image]:
+def _open(path: str | Path, limits: Limits = LIMITS) -> Iterator[Image.Image]:
     """Pillow's image of a file, not yet decoded; Pillow's errors in here and inside become ours."""
     try:
-        with open_file(path) as file, _GIVE_WAY, Image.open(file) as image:
+        with open_file(path, limits) as file, _GIVE_WAY, Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageTooLarge(
                     f"{path}: {image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}: split the picture"
