@@ -122,7 +122,7 @@ def test_races(tmp_path, monkeypatch, links):
 
 
 def test_sweep(tmp_path):
-    """What a killed run left is removed, but not what is young, or locked by a process that lives, or something else."""
+    """What a killed run left is removed, but not what is young, locked by a live process, or something else."""
     fcntl = pytest.importorskip("fcntl")
     hour = time.time() - 2 * files.HOUR
     names = {name: tmp_path / f".{name}{files.TEMPORARY}" for name in ("dead", "live", "young", "folder", "link")}
@@ -176,7 +176,7 @@ def test_not_regular(tmp_path, kind):
     os.mkfifo(paths["fifo"])
     if not os.path.exists(paths[kind]):
         pytest.skip("this system has no such file")
-    with pytest.raises(errors.InputError, match="regular file|more bytes"):
+    with pytest.raises(errors.InputError, match=r"regular file|more bytes"):
         files.read_file(paths[kind])
 
 
@@ -185,7 +185,7 @@ def test_size_limit(tmp_path):
     path = tmp_path / "sparse"
     with open(path, "wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(errors.ImageTooLarge, match="sparse.*--max-memory"):
+    with pytest.raises(errors.ImageTooLarge, match=r"sparse.*--max-memory"):
         files.read_file(path)
     path.write_bytes(bytes(100))
     assert files.read_file(path, Limits(memory=100)) == bytes(100)
