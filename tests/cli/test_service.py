@@ -82,11 +82,12 @@ def test_broken_pipe(here):
 
 def test_stdin_is_no_picture(here):
     for command in ("info /dev/stdin", "compress /dev/stdin -o out.vlae"):
-        streams = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen([*COMMAND.split(), *command.split()], **streams) as process:
-            assert "regular file" in process.stderr.readline()  # while the pipe is open
-            process.stdin.close()
-        assert process.returncode == 1
+        arguments, (end, pipe) = [*COMMAND.split(), *command.split()], os.pipe()  # nobody writes into it
+        done = subprocess.run(arguments, stdin=end, stderr=subprocess.PIPE, text=True, timeout=60)
+        os.close(end)
+        os.close(pipe)
+        assert done.returncode == 1
+        assert "regular file" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
