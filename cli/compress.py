@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -80,7 +79,7 @@ def compress(
     with progress_bar("compress", quiet) as bar:
         progress, watch = (bar.report, bar.watch) if bar else (None, None)
         data = api.compress(source, progress=progress, watch=watch, **options)
-    before = os.path.getsize(source)
+    before = files.size(source)
     files.write_file(output, data, force or newer)
     if not quiet:
         header = container.read_header(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -78,7 +77,7 @@ def decompress(
     if quiet:
         return
     if region is None:
-        say(direction.picture(output, source, header, os.path.getsize(output), len(data), seconds))
+        say(direction.picture(output, source, header, files.size(output), len(data), seconds))
         return
     x, y, width, height = region
     whole = f"{header.width}x{header.height} {header.mode}"

@@ -25,6 +25,8 @@ class Direction:
         if not self.compressing:
             return f"{picture_size:,} bytes; {source}: {rate}"
         rate = f"{rate}, {100 * size / pixels:.0f} % of the pixels' bytes"
+        if not picture_size:  # it has gone since
+            return rate
         if size > picture_size:
             return f"{rate}; larger than {source}: {picture_size:,} -> {size:,} bytes"
         return f"{rate}; {100 * size / picture_size:.0f} % of {source} ({picture_size:,} bytes)"
@@ -73,8 +75,8 @@ class Reporter:
         if not self.quiet:
             if len(done.outcomes) > 1 and done.done:
                 say(self.direction.total(output, done.done, time.perf_counter() - self.start))
-            self._left([task.output for task in done.left])
-            self._skipped(done.skipped)
+            self._left([task.output for task in done.plan.left])
+            self._skipped(done.plan.skipped)
         for problem in done.problems:
             Failure(problem).show()
         if done.problems:

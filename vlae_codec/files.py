@@ -44,7 +44,9 @@ def open_file(path: str | Path, limits: Limits = DEFAULT) -> BinaryIO:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is a folder, a device or a pipe: give the path of a regular file")
+            raise InputError(
+                f"cannot read {path} (it is a folder, a device or a pipe): give the path of a regular file"
+            )
         limits.check(0, memory=status.st_size)
         return os.fdopen(descriptor, "rb")
     except ImageTooLarge as error:
@@ -59,13 +61,23 @@ def read_file(path: str | Path, limits: Limits = DEFAULT) -> bytes:
     """The file's bytes. Raises what `open_file` raises, and InputError for a file that grows while it is read."""
     try:
         with open_file(path, limits) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(size + 1)
+            known = os.fstat(file.fileno()).st_size
+            data = file.read(known + 1)
     except OSError as error:
         raise unreadable(path, error) from error
-    if len(data) > size:  # such as what /proc holds, which can have no end
-        raise InputError(f"{path} has more bytes than the system says: wait until it is written, or give a copy of it")
+    if len(data) > known:  # such as what /proc holds, which can have no end
+        raise InputError(
+            f"cannot read {path} (it is longer than the system says): give a copy of it, when it is written"
+        )
     return data
+
+
+def size(path: str | Path) -> int:
+    """The file's bytes; 0 if it cannot be read."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def check_output(path: str | Path, force: bool = False, source: str | Path | None = None) -> Path:

@@ -52,7 +52,7 @@ def contents(folder):
 def test_sanity(folder, tiny, compress_files, decompress_files, threads):
     done = compress_files(["in"], "coded", threads=threads)
     assert [str(outcome.source) for outcome in done.outcomes] == [f"in/{name}" for name in SHAPES]
-    assert [path.name for path, _ in done.skipped] == ["notes.txt"]
+    assert [path.name for path, _ in done.plan.skipped] == ["notes.txt"]
     assert not done.problems
     alone = {name: vlae_codec.compress(f"in/{name}", model=tiny, effort=1, threads=1) for name in SHAPES}
     assert contents(folder / "coded") == {f"{name[:-4]}.vlae": data for name, data in alone.items()}
@@ -62,7 +62,7 @@ def test_sanity(folder, tiny, compress_files, decompress_files, threads):
     back = decompress_files(["coded"], "back", threads=threads)
     sizes = [(os.path.getsize(f"back/{name[:-4]}.png"), len(data)) for name, data in sorted(alone.items())]
     assert [(outcome.picture_size, outcome.size) for outcome in back.done] == sizes
-    assert back.skipped == []
+    assert back.plan.skipped == []
     for name in SHAPES:
         found, original = image.load(f"back/{name[:-4]}.png"), image.load(f"in/{name}")
         assert np.array_equal(found.pixels, original.pixels)

@@ -7,7 +7,6 @@ others go on.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
 from vlae_codec.errors import VlaeError, out_of_memory
 from vlae_codec.format import container
 from vlae_codec.format.container import Header
-from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Skipped, Task, make_plan
+from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
 from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
 from vlae_codec.pictures import image, single
@@ -46,7 +45,7 @@ class Batch(NamedTuple):
     """What became of all files."""
 
     outcomes: list[Outcome]
-    plan: Plan
+    plan: Plan  # with what was skipped, and whose outputs were left as they are
 
     @property
     def done(self) -> list[Outcome]:
@@ -57,16 +56,6 @@ class Batch(NamedTuple):
     def problems(self) -> list[str]:
         """What went wrong, with the folders that cannot be read."""
         return [*self.plan.problems, *(outcome.problem for outcome in self.outcomes if outcome.problem is not None)]
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        """The files and folders in the folders that were not to be converted."""
-        return self.plan.skipped
-
-    @property
-    def left(self) -> list[Task]:
-        """The files whose outputs stay as they were."""
-        return self.plan.left
 
 
 Report = Callable[[Outcome], None]
@@ -186,7 +175,14 @@ def _attempts(
     report: Report | None,
 ) -> Callable[[int], Outcome]:
     """The function that converts a file of the plan, by its number, and tells what became of it."""
-    whole = None if progress is None else _Whole(progress, [_area(area, task) for task in plan.tasks], stages)
+
+    def measure(task: Task) -> int:
+        try:
+            return area(task)
+        except Exception:  # what is wrong with it is found out later
+            return 0
+
+    whole = None if progress is None else _Whole(progress, [measure(task) for task in plan.tasks], stages)
     lock = Lock()
 
     def attempt(index: int) -> Outcome:
@@ -203,7 +199,7 @@ def _attempts(
         if share is not None:
             share.finish()
         picture = task.source if task.output.suffix in CODED else task.output
-        picture_size = file_size(picture) if header else 0
+        picture_size = files.size(picture) if header else 0
         outcome = Outcome(*task, header, size, picture_size, time.perf_counter() - start, problem)
         if report is not None:
             with lock:
@@ -211,22 +207,6 @@ def _attempts(
         return outcome
 
     return attempt
-
-
-def file_size(path: str | Path) -> int:
-    """Bytes; 0 of a file that has vanished."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
-def _area(area: Callable[[Task], int], task: Task) -> int:
-    """Pixels, as its head says; what is wrong with it is found out later."""
-    try:
-        return area(task)
-    except Exception:
-        return 0
 
 
 class _Whole:

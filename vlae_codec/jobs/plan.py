@@ -85,11 +85,12 @@ def make_plan(
     have one name, an input would be overwritten, or a folder cannot be.
     """
     found = listed(sources, wanted)
-    tasks = [Task(path, _output(output, name, wanted, suffix)) for path, name in found.files]
-    _check_names(tasks, output, suffix)
-    left = [task for task in tasks if stays(*task, skip_existing, newer)]
-    kept = set(left)
-    tasks = [task for task in tasks if task not in kept]
+    every = [Task(path, _output(output, name, wanted, suffix)) for path, name in found.files]
+    _check_names(every, output, suffix)
+    tasks: list[Task] = []
+    left: list[Task] = []
+    for task in every:
+        (left if stays(*task, skip_existing, newer) else tasks).append(task)
     _check_places(tasks, force or newer)
     return Plan(tasks, left, found.skipped, found.problems)
 
