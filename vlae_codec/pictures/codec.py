@@ -14,7 +14,7 @@ from vlae_codec.format.container import Contents
 from vlae_codec.pictures.modes import coded_modes, codes
 from vlae_codec.weights.model import Model, default_model_name, find_model
 
-_LOCK = Lock()
+_LOCK = Lock()  # so that threads that want a codec at once read its model once
 
 
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> TileCodec:
@@ -23,23 +23,26 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
     "auto" is the CPU: from which size on a GPU is faster has not been measured. All callers get the same codec for one
     model on one device. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
     """
-    if model is None and model_id is None:
-        model = default_model_name(mode)
-        try:
-            found = find_model(model)
-        except InputError as error:
-            raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
-    else:
-        found = find_model(model, model_id)
-    if not codes(found.config, mode):
-        if model_id is not None:
-            raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
-        raise InputError(
-            f"the model {str(model)!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model "
-            "out, give another one, or convert the picture"
-        )
     with _LOCK:
+        found = _find_model(model, model_id, mode)
+        if not codes(found.config, mode):
+            if model_id is not None:
+                raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
+            name = str(model or default_model_name(mode))
+            raise InputError(
+                f"the model {name!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model out, "
+                "give another one, or convert the picture"
+            )
         return _codec(found, {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device))
+
+
+def _find_model(model: str | Path | None, model_id: bytes | None, mode: str) -> Model:
+    if model is not None or model_id is not None:
+        return find_model(model, model_id)
+    try:
+        return find_model(default_model_name(mode))
+    except InputError as error:
+        raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
 
 
 @lru_cache(8)

@@ -86,7 +86,7 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def load(path: str | Path, limits: Limits = DEFAULT) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
-    with _open(path) as image:
+    with _open(path, limits) as image:
         try:
             limits.check(image.width * image.height, 1, 4 * image.width * image.height)
         except VlaeError as error:
@@ -103,10 +103,10 @@ def size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[Image.Image]:
+def _open(path: str | Path, limits: Limits = DEFAULT) -> Iterator[Image.Image]:
     """Pillow's image of a file, not yet decoded; Pillow's errors in here and inside become ours."""
     try:
-        with open_file(path) as file, _GIVE_WAY, Image.open(file) as image:
+        with open_file(path, limits) as file, _GIVE_WAY, Image.open(file) as image:
             yield image
     except VlaeError:
         raise
