@@ -369,14 +369,14 @@ def test_resumed(run):
         assert result.exit_code == 0, result.output
         assert "left as it is: coded/b.vlae" in result.stderr.splitlines()
         assert Path("coded/b.vlae").read_text() == "kept"
-    assert result.stderr.splitlines()[-1] == "left 2 outputs as they are"
+    assert result.stderr.splitlines()[-1] == "2 outputs left as before"
     os.utime("album/deep/c.tif", (4e9, 4e9))
     written = Path("coded/deep/c.vlae").stat().st_mtime_ns
     result = run("compress", "album", "-o", "coded", "--newer")
     assert result.exit_code == 0, result.output
     assert Path("coded/b.vlae").read_text() == "kept"
     assert Path("coded/deep/c.vlae").stat().st_mtime_ns > written
-    assert result.stderr.splitlines()[-1] == "left 1 outputs as they are"
+    assert result.stderr.splitlines()[-1] == "1 output left as before"
     for option in ("--newer", "--skip-existing"):
         result = run("compress", "album/b.png", "-o", "coded/b.vlae", option)
         assert (result.exit_code, result.stderr) == (0, "left as it is: coded/b.vlae\n")

@@ -30,8 +30,8 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
                 raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
             name = str(model or default_model_name(mode))
             raise InputError(
-                f"the model {name!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model out, "
-                "give another one, or convert the picture"
+                f"the model {name!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave it out, give "
+                "another one, or convert the picture"
             )
         return _codec(found, {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device))
 
