@@ -28,9 +28,9 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
         if not codes(found.config, mode):
             if model_id is not None:
                 raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
-            name = str(model or default_model_name(mode))
+            name = "the default model" if model is None else f"the model {str(model)!r}"
             raise InputError(
-                f"the model {name!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave it out, give "
+                f"{name} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model out, give "
                 "another one, or convert the picture"
             )
         return _codec(found, {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device))
