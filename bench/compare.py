@@ -245,6 +245,6 @@ def named(sources: Sequence[str], first: int | None = None) -> list[tuple[Path, 
     files: list[tuple[Path, str]] = []
     for source in sources:
         place = Path(source).resolve().name if len(sources) > 1 and Path(source).is_dir() else ""
-        found, _ = plan.listed([source], plan.PICTURES)
+        found = plan.listed([source], plan.PICTURES).files
         files += [(path, str(Path(place, name))) for path, name in found]
     return files[:first]

@@ -66,7 +66,7 @@ from vlae_codec import api
 from vlae_codec.coder import streams, tile
 from vlae_codec.pictures import image, modes
 from vlae_codec.weights import model
-import vlae_codec.cli.coding
+import vlae_codec.cli.compress
 print(time.perf_counter() - begin)
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,8 @@ import click
 
 from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
+
+from .common import on_terminal
 
 PROGRAM = "vlae-codec"
 
@@ -25,7 +26,7 @@ PROGRAM = "vlae-codec"
     type=click.IntRange(min(LEVELS), max(LEVELS)),
     default=(1, DEFAULT),
     show_default=True,
-    help="Of ours; may be given several times, like --model and --peer.",
+    help="Effort of our models; may be given several times, like --model and --peer.",
 )
 @click.option(
     "--model",
@@ -37,8 +38,13 @@ PROGRAM = "vlae-codec"
 @click.option(
     "--peer", "names", metavar="NAME", multiple=True, help="Another codec, such as png or jxl-e7 [default: all]."
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of ours [default: all]; the others have one.")
-@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Our CPU threads [default: all]; the others have 1.",
+)
+@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Take only the first N pictures.")
 @click.option("--json", "as_json", type=click.Path(), metavar="OUT", help="Write all figures here, after each picture.")
 @click.option("--html", type=click.Path(), metavar="OUT", help="Write a page with plots here.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the outputs if they exist.")
@@ -95,7 +101,7 @@ def bench(
 @contextmanager
 def _progress(pictures: int) -> Iterator[Callable[[float, str], None]]:
     """A bar on stderr if that is a terminal: a function of the pictures done and of what is next."""
-    if not sys.stderr.isatty():
+    if not on_terminal():
         yield lambda done, label: None
         return
     from tqdm import tqdm

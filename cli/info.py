@@ -7,22 +7,33 @@ import json
 import click
 
 from vlae_codec import files
+from vlae_codec.limits import Limits
 
-from .coding import blame, progress_bar
+from .common import blame, progress_bar
+from .options import limited, threads
 
 
 @click.command()
 @click.argument("source", metavar="FILE", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--map", "drawing", metavar="PICTURE", type=click.Path(), help="Decode, and draw where the bits went.")
-@click.option("--model", metavar="PATH_OR_NAME", help="Of the map [default: the one that the file names].")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the map: CPU threads [default: all].")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the map's PICTURE if it exists.")
-def info(source: str, as_json: bool, drawing: str | None, model: str | None, threads: int | None, force: bool) -> None:
+@click.option("--model", metavar="PATH_OR_NAME", help="Weight file or name, for --map [default: the file's].")
+@threads
+@click.option("-f", "--force", is_flag=True, help="Overwrite PICTURE if it exists.")
+@limited
+def info(
+    source: str,
+    as_json: bool,
+    drawing: str | None,
+    model: str | None,
+    threads: int | None,
+    force: bool,
+    limits: Limits,
+) -> None:
     """Say what the .vlae file FILE holds, after checking every checksum in it.
 
     --map draws two maps side by side: the bits of each pixel (lighter is more), and those of the latents, of each cell
-    spread over its pixels (blue where a cell saves bits). Of a file of many pictures it is a mosaic.
+    spread over its pixels (blue where a cell saves bits). The map of a file of many pictures is a mosaic.
     """
     if drawing is not None:
         from vlae_codec.pictures import image
@@ -31,14 +42,15 @@ def info(source: str, as_json: bool, drawing: str | None, model: str | None, thr
         files.check_output(drawing, force, source)
     from vlae_codec.views.describe import describe
 
-    data = files.read_file(source)
     with blame(source):
+        data = files.read_file(source, limits)
         facts = describe(data)
         if drawing is not None:
             from vlae_codec.views import bitsmap
 
             with progress_bar("map", quiet=as_json) as bar:
-                found = bitsmap.bits_map(data, model, threads=threads, progress=bar.report if bar else None)
+                progress = bar.report if bar else None
+                found = bitsmap.bits_map(data, model, threads=threads, progress=progress, limits=limits)
             image.save(drawing, bitsmap.render(found), force=force)
             facts["bits"] = {
                 "pixels": float(found.local.sum(dtype=float)),

@@ -10,7 +10,7 @@ HEADS = ("name", "id", "bytes", "modes", "mul-adds/pixel", "domain", "rate", "fr
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON array of objects instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects instead of a table.")
 def models(as_json: bool) -> None:
     """List the models at hand: those of VLAE_CODEC_MODELS, then the built-in ones.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import click
 from vlae_codec import files
 from vlae_codec.errors import InputError
 
-from .app import Failure
+from .app import Interrupted
 
 
 @click.command()
@@ -133,13 +134,13 @@ def train(
         except KeyboardInterrupt as stop:
             if not str(stop):
                 raise
-            raise Failure(str(stop)) from stop
+            raise Interrupted(str(stop)) from stop
         if parallel.rank():
             return
-    temporary = Path(f"{output}.tmp")
-    identity = export.export(model, temporary)
-    files.write_file(output, temporary.read_bytes(), force)
-    temporary.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.safetensors")
+        identity = export.export(model, weights)
+        files.write_file(output, weights.read_bytes(), force)
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)
         if valid:

@@ -13,8 +13,8 @@ ROOT = PACKAGE.parent
 # From the ground up: a room imports from those below it, and from itself. Beside it on one floor it imports nothing.
 FLOORS = [
     ["errors"],
-    ["contract", "limits", "files", "threads"],
-    ["native", "format"],
+    ["contract", "limits", "threads"],
+    ["files", "native", "format"],
     ["weights"],
     ["gpu"],
     ["coder"],

@@ -115,3 +115,9 @@ class OutputError(VlaeError):
 
 class WeightsError(VlaeError):
     """A weight file is malformed, or a channel's accumulator could leave the exact range (|sum| < 2**24)."""
+
+
+def out_of_memory(error: MemoryError) -> str:
+    """The line for it."""
+    detail = f" ({error})" if str(error) else ""
+    return f"not enough memory{detail}: use fewer threads, bring back a region, or split the picture"

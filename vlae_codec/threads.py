@@ -3,10 +3,9 @@
 Decoding a tile is serial: a wave is a hundred microseconds of work, and threads that meet at a barrier in each wave
 get 60 times slower as soon as the machine has other work. An encoder knows all pixels, so it shares out parts of tiles.
 
-What a thread works on may itself be shared out: a picture is work of one thread, and so are its tiles where all threads
-have a picture of their own; a thread for which no picture is left takes tiles of another's. So small pictures go side
-by side, a large one goes tile by tile, no more threads than asked for are ever busy, and no more pictures than threads
-are ever held.
+A thread may share out what it works on: as long as every thread has a picture of its own, each does the tiles of its
+picture, and a thread for which no picture is left takes tiles of another one's. So small pictures go side by side, a
+large one goes tile by tile, no more threads than asked for are ever busy, and no more pictures than threads are held.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def counter(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Inside, the torch products of this thread are its own work, if there is a torch in this process at all."""
+    """Inside, torch computes this thread's products in this thread, if torch is loaded in this process at all."""
     torch = sys.modules.get("torch")
     before = 1 if torch is None else torch.get_num_threads()
     if torch is None or before == 1:
@@ -71,9 +70,8 @@ class _Job:
 
 
 class Run:
-    """run(function, items): the results in order, computed by some threads; the error of the first item that failed.
-
-    `function` may call it, too.
+    """run(function, items) gives the results in order, computed by some threads, or raises the error of the first item
+    that failed. `function` may call it, too.
     """
 
     def __init__(self, threads: int) -> None:
@@ -90,7 +88,7 @@ class Run:
 
     @property
     def threads(self) -> int:
-        """How many could work now on what the calling thread shares out."""
+        """The number of threads that could work now on what the calling thread shares out."""
         return max(1, self._free + (threading.current_thread() in self._threads)) if self._threads else 1
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -114,7 +112,7 @@ class Run:
         return job.results
 
     def close(self) -> None:
-        """What is not begun is left; returns when what is has ended."""
+        """Begins no more items, and returns when those that are begun have ended."""
         with self._lock:
             self._over = True
             self._work.notify_all()
@@ -154,7 +152,7 @@ class Run:
 
 
 class _Over(BaseException):
-    """The threads are called back: what a thread is in the middle of need not go on."""
+    """The threads are called back: a thread need not go on with what it is in the middle of."""
 
 
 @contextmanager

@@ -1,24 +1,24 @@
 """Many files into a folder and back: the same files as one by one, whatever the threads and whatever fails."""
 
-import threading
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vlae_codec
-from vlae_codec import errors
-from vlae_codec import threads as pools
-from vlae_codec.coder.tile import TileCodec
-from vlae_codec.format import container
+from vlae_codec import errors, files
 from vlae_codec.jobs import batch
-from vlae_codec.pictures import codec as codec_of
-from vlae_codec.pictures import encode, image, modes
+from vlae_codec.pictures import image
 
 SHAPES = {
     "a.png": (20, 30, 3),
     "b.png": (30, 28),
-    "huge.png": (130, 150, 3),
+    "huge.png": (40, 530, 3),
     "sub/c.tif": (1, 1, 3),
     "sub/d.png": (16, 40, 3),
 }
@@ -27,7 +27,6 @@ SHAPES = {
 @pytest.fixture
 def folder(tmp_path, synthetic, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(encode, "TILE_SIZE", 32)
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for seed, (name, (h, w, *c)) in enumerate(SHAPES.items()):
         image.save(f"in/{name}", synthetic(h, w, seed)[..., slice(None) if c else 0], {"icc": name.encode()})
@@ -53,15 +52,17 @@ def contents(folder):
 def test_sanity(folder, tiny, compress_files, decompress_files, threads):
     done = compress_files(["in"], "coded", threads=threads)
     assert [str(outcome.source) for outcome in done.outcomes] == [f"in/{name}" for name in SHAPES]
-    assert [path.name for path in done.skipped] == ["notes.txt"]
+    assert [path.name for path, _ in done.plan.skipped] == ["notes.txt"]
     assert not done.problems
     alone = {name: vlae_codec.compress(f"in/{name}", model=tiny, effort=1, threads=1) for name in SHAPES}
     assert contents(folder / "coded") == {f"{name[:-4]}.vlae": data for name, data in alone.items()}
-    assert done.pictures == 5
-    assert done.size == sum(map(len, alone.values()))
-    assert done.subpixels == sum(int(np.prod(shape)) for shape in SHAPES.values())
+    sizes = [(os.path.getsize(f"in/{name}"), len(data)) for name, data in alone.items()]
+    assert [(outcome.picture_size, outcome.size) for outcome in done.outcomes] == sizes
+    assert done.done == done.outcomes
     back = decompress_files(["coded"], "back", threads=threads)
-    assert (back.pictures, back.size, back.subpixels, back.skipped) == (5, done.size, done.subpixels, [])
+    sizes = [(os.path.getsize(f"back/{name[:-4]}.png"), len(data)) for name, data in sorted(alone.items())]
+    assert [(outcome.picture_size, outcome.size) for outcome in back.done] == sizes
+    assert back.plan.skipped == []
     for name in SHAPES:
         found, original = image.load(f"back/{name[:-4]}.png"), image.load(f"in/{name}")
         assert np.array_equal(found.pixels, original.pixels)
@@ -77,45 +78,36 @@ def test_effort(folder, compress_files, decompress_files):
     assert np.array_equal(image.load("back/huge.png").pixels, image.load("in/huge.png").pixels)
 
 
-def test_model_is_loaded_once(folder, compress_files, decompress_files, monkeypatch):
-    made = []
+WATCHED = """
+import sys
+opened = []
+sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+import vlae_codec
+model, threads = sys.argv[1:]
+vlae_codec.compress_files(["in"], "coded", model=model, effort=1, threads=int(threads), skip_existing=True)
+now = most = 0
+for path in dict.fromkeys(opened):
+    now += path.startswith("in/") - path.endswith(".tmp")
+    most = max(most, now)
+print(opened.count(model), now, most)
+"""
 
-    class Made(TileCodec):
-        def __init__(self, *arguments):
-            made.append(arguments)
-            super().__init__(*arguments)
 
-    monkeypatch.setattr(codec_of, "TileCodec", Made)
-    codec_of._codec.cache_clear()
-    compress_files(["in"], "coded", threads=3)
-    decompress_files(["coded"], "back", threads=3)
-    assert len(made) == 1
+@pytest.mark.parametrize("threads", [1, 2])
+def test_in_flight(folder, tiny, threads):
+    """The model is read once for each mode at most, and no more pictures are held than there are threads."""
+    done = subprocess.run([sys.executable, "-c", WATCHED, tiny, str(threads)], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    read, left, most = map(int, done.stdout.split())
+    assert read <= 3  # and once before the work, to refuse a bad one
+    assert (left, most) == (0, threads)
 
 
-def test_in_flight(folder, compress_files, monkeypatch):
-    """No more pictures are held than there are threads, and tiles of a large one are shared out."""
-    now, most, lock, helpers = 0, 0, threading.Lock(), set()
-
-    def counted(*arguments, real=encode.encode_picture):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        data = real(*arguments)
-        with lock:
-            now -= 1
-        return data
-
-    def tile_of(*arguments, real=modes.tile_of):
-        helpers.add(threading.get_ident())
-        return real(*arguments)
-
-    monkeypatch.setattr(encode, "encode_picture", counted)
-    compress_files(["in"], "coded", threads=2)
-    assert most == 2
-    monkeypatch.setattr(encode, "tile_of", tile_of)
-    compress_files(["in/huge.png"], "huge", threads=2)
-    assert len(helpers) == 2
+def test_device(folder, tiny, compress_files):
+    """Pictures side by side on a device give the same files."""
+    compress_files(["in/sub"], "coded")
+    vlae_codec.compress_files(["in/sub"], "device", model=tiny, effort=1, device="torch:cpu")
+    assert contents(folder / "coded") == contents(folder / "device")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -129,7 +121,7 @@ def test_failures(folder, compress_files, decompress_files, monkeypatch, threads
     assert first.startswith("in/bad.png: not an image")
     assert second.startswith("in/cut.png: damaged image")
     assert third.startswith("cannot read missing.png")
-    assert (done.pictures, len(done.outcomes), len(contents(folder / "coded"))) == (5, 8, 5)
+    assert (len(done.done), len(done.outcomes), len(contents(folder / "coded"))) == (5, 8, 5)
 
     data = bytearray((folder / "coded" / "a.vlae").read_bytes())
     data[-20] ^= 1
@@ -143,13 +135,61 @@ def test_failures(folder, compress_files, decompress_files, monkeypatch, threads
     assert third.startswith("coded/list.vlae: the file holds a list")
     assert sorted(contents(folder / "back")) == ["huge.ppm", "sub/c.ppm", "sub/d.ppm"]
 
-    def fail(*_):
-        raise MemoryError("none left")
 
-    monkeypatch.setattr(encode, "encode_picture", fail)
-    problems = compress_files(["in/a.png", "in/b.png"], "coded", threads=threads, force=True).problems
-    assert problems[0] == "in/a.png: failed (MemoryError: none left): please report this picture"
-    assert len(problems) == 2
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError("none left"), "in/a.png: not enough memory (none left): "),
+        (ZeroDivisionError("by 0"), "in/a.png: failed (ZeroDivisionError: by 0): please report this picture"),
+    ],
+)
+def test_unexpected(folder, compress_files, monkeypatch, threads, error, line):
+    """What fails with one picture stops no other."""
+
+    def fail(path, *_, real=files.write_file):
+        if path.name == "a.vlae":
+            raise error
+        real(path, *_)
+
+    monkeypatch.setattr(files, "write_file", fail)
+    done = compress_files(["in/a.png", "in/b.png"], "coded", threads=threads)
+    assert len(done.problems) == 1
+    assert done.problems[0].startswith(line)
+    assert [outcome.source.name for outcome in done.done] == ["b.png"]
+
+
+def test_vanished(folder, compress_files):
+    """Files that vanish, or outputs that come, while others are converted."""
+
+    def interfere(_):
+        Path("in/b.png").unlink(missing_ok=True)
+        if not Path("coded/huge.vlae").exists():
+            Path("coded/huge.vlae").write_text("another run's")
+
+    done = compress_files(["in"], "coded", report=interfere)
+    first, second = done.problems
+    assert first.startswith("cannot read in/b.png")
+    assert second.startswith("in/huge.png: coded/huge.vlae exists already")
+    assert Path("coded/huge.vlae").read_text() == "another run's"
+    assert len(done.done) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_two_runs(folder, compress_files, threads):
+    """Of two runs at once each file is made by one, the other says so."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(compress_files, ["in"], "coded", threads=threads) for _ in range(2)]
+    done, refused = [], 0
+    for run in runs:
+        if run.exception():  # it began when some were there
+            assert isinstance(run.exception(), errors.OutputExists)
+            refused += 1
+        else:
+            done += [outcome.output.name for outcome in run.result().done]
+            assert all("exists already" in problem for problem in run.result().problems)
+    assert sorted(done) == ["a.vlae", "b.vlae", "c.vlae", "d.vlae", "huge.vlae"]
+    assert refused < 2
 
 
 def test_refusals(folder, compress_files, decompress_files, tiny):
@@ -180,26 +220,9 @@ def test_progress(folder, compress_files, decompress_files, threads, effort):
     compress_files(["in"], "coded", threads=threads, effort=effort, progress=lambda *pair: seen.append(pair))
     assert seen == sorted(seen)
     assert seen[-1] == (total, total)
-    assert len(seen) > 20
+    assert len(seen) > 5
     seen.clear()
     (folder / "coded" / "bad.vlae").write_text("nothing")
     decompress_files(["coded"], "back", threads=threads, progress=lambda *pair: seen.append(pair))
     assert seen == sorted(seen)
     assert seen[-1] == (total, total)
-
-
-def test_gpu(folder, monkeypatch):
-    """Many pictures side by side, whatever the number of processors."""
-    asked = []
-
-    def some_workers(threads, real=pools.workers):
-        asked.append(threads)
-        return real(threads)
-
-    monkeypatch.setattr(batch, "workers", some_workers)
-    monkeypatch.setattr(
-        batch, "find_codec", lambda model, name, device, mode, real=codec_of.find_codec: real(model, name, "cpu", mode)
-    )
-    vlae_codec.compress_files(["in/sub"], "coded", effort=1, device="cuda")
-    assert asked == [batch.ON_DEVICE]
-    assert container.read_header((folder / "coded" / "d.vlae").read_bytes()).width == 40

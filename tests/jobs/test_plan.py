@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vlae_codec import errors
-from vlae_codec.jobs.plan import CODED, PICTURES, Task, into_folder, make_plan
+from vlae_codec.jobs.plan import CODED, PICTURES, into_folder, make_plan
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_into_folder(here):
     assert into_folder(["in"], "out")
     assert into_folder(["one.png"], "in")
     assert into_folder(["one.png", "missing.png"], "out")
+    assert into_folder(["one.png"], "new/")
 
 
 def test_sanity(here):
@@ -38,11 +39,11 @@ def test_sanity(here):
         ("in/a.JPG", "out/put/a.vlae"),
         ("in/deep/b.v1.tif", "out/put/deep/b.v1.vlae"),
     ]
-    assert sorted(map(str, plan.skipped)) == ["in/.c.png", "in/notes.txt", "in/x.vlae"]
+    assert sorted(str(path) for path, _ in plan.skipped) == ["in/.c.png", "in/.git", "in/notes.txt", "in/x.vlae"]
     assert os.path.isdir("out/put/deep")
     plan = make_plan(["in"], "out", CODED, ".png", False)
     assert names(plan.tasks) == [("in/x.vlae", "out/x.png")]
-    assert len(plan.skipped) == 4
+    assert len(plan.skipped) == 5
 
 
 def test_names(here):
@@ -57,14 +58,46 @@ def test_beside_the_pictures(here):
 
 
 def test_links(here):
-    """Files behind links are taken, folders behind links and what no file is are not."""
+    """Files and folders behind links are taken, the same folder once, and what no file is is not."""
     (here / "in" / "link.png").symlink_to(here / "one.png")
     (here / "in" / "broken.png").symlink_to(here / "missing")
     (here / "in" / "loop").symlink_to(here / "in")
+    (here / "in" / "again").symlink_to(here / "in" / "deep")
+    (here / "other" / "sub").mkdir(parents=True)
+    (here / "other" / "sub" / "e.png").write_text("e")
+    (here / "other" / "back").symlink_to(here / "in")
+    (here / "in" / "a-link").symlink_to(here / "other")
+    (here / "in" / "self").symlink_to("self")
     os.mkfifo(here / "in" / "pipe.png")
     plan = make_plan(["in"], "out", PICTURES, ".vlae", False)
-    assert [task.source.name for task in plan.tasks] == ["a.JPG", "link.png", "b.v1.tif"]
-    assert {"broken.png", "pipe.png"} <= {path.name for path in plan.skipped}
+    assert names(plan.tasks) == [
+        ("in/a.JPG", "out/a.vlae"),
+        ("in/link.png", "out/link.vlae"),
+        ("in/deep/b.v1.tif", "out/deep/b.v1.vlae"),
+        ("in/a-link/sub/e.png", "out/a-link/sub/e.vlae"),
+    ]
+    reasons = {str(path): reason for path, reason in plan.skipped}
+    assert reasons["in/broken.png"] == reasons["in/pipe.png"] == "it is no regular file"
+    assert "met before" in reasons["in/loop"]
+    assert "met before" in reasons["in/again"]
+    assert "met before" in reasons["in/a-link/back"]
+    assert reasons["in/.git"] == reasons["in/.c.png"] == "it is hidden"
+
+
+def test_existing_outputs(here):
+    """What stays, by existence or by time; what is older is overwritten without `force`."""
+    (here / "out").mkdir()
+    for name, time in (("one.png", 100), ("out/one.vlae", 100), ("in/a.JPG", 101), ("out/a.vlae", 100)):
+        (here / name).touch()
+        os.utime(name, (time, time))
+    plan = make_plan(["one.png", "in"], "out", PICTURES, ".vlae", False, skip_existing=True)
+    assert [task.output.name for task in plan.tasks] == ["b.v1.vlae"]
+    assert [task.output.name for task in plan.left] == ["one.vlae", "a.vlae"]
+    plan = make_plan(["one.png", "in"], "out", PICTURES, ".vlae", False, newer=True)
+    assert [task.output.name for task in plan.tasks] == ["a.vlae", "b.v1.vlae"]
+    assert [task.output.name for task in plan.left] == ["one.vlae"]
+    plan = make_plan(["one.png"], "out", PICTURES, ".vlae", False, newer=True)
+    assert not plan.tasks
 
 
 def refused(error, match, sources, output, wanted, suffix, force=False):
@@ -104,14 +137,22 @@ def test_existing(here):
         make_plan([here / "one.png"], "out", PICTURES, ".vlae", True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_folder(here):
-    os.chmod("in/deep", 0)
-    try:
-        assert refused(errors.InputError, "in/deep", ["in"], "out", PICTURES, ".vlae")
-    finally:
-        os.chmod("in/deep", 0o755)
+def test_unreadable_folder(here, monkeypatch):
+    """It is a problem of its own; the others go on."""
+
+    def scandir(path, real=os.scandir):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    plan = make_plan(["in"], "out", PICTURES, ".vlae", False)
+    assert [task.source.name for task in plan.tasks] == ["a.JPG"]
+    assert plan.problems == ["cannot read in/deep (Permission denied): give the path of a readable file"]
+    assert refused(errors.InputError, "in/deep", ["in/deep"], "out2", PICTURES, ".vlae")
 
 
-def test_task():
-    assert Task._fields == ("source", "output")
+def test_read_only_output(here):
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("this system has no folder that is read-only to all")
+    assert refused(errors.OutputError, "/proc/new", ["in"], "/proc/new", PICTURES, ".vlae")

@@ -1,9 +1,10 @@
 """Adapters: integers in a file that change the local network's weights for its pictures.
 
-The network of a model is fitted to a domain; one picture, or a set, can be coded with a few thousand numbers fewer bits
-than they cost. In the terms of the VLAE an adapter is one more latent, global to the file, and its bits belong to the
--ELBO. Each layer of the local network, in order, has a `Part`: a change of low rank (Hu et al. 2021, arXiv 2106.09685)
-and one of the bias, merged into the weights once, so that coding runs at the speed of the model alone.
+A model is fitted to a domain. Fitted to one picture, or to a set of them, it needs fewer bits; a few thousand integers
+describe the change, and they cost less than they save. In the terms of the VLAE an adapter is one more latent, global
+to the file, and its bits belong to the -ELBO. Each layer of the local network, in order, has a `Part`: a change of low
+rank (Hu et al. 2021, arXiv 2106.09685) and one of the bias, merged into the weights once, so that coding runs at the
+speed of the model alone.
 
     change[j, o] = sum_r left[j, r] * right[r, o]  scaled by 2^product, to the nearest integer (halves up)
     W'[j, o]     = clamp(W[j, o] + change, -limit, limit)            W = 128 * high + low in a layer of two digits

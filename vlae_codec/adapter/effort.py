@@ -29,7 +29,7 @@ DEFAULT = 3
 
 
 def level(effort: int) -> Effort:
-    """Raises InputError for a level that there is not."""
+    """The numbers of a level. Raises InputError for a level that does not exist."""
     if effort not in LEVELS:
         raise InputError(f"the effort must be {min(LEVELS)} to {max(LEVELS)}, not {effort}")
     return LEVELS[effort]

@@ -2,7 +2,7 @@
 
     objective = bits of the pixels under the adapted network + bits of the adapter's numbers under their own scales
 
-Both are what the file will hold, but for the sample: of large pictures some pixels stand for all. The numbers move by
+The file will hold just that, but for the sample: in a large picture some pixels stand for all. The numbers move by
 Adam's steps and are rounded wherever they are used. The rate is steady for a while, or until a pass gains too little,
 then falls to nothing. After the first pass pixels are drawn in proportion to their cost (and weighted by its inverse),
 so that those that cost most come up most often.
@@ -68,8 +68,10 @@ class Problem(NamedTuple):
 def look(
     codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Map = map, seed: int = 1
 ) -> Problem:
-    """Draws pixels of tiles (H, W, C) uint8. coded: channels that are; run: maps a function over parts, in threads if
-    it likes."""
+    """The problem that tiles (H, W, C) uint8 pose: some of their pixels, drawn at random, and what they cost.
+
+    coded: the number of channels that are coded; run: a `map`, perhaps of several threads.
+    """
     most = min(SAMPLE, sum(tile[..., 0].size for tile in tiles))
     if effort.passes < 1:  # no pixel is looked at twice
         most = min(most, max(PROBE, round(effort.passes * most)))
@@ -83,8 +85,8 @@ def look(
 def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = None) -> Adapter | None:
     """An adapter for these pixels, or None where none can pay.
 
-    run: maps a function over blocks of pixels; watch: told how far it is. Raises WeightsError if the adapter would
-    break the accumulator bound.
+    run: a `map` over blocks of pixels; watch: a function that is told how far the fit is.
+    Raises WeightsError if the adapter would break the accumulator bound.
     """
     codec, coded, sample, rng, costs = problem
     network, config, before = codec.model.local, codec.model.config, problem.before

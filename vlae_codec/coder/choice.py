@@ -39,7 +39,7 @@ class Draft:
         return self.starts[row:], self.freqs[row:]
 
     def known(self, split: int) -> Known:
-        """What `TileCodec.tiles` needs not find out again, if band B has so many rows."""
+        """What `TileCodec.tiles` need not find out again, if band B has `split` rows."""
         return Known(self.below(split), self.posterior(split))
 
     def cost(self, row: int) -> int:
@@ -84,11 +84,11 @@ class Trial(NamedTuple):
     area: int  # pixels that they stand for
 
     def gain(self) -> int:
-        """What all pixels would need less, the latents' own cost paid for, times the number of pixels looked at."""
+        """What latents would save on all pixels, less their own cost, times the number of pixels looked at."""
         return int(self.saved.sum()) * self.area - self.kl * len(self.saved)
 
     def clear(self, hundredths: int) -> int:
-        """1 or -1, the gain's sign, if it is further from 0 than so much of its standard deviation; else 0."""
+        """The gain's sign, 1 or -1, if it is further from 0 than so much of its standard deviation; else 0."""
         gain, n, total = self.gain(), len(self.saved), int(self.saved.sum())
         squares = sum(int(part @ part) for part in np.array_split(self.saved >> 4, 8)) << 8
         variance = (n * squares - total * total) * self.area**2  # of the gain, times n
@@ -106,8 +106,10 @@ class Trial(NamedTuple):
 
 
 def try_latents(draft: Draft, count: int) -> Trial:
-    """Draws latents of a tile of more than one latent row from their posterior, with bits from nowhere, and looks at
-    `count` of the pixels that can have them, or fewer if these say it clearly. Always the same for the same tile.
+    """The trial of a tile that has more than one latent row, always the same for the same tile.
+
+    It draws latents from their posterior, with bits from nowhere, and looks at `count` of the pixels that can have
+    latents, or at fewer if those already show a clear gain or loss.
     """
     codec, coded = draft.codec, draft.coded
     height, width, _ = draft.tile.shape
@@ -133,8 +135,10 @@ def try_latents(draft: Draft, count: int) -> Trial:
 
 
 def draw_latents(draft: Draft, rows: int) -> tuple[np.ndarray, Ledger]:
-    """Latents (gh, gw, C) uint8 of the first rows of a tile, whole latent rows, drawn from their posterior with bits
-    from nowhere, always the same; and what they take under prior and posterior.
+    """(latents (gh, gw, C) uint8 of the first rows of a tile, what they take under prior and posterior).
+
+    rows: a whole number of latent rows. The latents are drawn from their posterior with bits from nowhere, and are
+    always the same.
     """
     codec, spent = draft.codec, Ledger()
     upper = draft.tile[:rows]

@@ -26,8 +26,8 @@ Shape = tuple[int, int]  # (height, width) of a tile
 def encode_tile(codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, spread: Map = map) -> TileRecord:
     """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
 
-    In a large tile a sample of the pixels says which mode is tried; both are where it leaves a doubt. coded: channels
-    that are; spread: a `map` for parts of the tile, perhaps of several threads.
+    In a large tile a sample of the pixels says which mode is tried; both are where it leaves a doubt. coded: the number
+    of channels that are coded; spread: a `map` for parts of the tile, perhaps of several threads.
     """
     draft, trial = Draft(codec, tile, coded, spread), None
     if len(tile) > codec.stride and tile.shape[0] * tile.shape[1] >= TRIED:

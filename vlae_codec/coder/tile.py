@@ -6,7 +6,7 @@
     push: A | B with no latent;  pop z from q(z | x_B);  push x_B | z;  push z under the flow prior
     pop:  z under the prior;  x_B | z;  push z back under q(z | x_B);  pop A;  the stack is now exactly empty
 
-In codecs: `after(bits_back(prior, likelihood, posterior), band A)`. The encoder takes the least A that pays. A picture
+In codecs: `after(bits_back(prior, likelihood, posterior), band A)`. The encoder takes the least A that pays. A tile
 too small to pay has split 0: all of it is band A, the same codec with an empty B. A message here is a list of
 `ans.Message`, one a tile, and a symbol a list of arrays, so that a device can pop a batch of tiles in common
 waves.

@@ -47,8 +47,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                          width  varint  1 .. 2**32-1
                          height varint  1 .. 2**32-1
                  The sizes of the first run MUST be those of the header. A reader MUST limit the number of pictures and
-                 of their pixels before it allocates (`Limits`). Of N pictures in G groups, group g holds the pictures
-                 g, g + G, g + 2 G, ... below N, in this order.
+                 of their pixels before it allocates (`Limits`). If N pictures are in G groups, group g holds the
+                 pictures g, g + G, g + 2 G, ... below N, in this order.
     A     0, 1   adapter: integers that change the model's weights for all tiles or groups, see adapter/chunk.py; MUST
                  come after T and before D. A reader MUST refuse one that does not fit the model or breaks its bounds,
                  if anything uses the model.

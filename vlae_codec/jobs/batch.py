@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
-from vlae_codec.errors import VlaeError
+from vlae_codec.errors import VlaeError, out_of_memory
 from vlae_codec.format import container
 from vlae_codec.format.container import Header
 from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
-from vlae_codec.limits import DEFAULT as DEFAULT_LIMITS
+from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
 from vlae_codec.pictures import image
 from vlae_codec.pictures.codec import find_codec
@@ -36,31 +36,26 @@ class Outcome(NamedTuple):
     output: Path
     header: Header | None  # of the .vlae file; None: it failed
     size: int  # bytes of the .vlae file
+    picture_size: int  # bytes of the picture file
     seconds: float
     problem: str | None  # why it failed, with the name of the file
 
 
 class Batch(NamedTuple):
+    """What became of all files."""
+
     outcomes: list[Outcome]
-    skipped: list[Path]  # files in the folders that were not to be converted
+    plan: Plan  # with what was skipped, and whose outputs were left as they are
+
+    @property
+    def done(self) -> list[Outcome]:
+        """Those that did not fail."""
+        return [outcome for outcome in self.outcomes if outcome.problem is None]
 
     @property
     def problems(self) -> list[str]:
-        return [outcome.problem for outcome in self.outcomes if outcome.problem is not None]
-
-    @property
-    def pictures(self) -> int:
-        """Those that did not fail."""
-        return len(self.outcomes) - len(self.problems)
-
-    @property
-    def subpixels(self) -> int:
-        return sum(outcome.header.subpixels for outcome in self.outcomes if outcome.header is not None)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the .vlae files."""
-        return sum(outcome.size for outcome in self.outcomes)
+        """What went wrong, with the folders that cannot be read."""
+        return [*self.plan.problems, *(outcome.problem for outcome in self.outcomes if outcome.problem is not None)]
 
 
 Report = Callable[[Outcome], None]
@@ -77,16 +72,20 @@ def compress_files(
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
-    limits: Limits = DEFAULT_LIMITS,
     force: bool = False,
+    skip_existing: bool = False,
+    newer: bool = False,
+    limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
     """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
 
-    Folders are walked through and mirrored. force: overwrite what is there. progress: told (pixels done, pixels in all)
-    of all pictures; report: told what became of each file, in the order in which they end. The other options are those
-    of `compress`. What is wrong with a picture is in its `Outcome`, and stops no other.
+    Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
+    walked through and mirrored. force: overwrite what is there. skip_existing: leave outputs that exist as they are.
+    newer: leave only those that are at least as new as their pictures, and overwrite the others. progress: told (pixels
+    done, pixels in all) of all pictures; report: told what became of each file, in the order in which they end. The
+    other options are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
@@ -94,7 +93,8 @@ def compress_files(
 
     level(effort)
     _check_model(model)
-    plan = make_plan(sources, output, PICTURES, ".vlae", force)
+    plan = make_plan(sources, output, PICTURES, ".vlae", force, skip_existing, newer)
+    force = force or newer
     with workers(_threads(device, threads)) as run:
 
         def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
@@ -110,7 +110,7 @@ def compress_files(
 
         stages = 1 + 2 * (effort > 1) + verify
         attempt = _attempts(plan, convert, area, stages, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+        return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
 def decompress_files(
@@ -121,8 +121,10 @@ def decompress_files(
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
-    limits: Limits = DEFAULT_LIMITS,
     force: bool = False,
+    skip_existing: bool = False,
+    newer: bool = False,
+    limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
@@ -132,11 +134,12 @@ def decompress_files(
     """
     image.output_format("picture" + suffix)
     _check_model(model)
-    plan = make_plan(sources, output, CODED, suffix, force)
+    plan = make_plan(sources, output, CODED, suffix, force, skip_existing, newer)
+    force = force or newer
     with workers(_threads(device, threads)) as run:
 
         def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
-            data = files.read_file(task.source)
+            data = files.read_file(task.source, limits)
             header = container.read_header(data)
             image.output_format(task.output, header.mode)
             picture = decode_picture(data, None, model, device, run, progress, limits)
@@ -144,12 +147,12 @@ def decompress_files(
             return header, len(data)
 
         def area(task: Task) -> int:
-            with files.open_file(task.source) as file:
+            with files.open_file(task.source, limits) as file:
                 header = container.read_header(file.read(container.HEADER_BYTES))
             return header.width * header.height
 
         attempt = _attempts(plan, convert, area, 1, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan.skipped)
+        return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
 def _check_model(model: str | Path | None) -> None:
@@ -174,7 +177,14 @@ def _attempts(
     report: Report | None,
 ) -> Callable[[int], Outcome]:
     """The function that converts a file of the plan, by its number, and tells what became of it."""
-    whole = None if progress is None else _Whole(progress, [_area(area, task) for task in plan.tasks], stages)
+
+    def measure(task: Task) -> int:
+        try:
+            return area(task)
+        except Exception:  # what is wrong with it is found out later
+            return 0
+
+    whole = None if progress is None else _Whole(progress, [measure(task) for task in plan.tasks], stages)
     lock = Lock()
 
     def attempt(index: int) -> Outcome:
@@ -183,27 +193,22 @@ def _attempts(
         header, size, problem = None, 0, None
         try:
             header, size = convert(task, *(share.progress, share.watch) if share else (None, None))
-        except VlaeError as error:
-            problem = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
+        except (VlaeError, MemoryError) as error:
+            problem = out_of_memory(error) if isinstance(error, MemoryError) else str(error)
+            problem = problem if str(task.source) in problem else f"{task.source}: {problem}"
         except Exception as error:  # the others can go on
             problem = f"{task.source}: failed ({type(error).__name__}: {error}): please report this picture"
         if share is not None:
             share.finish()
-        outcome = Outcome(task.source, task.output, header, size, time.perf_counter() - start, problem)
+        picture = task.source if task.output.suffix in CODED else task.output
+        picture_size = files.size(picture) if header else 0
+        outcome = Outcome(*task, header, size, picture_size, time.perf_counter() - start, problem)
         if report is not None:
             with lock:
                 report(outcome)
         return outcome
 
     return attempt
-
-
-def _area(area: Callable[[Task], int], task: Task) -> int:
-    """Pixels, as its head says; what is wrong with it is found out later."""
-    try:
-        return area(task)
-    except VlaeError:
-        return 0
 
 
 class _Whole:

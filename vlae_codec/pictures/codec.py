@@ -14,32 +14,35 @@ from vlae_codec.format.container import Contents
 from vlae_codec.pictures.modes import coded_modes, codes
 from vlae_codec.weights.model import Model, default_model_name, find_model
 
-_LOCK = Lock()
+_LOCK = Lock()  # so that threads that want a codec at once read its model once
 
 
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> TileCodec:
     """The codec of a model (None: that of `model_id`, or the default one) that codes pictures of a mode.
 
-    "auto" is the CPU: from which size on a GPU is faster has not been measured. Of one model on one device all callers
-    get the same codec. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
+    "auto" is the CPU: from which size on a GPU is faster has not been measured. All callers get the same codec for one
+    model on one device. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
     """
-    if model is None and model_id is None:
-        model = default_model_name(mode)
-        try:
-            found = find_model(model)
-        except InputError as error:
-            raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
-    else:
-        found = find_model(model, model_id)
-    if not codes(found.config, mode):
-        if model_id is not None:
-            raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
-        raise InputError(
-            f"the model {str(model)!r} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model "
-            "out, give another one, or convert the picture"
-        )
     with _LOCK:
+        found = _find_model(model, model_id, mode)
+        if not codes(found.config, mode):
+            if model_id is not None:
+                raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
+            name = "the default model" if model is None else f"the model {str(model)!r}"
+            raise InputError(
+                f"{name} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model out, give "
+                "another one, or convert the picture"
+            )
         return _codec(found, {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device))
+
+
+def _find_model(model: str | Path | None, model_id: bytes | None, mode: str) -> Model:
+    if model is not None or model_id is not None:
+        return find_model(model, model_id)
+    try:
+        return find_model(default_model_name(mode))
+    except InputError as error:
+        raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
 
 
 @lru_cache(8)

@@ -43,7 +43,7 @@ MARGIN = 0.005  # ... and this share of it, so that the other file need not be m
 
 
 class Options(NamedTuple):
-    """How a file is to be made, and who wants to know of it."""
+    """How a file is to be made, and the functions that are told how far it is."""
 
     effort: int
     seed: int
@@ -106,7 +106,7 @@ def encode_list(
 
 
 def _chain_bits(codec: TileCodec, pixels: np.ndarray, header: Header) -> int:
-    """What a picture takes that is alone in its group, without the group's head."""
+    """The bits of a picture that is alone in its group, without the group's head."""
     places = tile_grid(pixels.shape[1], pixels.shape[0], header.tile_size)
     tiles = [tile_of(pixels[y : y + h, x : x + w], codec.config["channels"]) for y, x, h, w in places]
     return 8 * len(encode_chain(codec, tiles, header.channels, header.lane_symbols).data) - 64
@@ -138,7 +138,7 @@ def _encode(codec: TileCodec, source: Source, options: Options, run: Run) -> byt
 
 
 def _write(codec: TileCodec, source: Source, adapter: bytes | None, options: Options, run: Run) -> bytes:
-    """The file that a codec makes; adapter: the payload that changed it."""
+    """The file of the source under a codec; adapter: the payload of the adapter that the codec has."""
     parts = pieces(source.header, source.table)
     tick = counter(options.progress, sum(h * w for some in parts for _, (_, _, h, w) in some))
 

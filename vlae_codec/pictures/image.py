@@ -1,8 +1,8 @@
 """Picture files <-> arrays, and the metadata that travels along.
 
-Coded are 8-bit grey ("L"), 8-bit RGB and 1-bit ("1") pictures in any format that Pillow opens. What would not come back
-sample by sample (palettes, transparency, 16 bits, CMYK, several frames) is refused, with a line that says what to do.
-Of the metadata, the ICC profile ("icc") and the EXIF block ("exif", from its TIFF header onwards) are kept.
+The codec takes 8-bit grey ("L"), 8-bit RGB and 1-bit ("1") pictures in any format that Pillow opens. It refuses what
+would not come back sample by sample (palettes, transparency, 16 bits, CMYK, several frames), with a line that says what
+to do. It keeps the ICC profile ("icc") and the EXIF block ("exif", from its TIFF header onwards).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def check_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def load(path: str | Path, limits: Limits = DEFAULT) -> Picture:
     """The picture in a file. Raises InputError, UnsupportedImage or ImageTooLarge."""
-    with _open(path) as image:
+    with _open(path, limits) as image:
         try:
             limits.check(image.width * image.height, 1, 4 * image.width * image.height)
         except VlaeError as error:
@@ -103,10 +103,10 @@ def size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[Image.Image]:
+def _open(path: str | Path, limits: Limits = DEFAULT) -> Iterator[Image.Image]:
     """Pillow's image of a file, not yet decoded; Pillow's errors in here and inside become ours."""
     try:
-        with open_file(path) as file, _GIVE_WAY, Image.open(file) as image:
+        with open_file(path, limits) as file, _GIVE_WAY, Image.open(file) as image:
             yield image
     except VlaeError:
         raise
@@ -117,8 +117,8 @@ def _open(path: str | Path) -> Iterator[Image.Image]:
 
 
 class _GiveWay:
-    """Inside, Pillow neither warns nor has a limit of pixels of its own: odd metadata does not matter, and the limit is
-    `Limits`. Both are settings of the whole process, so the first thread that enters changes them and the
+    """Inside, Pillow neither warns nor has a limit of pixels of its own: odd metadata does not matter, and `Limits`
+    has the limit. Both are settings of the whole process, so the first thread that enters changes them and the
     last that leaves puts them back.
     """
 

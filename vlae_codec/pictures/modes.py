@@ -38,5 +38,5 @@ def pixels_of(tile: np.ndarray, mode: str) -> np.ndarray:
 
 
 def blank(width: int, height: int, mode: str) -> np.ndarray:
-    """Room for the pixels of a picture of a mode, not filled in."""
+    """An array for the pixels of a picture of a mode, not filled in."""
     return np.empty((height, width, 3)[: 3 if mode == "RGB" else 2], bool if mode == "1" else np.uint8)

@@ -1,9 +1,9 @@
 """Where the bits of a picture went: how many each pixel and each latent took.
 
-The file is decoded, and each of its streams pushed again as its encoder pushed it (`streams.retrace`): so every figure
-is -log2 of an integer frequency that the file really spent, and their sum is the streams' bits but for the bands' rows
-and what the ANS heads cost (32 to 64 bits a lane, the checksum in the first of them). The VLAE's split of -ELBO becomes
-visible:
+The file is decoded, and each of its streams is pushed again as its encoder pushed it (`streams.retrace`). So every
+figure is -log2 of an integer frequency that the file really spent. Their sum is the streams' bits, without the rows of
+the bands and without what the ANS heads cost (32 to 64 bits a lane, the checksum in the first of them). The map shows
+the two parts of -ELBO:
 
     local     -log2 p(x | z), bands A and B, the channels of a pixel together
     latent    -log2 p(z) + log2 q(z | x), the KL term, of a cell of latents together, spread evenly over its pixels

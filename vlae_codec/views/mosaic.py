@@ -27,7 +27,7 @@ def places(sizes: Sequence[tuple[int, int]], limits: Limits = DEFAULT, pixel: in
 
 
 def mosaic(pictures: Sequence[np.ndarray], ground: int = 255, limits: Limits = DEFAULT) -> np.ndarray:
-    """The pictures (h, w), or (h, w, C), row by row from the top left on a ground of this value; one alone as it is."""
+    """The pictures (h, w), or (h, w, C), in rows from the top left on a ground of this value; one alone as it is."""
     height, width, where = places([picture.shape[:2] for picture in pictures], limits)
     whole = np.full((height, width, *pictures[0].shape[2:]), ground, pictures[0].dtype)
     for picture, (y, x, h, w) in zip(pictures, where):

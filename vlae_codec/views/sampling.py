@@ -1,6 +1,6 @@
-"""Pictures out of random bits. To sample is to decode: popped from bits that nobody pushed, symbols are distributed as
-the model says (`ans`), so the decoder itself draws them, in integers, and the same bits are the same picture on every
-machine.
+"""Pictures drawn from random bits. To sample is to decode: symbols that are popped from bits that nobody pushed are
+distributed as the model says (`ans`). So the decoder itself draws them, in integers, and the same bits are the same
+picture on every machine.
 
     sample    z from the prior, then x from p(x | z): new pictures
     preview   z from a file, which has it on top of everything else, then x from p(x | z): the paper's lossy code

@@ -1,0 +1,129 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from vlae_codec.limits import DEFAULT, Limits
+
+Command = Callable[..., Any]
+
+
+class Number(click.ParamType):
+    """A whole number, or one with k, M, G or T behind it, each `base` times the one before."""
+
+    name = "number"
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d{1,18})(\.\d{1,9})?([kmgt]?)", str(value).lower())
+        number = found and int(float(found[1] + (found[2] or "")) * self.base ** " kmgt".find(found[3] or " "))
+        if not number:
+            self.fail(f"{value!r} is no size: give a number above 0, such as 500000, 512M or 1.5G.", param, ctx)
+        return number
+
+
+class Size(click.ParamType):
+    """WIDTHxHEIGHT."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no size: give WIDTHxHEIGHT, such as 320x200.", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """The command with the options, which its help lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+threads = click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all].")
+
+
+def running(model: str) -> Callable[[Command], Command]:
+    """The options of all commands that run a model and write a file; model: which one without --model."""
+    return lambda command: _add(
+        command,
+        click.option("--model", metavar="PATH_OR_NAME", help=f"Weight file or name [default: {model}]."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where the networks run; the result is the same.",
+        ),
+        threads,
+        click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists."),
+        click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary."),
+    )
+
+
+def limited(command: Command) -> Command:
+    """Gives the command its `limits`."""
+
+    @functools.wraps(command)
+    def call(*args: Any, max_pixels: int, max_memory: int, **options: Any) -> Any:
+        return command(*args, limits=Limits(pixels=max_pixels, memory=max_memory), **options)
+
+    return _add(
+        call,
+        click.option(
+            "--max-pixels",
+            type=Number(1000),
+            metavar="N",
+            default=DEFAULT.pixels,
+            show_default=True,
+            help="Refuse a file of more pixels; 500M is 500 million.",
+        ),
+        click.option(
+            "--max-memory",
+            type=Number(1024),
+            metavar="SIZE",
+            default=DEFAULT.memory,
+            help=f"Refuse a file that takes more memory, in bytes; 4G is 4 GiB [default: {DEFAULT.memory >> 20}M].",
+        ),
+    )
+
+
+def converting(command: Command) -> Command:
+    """The arguments and options of both directions."""
+    return _add(
+        command,
+        click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path()),
+        click.option("-o", "--output", required=True, type=click.Path(), help="File to write, or folder."),
+        running("a shipped one that fits"),
+        click.option("-v", "--verbose", is_flag=True, help="Name the files that are skipped or left as they are."),
+        click.option("--skip-existing", is_flag=True, help="Leave outputs that exist as they are."),
+        click.option(
+            "--newer", is_flag=True, help="Convert only what is newer than its output or has none, and overwrite that."
+        ),
+        limited,
+    )
+
+
+def drawing(model: str) -> Callable[[Command], Command]:
+    """The options of commands that draw pictures at random; model: which one without --model."""
+    return lambda command: _add(
+        command,
+        click.option("-o", "--output", required=True, type=click.Path(), help="Picture to write."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            default=1,
+            show_default=True,
+            help="Seed of the random bits; the same seed gives the same picture on every machine.",
+        ),
+        running(model),
+    )
