@@ -2,7 +2,7 @@
 
     python docs/assemble.py [--check]
 
-Between the lines `<!-- docstring PATH -->` and `<!-- /docstring -->` of the page stands the docstring of the module PATH
+Between the lines `<!-- docstring PATH -->` and `<!-- /docstring -->` of the page stands the docstring of a module
 in a box. --check writes nothing and exits with 1 if something is not what would be written. Only the standard library
 is needed.
 """

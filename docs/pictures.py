@@ -1,4 +1,4 @@
-"""Draws docs/tile.svg: a tile with its bands and latents, and the waves of its pixels. `assemble.py` writes the file."""
+"""Draws docs/tile.svg: a tile with its bands and latents, and the waves of its pixels. `assemble.py` writes it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,13 @@ def bands(x: float, y: float) -> list[str]:
     out.append(text(middle, y + 3.5 * cell + 20, "a cell: 8x8 pixels, 4 latents", 11, "middle", PALE))
     out.append(text(middle, y + split * cell + 25, "band A, coded without latents", 13, "middle"))
     below = y + split * cell + 66
-    steps = ("A decoder", "1  pops z under p(z)", "2  pops band B under p(x|z)", "3  pushes z under q(z|x)", "4  pops band A")
+    steps = (
+        "A decoder",
+        "1  pops z under p(z)",
+        "2  pops band B under p(x|z)",
+        "3  pushes z under q(z|x)",
+        "4  pops band A",
+    )
     out += [text(x, below + 18 * i, step, 12, fill=INK if i == 0 else PALE) for i, step in enumerate(steps)]
     return out
 
@@ -63,7 +69,7 @@ def waves(x: float, y: float) -> list[str]:
     notes = (
         (PIXEL, f"a pixel of wave {now}"),
         (WINDOW, f"its window: {WIDE} columns of {UP} rows above it, {WIDE // 2} pixels to its left"),
-        (WAVE, f"the other pixels of wave {now}: none of them is in the window of another"),
+        (WAVE, f"the other pixels of wave {now}, all decoded at once"),
         (KNOWN, "known: of earlier waves"),
         ("#ffffff", "not yet known: of later waves"),
     )

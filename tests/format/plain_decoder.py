@@ -107,8 +107,9 @@ def read_file(data: bytes) -> File:
     return File(model_id, mode, tile_size, lane_symbols, sizes, groups, records, chunks.get("A"))
 
 
-def tiles_of(height: int, width: int, size: int) -> list[tuple[int, int, int, int]]:
+def tiles_of(shape: tuple[int, int], size: int) -> list[tuple[int, int, int, int]]:
     """(row, column, height, width) of each tile."""
+    height, width = shape
     return [
         (y, x, min(size, height - y), min(size, width - x))
         for y in range(0, height, size)
@@ -385,9 +386,9 @@ class TileDecoder:
         self.model, self.c = model, model.config
         self.z = self.c["latents"]
 
-    def row(self, params: np.ndarray, offsets: Any, outers: Any, mixtures: int, channels: int, levels: int) -> Row:
-        numbers = (np.asarray(part).tolist() for part in (params, offsets, outers))
-        return Row(self.model.tables, *numbers, mixtures, channels, levels)
+    def row(self, params: Any, offsets: Any, outers: Any, mixtures: int, channels: int, levels: int) -> Row:
+        params, offsets, outers = (np.asarray(part).tolist() for part in (params, offsets, outers))
+        return Row(self.model.tables, params, offsets, outers, mixtures, channels, levels)
 
     def pop_tile(self, stack: Stack, height: int, width: int, split: int, coded: int) -> np.ndarray:
         """Section 9."""
@@ -497,7 +498,7 @@ class TileDecoder:
                 reference = self.reference(tile << stretch, r, s)
                 differences = [
                     np.clip((tile[r + i, s + j] << stretch) - reference, -128, 127)
-                    if 0 <= r + i and 0 <= s + j < width
+                    if r + i >= 0 and 0 <= s + j < width
                     else np.zeros(channels, np.int64)
                     for i, j in window
                 ]
@@ -549,7 +550,8 @@ def pop_tiles(
     symbols = sum(h * w for h, w in shapes) * coded
     must(symbols <= 8192 + 1024 * len(stream), "too many symbols for so few bytes")
     stack = Stack(stream[at:], max(1, symbols // lane_symbols))
-    decoder, found = TileDecoder(model), []
+    decoder = TileDecoder(model)
+    found: list[np.ndarray] = []
     for (h, w), split in reversed([*zip(shapes, splits)]):
         found.insert(0, decoder.pop_tile(stack, h, w, split, coded).astype(np.uint8))
     stack.check_empty(zlib.crc32(b"".join(tile.tobytes() for tile in found)))
@@ -612,7 +614,7 @@ def decode(data: bytes, weights: str | Path) -> list[np.ndarray]:
             adapt(model, file.adapter)
     pictures = [np.zeros((*size, coded), np.uint8) for size in file.sizes]
     if file.groups is None:
-        parts: Iterable[Any] = [[(0, tile)] for tile in tiles_of(*file.sizes[0], file.tile_size)]
+        parts: Iterable[Any] = [[(0, tile)] for tile in tiles_of(file.sizes[0], file.tile_size)]
     else:
         members = [range(g, len(pictures), file.groups) for g in range(file.groups)]
         parts = [[(i, (0, 0, *file.sizes[i])) for i in group] for group in members]
@@ -621,7 +623,7 @@ def decode(data: bytes, weights: str | Path) -> list[np.ndarray]:
             tiles = stored(method, stream, [place[2:] for _, place in part], file.mode)
         else:
             if method == CHAIN:
-                part = [(i, tile) for i, _ in part for tile in tiles_of(*file.sizes[i], file.tile_size)]
+                part = [(i, tile) for i, _ in part for tile in tiles_of(file.sizes[i], file.tile_size)]
             assert model is not None
             tiles = pop_tiles(model, method, stream, [place[2:] for _, place in part], coded, file.lane_symbols)
         for (i, (y, x, h, w)), tile in zip(part, tiles):

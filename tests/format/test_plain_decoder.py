@@ -111,9 +111,10 @@ def test_stored_differences():
     flat = pixels.reshape(-1, 3)
     raw = np.diff(flat, axis=0, prepend=np.zeros((1, 3), np.uint8)).tobytes()
     stream = lzma.compress(raw, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}])
-    for restore in (plain_decoder.stored, stored.restore):
-        (found,) = restore(plain_decoder.LZMA, b"\1" + stream, [(6, 5)], 1 if restore is plain_decoder.stored else "RGB")
-        assert same(found, pixels)
+    (found,) = plain_decoder.stored(plain_decoder.LZMA, b"\1" + stream, [(6, 5)], 1)
+    assert same(found, pixels)
+    (found,) = stored.restore(container.Method.LZMA, b"\1" + stream, [(6, 5)], "RGB")
+    assert same(found, pixels)
 
 
 def test_stored_pictures(tiny):
