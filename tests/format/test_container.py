@@ -63,6 +63,10 @@ def test_overhead():
     assert len(container.write(Header(1, 1, "RGB", MODEL), [TileRecord(Method.RAW, b"abc")])) == 57 + 3
 
 
+def encodable(text):
+    return not any("\ud800" <= c <= "\udfff" for c in text) and len(text.encode()) < 256
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_round_trip(data):
@@ -80,7 +84,8 @@ def test_round_trip(data):
     count = header.tile_count if pictures is None else pictures.groups
     tile = st.builds(TileRecord, st.sampled_from(container._methods(pictures)), st.binary(min_size=100, max_size=200))
     tiles = data.draw(st.lists(tile, min_size=count, max_size=count))
-    metadata = data.draw(st.dictionaries(st.sampled_from(["icc", "exif"]), st.binary(min_size=1)))
+    names = st.sampled_from(["icc", "exif", "file"]) | st.text(min_size=1, max_size=60).filter(encodable)
+    metadata = data.draw(st.dictionaries(names, st.binary(min_size=1)))
     adapter = data.draw(st.none() | st.binary(max_size=200))
     coded = container.write(header, tiles, metadata, pictures, adapter)
     assert container.read(coded) == container.Contents(header, tuple(tiles), metadata, pictures, adapter)
@@ -90,6 +95,14 @@ def test_round_trip(data):
     assert items["data"] == sum(len(tile.data) for tile in tiles)
     assert items["adapter"] == len(adapter or b"")
     assert items["checksums"] == 4 * (3 + len(metadata) + len(tiles) + (pictures is not None) + (adapter is not None))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0x", b"\4abc", b"\2\xff\xffx", b"\1a"])
+def test_unnamed_metadata(payload):
+    container.read(rebuild(header_bytes(), [*GOOD[:1], (b"m", b"\1ax"), *GOOD[1:]]))
+    for some in ([(b"m", payload)], [(b"m", b"\1ax"), (b"m", b"\1ay")]):
+        with pytest.raises(errors.CorruptFile):
+            container.read(rebuild(header_bytes(), [*GOOD[:1], *some, *GOOD[1:]]))
 
 
 def test_every_bit_flip():
@@ -236,7 +249,8 @@ def test_write_invalid():
         (Header(1, 1, "L", MODEL), [], {}),
         (Header(1, 1, "L", MODEL), [TileRecord(4, b"")], {}),
         (Header(1, 1, "L", MODEL), [TileRecord(5, b"")], {}),
-        (Header(1, 1, "L", MODEL), one, {"text": b"?"}),
+        (Header(1, 1, "L", MODEL), one, {"": b"?"}),
+        (Header(1, 1, "L", MODEL), one, {"é" * 128: b"?"}),
     ]:
         with pytest.raises(ValueError, match=" "):
             container.write(header, tiles, metadata)

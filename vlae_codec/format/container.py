@@ -55,6 +55,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
     i     0, 1   ICC profile, raw bytes, not empty
     x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
+    f     0, 1   how to make the file again that the picture came from, not empty, see pictures
+    m     any    other metadata: u8 length of its name, 1 or more; the name, UTF-8, that of no other chunk; raw bytes
     E     1      end; MUST be empty and the last chunk
 
 Tiles at the right and bottom edge are cut to the picture. Each tile (with a chunk P: each group) is coded on its own,
@@ -90,7 +92,7 @@ TILES_PER_BYTE = 64  # of a file's streams, at most
 SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
 PICTURE_BYTES = 1 << 9  # what a reader holds of each picture, stream or tile beside its pixels, roughly
 MODES = ("L", "RGB", "1")
-METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type
+METADATA = {"icc": b"i", "exif": b"x", "file": b"f"}  # key of the metadata dict -> chunk type; "m" for all others
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
 Bytes = bytes | bytearray | memoryview
@@ -292,8 +294,8 @@ def write(
         raise ValueError(f"the file has {count} {'tiles' if pictures is None else 'groups'}, not {len(tiles)}")
     if wrong := {tile.method for tile in tiles} - set(_methods(pictures)):
         raise ValueError(f"methods {sorted(wrong)} do not fit {'one picture' if pictures is None else 'groups'}")
-    if unknown := metadata.keys() - METADATA.keys():
-        raise ValueError(f"metadata may be {sorted(METADATA)}, not {sorted(unknown)}")
+    if long := [key for key in metadata if not 0 < len(key.encode()) < 256]:
+        raise ValueError(f"names of metadata have 1 to 255 bytes, not {long}")
 
     table = b"".join(
         bytes([Method(tile.method)]) + pack_varint(len(tile.data)) + CRC.pack(zlib.crc32(tile.data)) for tile in tiles
@@ -304,10 +306,16 @@ def write(
         parts.append(pack(b"P", b"".join(map(pack_varint, numbers))))
     if adapter is not None:
         parts.append(pack(b"A", adapter))
-    parts += [pack(METADATA[key], value) for key, value in sorted(metadata.items()) if value]
+    parts += [pack(*_named(key, value)) for key, value in sorted(metadata.items()) if value]
     parts += pack_parts(b"D", [tile.data for tile in tiles])
     end = b"E" + pack_varint(0)
     return b"".join([*parts, end, CRC.pack(checksum([*parts, end]))])
+
+
+def _named(key: str, value: bytes) -> tuple[bytes, bytes]:
+    """Type and payload of the chunk of some metadata."""
+    name = key.encode()
+    return (METADATA[key], value) if key in METADATA else (b"m", bytes([len(name)]) + name + value)
 
 
 def _pack_header(header: Header) -> bytes:
@@ -347,6 +355,7 @@ def read(data: Bytes, limits: Limits = DEFAULT, region: Region | None = None) ->
     _check_limits(header, pictures, region, limits)
     tiles = _read_streams(header, pictures, payloads[b"T"], payloads[b"D"], region)
     metadata = {key: bytes(payloads[kind]) for key, kind in METADATA.items() if kind in payloads}
+    metadata |= {kind[1:].decode(): bytes(value) for kind, value in payloads.items() if len(kind) > 1}
     adapter = bytes(payloads[b"A"]) if b"A" in payloads else None
     return Contents(header, tuple(tiles), metadata, pictures, adapter, region)
 
@@ -441,13 +450,14 @@ def _check_limits(header: Header, pictures: Pictures | None, region: Region | No
 
 
 def _payloads(data: bytes, whole: bool = True) -> dict[bytes, memoryview]:
-    """Type -> payload of the chunks that this version knows, in a legal order, their checksums verified.
+    """Type -> payload of the chunks that this version knows, in a legal order, their checksums verified; for other
+    metadata, "m" and its name.
 
     Raises at the first that is damaged, naming the tile if it can be told. Unless the file is wanted ``whole``, the
     streams may be damaged: then the table has to agree with their chunk's length, and each that is used with its own
     checksum, which `_read_streams` sees to.
     """
-    known = {b"T", b"P", b"A", b"D", b"E", *METADATA.values()}
+    known = {b"T", b"P", b"A", b"D", b"E", b"m", *METADATA.values()}
     payloads: dict[bytes, memoryview] = {}
     for chunk in scan(data, HEADER_BYTES):
         kind, payload = chunk.kind, memoryview(data)[chunk.payload : chunk.end]
@@ -463,11 +473,16 @@ def _payloads(data: bytes, whole: bool = True) -> dict[bytes, memoryview]:
                 raise UnsupportedVersion(f"chunk type '{kind.decode()}' is unknown here: {_NEWER}")
             if kind.isalpha() and payloads:
                 continue
+        if kind == b"m":
+            length = payload[0] if len(payload) else 0
+            kind, payload = b"m" + payload[1 : 1 + length], payload[1 + length :]
+            if not length or len(kind) != 1 + length or not _is_text(kind) or kind[1:].decode() in METADATA:
+                raise CorruptFile(f"metadata without a name at byte {chunk.start}: {DAMAGED}")
         if kind in payloads:
             raise CorruptFile(f"a second chunk '{kind.decode()}' at byte {chunk.start}: {DAMAGED}")
         if kind in (b"P", b"A") and b"D" in payloads:
             raise CorruptFile(f"a chunk '{kind.decode()}' after the data, at byte {chunk.start}: {DAMAGED}")
-        if kind.islower() and not payload:
+        if chunk.kind.islower() and not payload:
             raise CorruptFile(f"an empty chunk '{kind.decode()}' at byte {chunk.start}: {DAMAGED}")
         if (kind == b"T") == bool(payloads):
             raise CorruptFile(f"the first chunk is not the tile table: {DAMAGED}")
@@ -475,6 +490,14 @@ def _payloads(data: bytes, whole: bool = True) -> dict[bytes, memoryview]:
     if b"D" not in payloads or payloads[b"E"]:
         raise CorruptFile(f"a chunk is missing, or filled where it must be empty: {DAMAGED}")
     return payloads
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_pictures(payload: memoryview | None, header: Header, limits: Limits) -> Pictures | None:
