@@ -76,8 +76,10 @@ def read_file(data: bytes) -> File:
         must(struct.unpack_from("<I", data, at)[0] == zlib.crc32(covered), f"the checksum of chunk {kind}")
         at += 4
         must(kind in "TPADE" or kind.islower(), f"an unknown critical chunk {kind}")
-        must(kind not in chunks, f"two chunks {kind}")
         must(bool(chunks) == (kind != "T"), "the first chunk is the tile table")
+        if kind.islower():  # the pixels do not depend on it
+            continue
+        must(kind not in chunks, f"two chunks {kind}")
         must(kind not in "PA" or "D" not in chunks, f"chunk {kind} comes before the data")
         chunks[kind] = payload
     must(at == len(data) and "D" in chunks and not chunks["E"], "chunks are missing or too many")

@@ -85,6 +85,14 @@ def test_other_models(changes, random_vlae, synthetic, tmp_path):
     assert same(found, pixels)
 
 
+def test_metadata(tiny):
+    """Any number of ancillary chunks."""
+    contents = container.read((DATA / "grey.vlae").read_bytes())
+    metadata = {"icc": b"profile", "one": b"1", "two": b"2"}
+    data = container.write(contents.header, contents.tiles, metadata)
+    assert same(plain_decoder.decode(data, tiny)[0], expected("grey"))
+
+
 def noise(*shape):
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
 
