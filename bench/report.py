@@ -1,10 +1,10 @@
-"""bench/RESULTS.md and the digest in README.md, from the JSON files of the measurements, never by hand.
+"""bench/RESULTS.md and the digest in docs/benchmarks.md, from the JSON files, never by hand.
 
     python -m bench.report [--check] [--root FOLDER]
 
 Reads bench/results of the repository, `--root`, and writes bench/RESULTS.md and what stands between the two markers of
-README.md. The section of a file that is missing is left out (`bench.sections` says which there are). --check writes
-nothing and exits with 1 if one of the two is not what would be written.
+docs/benchmarks.md. The section of a file that is missing is left out (`bench.sections` says which there are). --check
+writes nothing and exits with 1 if one of the two is not what would be written.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def results(folder: Path) -> str:
 
 
 def digest(folder: Path) -> str:
-    """What stands between the markers of the README."""
+    """What stands between the markers of the page."""
     parts = (sections.peers_digest, sections.theory_digest, sections.experiments_digest)
     lines = [line for part in parts for line in part(folder)]
-    return "\n".join([*lines, "All tables, each with its command: [bench/RESULTS.md](bench/RESULTS.md).", ""])
+    return "\n".join([*lines, "All tables, each with its command: `bench/RESULTS.md`.", ""])
 
 
-def with_digest(readme: str, text: str) -> str:
-    """The README with this between its markers. Raises click.UsageError if it does not have both, once, in order."""
-    before, begin, rest = readme.partition(BEGIN)
+def with_digest(page: str, text: str) -> str:
+    """The page with this between its markers. Raises click.UsageError if it does not have both, once, in order."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in after or END in before + after:
-        raise click.UsageError(f"README.md must have {BEGIN} and after it {END}, each once")
+        raise click.UsageError(f"docs/benchmarks.md must have {BEGIN} and after it {END}, each once")
     return f"{before}{BEGIN}\n{text}{END}{after}"
 
 
@@ -57,10 +57,10 @@ def with_digest(readme: str, text: str) -> str:
 @click.option("--check", is_flag=True, help="Only say whether both files are up to date.")
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".", show_default=True)
 def main(check: bool, root: Path) -> None:
-    folder, readme = root / "bench" / "results", root / "README.md"
+    folder, page = root / "bench" / "results", root / "docs" / "benchmarks.md"
     wanted = {
         root / "bench" / "RESULTS.md": results(folder),
-        readme: with_digest(readme.read_text("utf-8"), digest(folder)),
+        page: with_digest(page.read_text("utf-8"), digest(folder)),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:

@@ -4,7 +4,7 @@ compare-SET.json    sizes and speeds beside other codecs (`vlae-codec bench`)
 theory.json         files against -ELBO (`bench.theory`)
 experiments/*.json  by "name": {"name", "title", "command", "text": [paragraphs], "columns": {key: heading},
                     "rows": [{key: value}], "notes": [lines], "figures": [{"file", "caption"}], "seconds", "processor"};
-                    "headline", a sentence, is what the README says of it, without it the first row
+                    "headline", a sentence, is what the digest says of it, without it the first row
 effort.json, speed.json, architecture.json
 """
 

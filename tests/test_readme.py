@@ -1,6 +1,5 @@
-"""What the README says can be done as it stands."""
+"""The two command lines of the README: the main job, and the tests. All other blocks: `test_docs`."""
 
-import re
 import shlex
 from pathlib import Path
 
@@ -16,11 +15,6 @@ def commands(marker):
     """The steps of the one command line of the README that contains `marker`."""
     (line,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and marker in line]
     return [step.strip() for step in line.split("&&")]
-
-
-def test_python():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
 
 
 def test_main_job(tmp_path, monkeypatch):

@@ -60,9 +60,10 @@ EXPERIMENT = {
 
 @pytest.fixture
 def root(tmp_path):
-    """A repository with a README and no results."""
+    """A repository with a page for the digest and no results."""
     (tmp_path / "bench" / "results" / "experiments").mkdir(parents=True)
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "benchmarks.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     return tmp_path
 
 
@@ -136,13 +137,13 @@ def test_digest(full):
 
 def test_written_once(full):
     assert run(full, "--check").exit_code == 1
-    assert "old" in (full / "README.md").read_text()
+    assert "old" in (full / "docs" / "benchmarks.md").read_text()
     assert not (full / "bench" / "RESULTS.md").exists()
-    assert run(full).output == "RESULTS.md written\nREADME.md written\n"
-    readme = (full / "README.md").read_text()
-    assert readme.startswith(f"before\n{report.BEGIN}\n")
-    assert readme.endswith(f"{report.END}\nafter\n")
-    assert "old" not in readme
+    assert run(full).output == "RESULTS.md written\nbenchmarks.md written\n"
+    page = (full / "docs" / "benchmarks.md").read_text()
+    assert page.startswith(f"before\n{report.BEGIN}\n")
+    assert page.endswith(f"{report.END}\nafter\n")
+    assert "old" not in page
     assert run(full, "--check").exit_code == 0
     assert run(full).output == ""
     (full / "bench" / "RESULTS.md").write_text("changed by hand")
@@ -154,7 +155,7 @@ def test_written_once(full):
 def test_without_results(root):
     assert run(root).exit_code == run(root, "--check").exit_code == 0
     assert "##" not in (root / "bench" / "RESULTS.md").read_text()
-    assert "|" not in (root / "README.md").read_text()
+    assert "|" not in (root / "docs" / "benchmarks.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["none", report.BEGIN, report.END + report.BEGIN, 2 * (report.BEGIN + report.END)])
