@@ -1,1 +1,1 @@
-"""Measurements, one command each. Figures in the README and the model cards come from here."""
+"""Measurements, one command each. Figures in the README, the docs and the model cards come from here."""

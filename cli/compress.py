@@ -55,7 +55,7 @@ def compress(
 
     Above effort 1 the local network is fitted to the picture and its change stored with it, if that makes the file
     smaller. On two Kodak pictures level 3 took 2.7 times as long as level 1 and saved 4.3 %, level 5 took 14 times
-    (7.3 %), level 9 took 100 times (9.0 %): the README has the table and its command.
+    (7.3 %), level 9 took 100 times (9.0 %): docs/benchmarks.md has the table and its command.
     """
     if skip_existing and newer:
         raise click.UsageError("--skip-existing and --newer exclude each other.")
