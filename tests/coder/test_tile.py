@@ -9,10 +9,10 @@ from vlae_codec.coder import streams
 from vlae_codec.coder.codecs import Codec, check_codec
 from vlae_codec.coder.streams import Draft, decode_tiles, encode_tile
 from vlae_codec.coder.tile import Ledger, TileCodec
+from vlae_codec.contract import SCALES
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile, VlaeError
 from vlae_codec.format.container import Method, TileRecord, lanes_for
 from vlae_codec.native import ans, mixture, pixels
-from vlae_codec.native.library import SCALES
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import workers
 

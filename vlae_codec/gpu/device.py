@@ -33,10 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlae_codec.coder.inference import STRETCH
-from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
-from vlae_codec.native.ans import HEAD_MIN, Message
-from vlae_codec.native.library import (
+from vlae_codec.contract import (
     COEF_BITS,
     DIGIT_BITS,
     EXP_ENTRIES,
@@ -46,10 +43,14 @@ from vlae_codec.native.library import (
     PRECISION,
     SIGMOID_BITS,
     SIGMOID_HALF,
+    STRETCH,
     WEIGHT_BITS,
+    window_slope,
 )
+from vlae_codec.contract import window_offsets as wo
+from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
+from vlae_codec.native.ans import HEAD_MIN, Message
 from vlae_codec.native.network import Layer
-from vlae_codec.native.waves import window_offsets, window_slope
 from vlae_codec.weights.model import Model
 
 OUTSIDE = 256  # a pixel outside its tile
@@ -354,7 +355,7 @@ class DevicePixels:
             raise VlaeError(f"torch has no device {device!r} here: use --device cpu, the bytes are the same") from error
         self.device = torch.device(device)
         self.channels, self.stretch = model.config["channels"], STRETCH[model.config.get("levels", 256)]
-        self.window, self.slope = window_offsets(model.config["window"]), window_slope(model.config["window"])
+        self.window, self.slope = np.array(wo(model.config["window"])), window_slope(model.config["window"])
         self.reach, self.up = model.config["window"][0] // 2, model.config["window"][1]
         self.compiled = (self.device.type == "cuda" if compiled is None else compiled) and _compiles(self.device.type)
         self.parts: int = model.config["mixtures"] if self.compiled else 1

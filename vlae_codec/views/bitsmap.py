@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vlae_codec.contract import PRECISION
 from vlae_codec.format import container
 from vlae_codec.format.container import STORED, Contents, Method, Place, TileRecord
-from vlae_codec.native.library import PRECISION
 from vlae_codec.pictures.modes import find_codec, for_file
 from vlae_codec.threads import Progress, Run, counter, workers
 from vlae_codec.views import mosaic

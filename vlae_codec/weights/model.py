@@ -28,15 +28,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlae_codec.contract import AFFINE_HIGH, AFFINE_LOW, LOC_LIMIT, parameter_count, window_offsets
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.native.mixture import Tables, check_tables, parameter_count, parameter_limits
+from vlae_codec.native.mixture import Tables, check_tables, parameter_limits
 from vlae_codec.native.network import Layer, Network
-from vlae_codec.native.waves import window_offsets
 from vlae_codec.weights import safetensors
 
 FORMAT = 1
 MODELS_VARIABLE = "VLAE_CODEC_MODELS"  # environment: folders and weight files, as in PATH
-AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,8 +255,8 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
             raise WeightsError("the top-down network does not give the context's features; export the model again")
         cells = len(window_offsets(config["prior_window"])) * z
         affine_limits = (
-            np.repeat(np.array([-(1 << 15), AFFINE_LOW], np.int32), z),
-            np.repeat(np.array([1 << 15, AFFINE_HIGH], np.int32), z),
+            np.repeat(np.array([-LOC_LIMIT, AFFINE_LOW], np.int32), z),
+            np.repeat(np.array([LOC_LIMIT, AFFINE_HIGH], np.int32), z),
         )
         affine = [mlp(f"affine.{t}", cells, 1, affine_limits) for t in range(config["flow_steps"] - 1)]
         mixture, base = None, None
