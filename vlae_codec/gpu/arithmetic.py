@@ -19,25 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlae_codec import contract
 from vlae_codec.contract import (
-    COEF_BITS,
-    DIGIT_BITS,
-    EXP_ENTRIES,
     FACTOR_BITS,
     INT8_MAX,
     INT8_MIN,
     LEVEL_BITS,
-    OUTER_IDENTITY,
-    PIXEL_CENTRE,
     PRECISION,
     SIGMOID_BITS,
     SIGMOID_HALF,
-    STRETCH,
     TABLE_BITS,
     WEIGHT_BITS,
-    parameter_count,
-    parameter_layout,
-    window_offsets,
 )
 from vlae_codec.errors import WeightsError
 from vlae_codec.native.network import Layer
@@ -105,13 +97,13 @@ def make_constants(model: Model, device: torch.device, compiled: bool) -> Consta
 
     def layer(made: Layer) -> tuple[Tensor, ...]:
         digits = made.weight.shape[1] // made.multiplier.size
-        multiplier = np.stack([made.multiplier << DIGIT_BITS * i for i in reversed(range(digits))])
-        low, high = (INT8_MIN, INT8_MAX) if made.low is None or made.high is None else (made.low, made.high)
-        integers = (multiplier, made.addend, made.shift, low, high)
+        multiplier = np.stack([made.multiplier << contract.DIGIT_BITS * i for i in reversed(range(digits))])
+        limits = (INT8_MIN, INT8_MAX) if made.low is None or made.high is None else (made.low, made.high)
+        integers = (multiplier, made.addend, made.shift, *limits)
         return (tensor(made.weight, torch.float32), *(tensor(np.array(v, np.int64)) for v in integers))
 
     x = np.arange(OUTSIDE + 1)
-    inside = np.where(x == OUTSIDE, PIXEL_CENTRE, x)
+    inside = np.where(x == OUTSIDE, contract.PIXEL_CENTRE, x)
     difference = np.where(x == OUTSIDE, 0, (x - inside[:, None]).clip(INT8_MIN, INT8_MAX))
     edges, leaks = np.arange(levels + 1) << LEVEL_BITS, np.arange(levels + 1) << VALUE_BITS
     edges[0], edges[-1] = -FAR, FAR
@@ -121,13 +113,13 @@ def make_constants(model: Model, device: torch.device, compiled: bool) -> Consta
         branches = min(2 if compiled else WAYS, step)
         step //= branches
         search.append(tensor(step * np.arange(1, branches)[:, None, None]))
-    places = [window_offsets(window).index(place) for place in ((0, -1), (-1, 0), (-1, -1))]
+    places = [contract.window_offsets(window).index(place) for place in ((0, -1), (-1, 0), (-1, -1))]
     return Constants(
         parts=model.config["mixtures"] if compiled else 1,
         layers=tuple(layer(made) for made in model.local.layers),
         difference=tensor(difference.ravel(), torch.float32),
-        centred=tensor(inside - PIXEL_CENTRE, torch.float32),
-        origin=tensor(-(inside << LEVEL_BITS >> STRETCH[levels])),
+        centred=tensor(inside - contract.PIXEL_CENTRE, torch.float32),
+        origin=tensor(-(inside << LEVEL_BITS >> contract.STRETCH[levels])),
         neighbours=tensor(np.array(places)),
         sigmoid=tensor(tables.sigmoid),
         exp=tensor(tables.exp, torch.int64),
@@ -147,8 +139,8 @@ def _check(model: Model) -> None:
     """Raises WeightsError unless the tables have the ends and the identity that the arithmetic relies on."""
     tables = model.tables
     ends = tables.sigmoid[[0, -1]].tolist() == [0, 1 << SIGMOID_BITS]
-    identity = {int(table[OUTER_IDENTITY]) for table in (tables.outer_scale, tables.outer_inverse)} == {1 << TABLE_BITS}
-    if not ends or not identity or model.config["mixtures"] > 1 << (VALUE_BITS - SIGMOID_BITS - WEIGHT_BITS):
+    ones = {int(table[contract.OUTER_IDENTITY]) for table in (tables.outer_scale, tables.outer_inverse)}
+    if not ends or ones != {1 << TABLE_BITS} or model.config["mixtures"] > 1 << (FACTOR_BITS - WEIGHT_BITS):
         raise WeightsError("the probability tables of this model are not those of an exported one; use the CPU")
 
 
@@ -178,9 +170,9 @@ def find_mixture(c: Constants, pixels: Tensor, contexts: Tensor, places: Tensor,
     differences = c.difference[torch.add(seen, reference[:, None], alpha=OUTSIDE + 1)]
     params = _network(c, torch.cat([differences.flatten(1), c.centred[reference], contexts[places]], 1))
     channels = pixels.shape[1]
-    k = params.shape[1] // parameter_count(1, channels)
-    logits, located, scales, moves = params.split(parameter_layout(k, channels), 1)
-    weights = c.exp[(logits.amax(1, keepdim=True) - logits).clamp(max=EXP_ENTRIES - 1)]
+    k = params.shape[1] // contract.parameter_count(1, channels)
+    logits, located, scales, moves = params.split(contract.parameter_layout(k, channels), 1)
+    weights = c.exp[(logits.amax(1, keepdim=True) - logits).clamp(max=contract.EXP_ENTRIES - 1)]
     inverse = c.inverse[scales.unflatten(1, (k, channels)).mT]
     origin = c.origin[reference]
     from_edge = origin[..., None] - located.unflatten(1, (k, channels)).mT
@@ -235,7 +227,7 @@ def _channels(
                 moved = c.zero
                 for u, coefficients in zip(us, moves):
                     moved = torch.addcmul(moved, coefficients[i], u)
-                bias[i] = torch.addcmul(start, moved >> COEF_BITS, inverse[i], value=-1)
+                bias[i] = torch.addcmul(start, moved >> contract.COEF_BITS, inverse[i], value=-1)
         total = reduce(torch.add, [v.sum(-1) for v in weights])
         factor = torch.div(c.numerator, total, rounding_mode="floor")
         symbols, products = code(channel, Cdf(weights, bias, inverse, factor))
