@@ -53,8 +53,8 @@ def grow(start: Vlae, config: Config) -> Vlae:
     _widen(model.local, start.local, torch.tensor(inputs), _outputs(old, config))
     fresh = torch.arange(config.mixtures) >= old.mixtures
     model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
-    scales = slice(config.mixtures * (1 + c), config.mixtures * (1 + 2 * c))
-    model.local.out.bias[scales] += NEW_SCALE * fresh.repeat_interleave(c)
+    _, _, scales, _ = model.local.out.bias.split(parameter_layout(config.mixtures, c))
+    scales += NEW_SCALE * fresh.repeat_interleave(c)
     return model
 
 

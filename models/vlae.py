@@ -34,6 +34,7 @@ from vlae_codec.contract import (
     SCALES,
     STRETCH,
     parameter_count,
+    parameter_layout,
     window_offsets,
 )
 from vlae_codec.gpu import logistics
@@ -166,8 +167,9 @@ class Prior(nn.Module):
         if config.flow_steps:
             self.mixture = Mlp(inputs, config.prior_hidden, 2, parameter_count(k, c))
             with torch.no_grad():
-                self.mixture.out.bias[k : k + k * c] = torch.linspace(-2, 2, k).repeat_interleave(c)
-                self.mixture.out.bias[k + k * c : k + 2 * k * c] = 1.0
+                _, loc, log2_scale, _ = self.mixture.out.bias.split(parameter_layout(k, c))
+                loc.copy_(torch.linspace(-2, 2, k).repeat_interleave(c))
+                log2_scale.fill_(1.0)
         else:
             self.base = nn.Parameter(torch.cat([torch.zeros(c), torch.ones(c)]))
 
@@ -229,10 +231,10 @@ class Vlae(nn.Module):
         inputs = len(window_offsets(config.window)) * c + c + config.context
         self.local = Mlp(inputs, config.hidden, config.layers, parameter_count(k, c))
         with torch.no_grad():
-            self.local.out.bias[k + k * c : k + 2 * k * c] = torch.linspace(-1, 4, k).repeat_interleave(c)
-            first_pairs = self.local.out.bias[k + 2 * k * c :].view(k, -1)
+            _, _, log2_scale, coefs = self.local.out.bias.split(parameter_layout(k, c))
+            log2_scale.copy_(torch.linspace(-1, 4, k).repeat_interleave(c))
             if c == 3:
-                first_pairs += torch.tensor([0.8, 0.0, 0.8])
+                coefs.copy_(torch.tensor([0.8, 0.0, 0.8]).repeat(k))
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
 

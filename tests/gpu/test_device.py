@@ -221,11 +221,7 @@ def test_compiled(random_codec, synthetic):
     if not probe.compiling:
         pytest.skip("torch finds no C++ compiler here")
     observed = Observed()
-    for changes, counts in (
-        ({}, (2, 5, 7)),
-        ({"mixtures": 7, "layers": 1}, (5,)),
-        ({"channels": 1, "mixtures": 1}, (5,)),
-    ):
+    for changes, counts in (({}, (2, 5, 7)), ({"mixtures": 7}, (5,))):
         codec = random_codec(**changes)
         pixels = DevicePixels(codec.model, "cpu", observed)
         for count in counts:
