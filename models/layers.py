@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlae_codec.contract import ACTIVATION_BITS, INPUT_BITS, INT8_MAX, INT8_MIN, LATENT_STEP_BITS, RECTIFIED
+from vlae_codec.contract import (
+    ACTIVATION_BITS,
+    INPUT_BITS,
+    INT8_MAX,
+    INT8_MIN,
+    LATENT_STEP_BITS,
+    RECTIFIED,
+    SCALE_MIN_LOG2,
+    SCALES,
+)
+from vlae_codec.gpu import logistics
+from vlae_codec.gpu.logistics import SCALE_UNIT, Mixture
 
 INPUT_UNIT = 2.0**-INPUT_BITS  # of one step of an 8-bit network input
 LATENT_UNIT = INPUT_UNIT * (1 << LATENT_STEP_BITS)  # of one latent step where latents enter a network
@@ -101,3 +112,14 @@ class Mlp(nn.Module):
         for layer in self.hidden:
             h = rectify(layer(h))
         return self.out(torch.cat([h, x], dim=-1))
+
+
+def clamp_scale(log2_scale: Tensor) -> Tensor:
+    """The range of the scale indices of a row of parameters, as log2 of a scale in levels."""
+    return clamp_gently(log2_scale, SCALE_MIN_LOG2, SCALE_MIN_LOG2 + (SCALES - 1) * SCALE_UNIT)
+
+
+def split_mixture(params: Tensor, mixtures: int, channels: int, coupled: bool = True) -> Mixture:
+    """The mixtures of network outputs (N, P), their scales clamped."""
+    mixture = logistics.split_mixture(params, mixtures, channels, coupled)
+    return mixture._replace(log2_scale=clamp_scale(mixture.log2_scale))
