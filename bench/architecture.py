@@ -21,13 +21,15 @@ import click
 import torch
 from torch import Tensor
 
+from vlae_codec.gpu.logistics import Mixture, mixture_nll
 from vlae_codec.models import vlae
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate
+from vlae_codec.models.layers import Linear, linear, rectify
 from vlae_codec.models.recipes import photo
 from vlae_codec.models.train import keep_memory
 from vlae_codec.models.trainer import Trainer
-from vlae_codec.models.vlae import Config, Linear, Mixture, Vlae, linear, mixture_nll, rectify
+from vlae_codec.models.vlae import Config, Vlae
 
 BASE = replace(photo.CONFIG, hidden=160)
 WINDOWS = {"window 5x2": (5, 2), "window 5x3": (5, 3), "window 9x5": (9, 5)}

@@ -16,9 +16,9 @@ import numpy as np
 
 from vlae_codec.coder.inference import Inference
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import LEVEL_BITS
 from vlae_codec.format import container
 from vlae_codec.native import ans, latents, mixture, waves
-from vlae_codec.native.library import LEVEL_BITS
 from vlae_codec.native.network import Network
 from vlae_codec.pictures import encode
 

@@ -1,4 +1,4 @@
-"""Quantising export: a float VLAE -> the integer tensors of a weight file (`vlae_codec.weights.schema`).
+"""Quantising export: a float VLAE -> the integer tensors of a weight file (`vlae_codec.weights.model`).
 
 Ranges are fixed by the architecture, so no calibration data are needed. For each output channel the weights, times the
 value of one input step, are scaled to int8; what remains goes into the multiplier, and bias, rounding and zero points
@@ -21,15 +21,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from vlae_codec.native import library, mixture
-from vlae_codec.native.library import DIGIT_BITS
-from vlae_codec.native.network import ACCUMULATOR_LIMIT
+from vlae_codec import contract
+from vlae_codec.contract import (
+    ACCUMULATOR_LIMIT,
+    DIGIT_BITS,
+    INT8_MAX,
+    INT8_MIN,
+    RECTIFIED,
+    SCALE_MIN_LOG2,
+    TABLE_BITS,
+    window_offsets,
+)
+from vlae_codec.gpu.logistics import LOC_UNIT, LOGIT_UNIT, SCALE_UNIT, mixture_units
+from vlae_codec.native import mixture
 
-from .vlae import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT, SCALE_LOG2_MIN, Vlae, mixture_width, window_offsets
+from .layers import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT
+from .vlae import Vlae
 from .weights_file import save_weights
-
-RECTIFIED = -128.0  # stored zero of an unsigned activation
-LOGIT_UNIT, LOC_UNIT, SCALE_UNIT, COEF_UNIT = 1 / 32, 1 / 64, 1 / 16, 1 / 256
 
 
 def quantise(
@@ -45,10 +53,10 @@ def quantise(
     scaled = weight * unit
     peak, total = np.abs(scaled).max(1), np.abs(scaled).sum(1)
     inputs = weight.shape[1]
-    step = np.maximum(peak / 127, total * 128 / (ACCUMULATOR_LIMIT - 1 - 64 * inputs))
+    step = np.maximum(peak / INT8_MAX, total * -INT8_MIN / (ACCUMULATOR_LIMIT - 1 - 64 * inputs))
     base = 1 << DIGIT_BITS * (digits - 1)
     step = np.maximum(step, 1e-12) / base
-    integer = np.rint(scaled / step[:, None]).clip(-127 * base, 127 * base)
+    integer = np.rint(scaled / step[:, None]).clip(-INT8_MAX * base, INT8_MAX * base)
     high = np.rint(integer / base)
     columns = [integer] if digits == 1 else [high, integer - base * high]
     ratio = step / out_unit
@@ -64,26 +72,17 @@ def quantise(
 
 def make_tables() -> mixture.Tables:
     """The probability tables, by the formulas in `vlae_codec.native.mixture`."""
-    argument = np.arange(-library.SIGMOID_HALF, library.SIGMOID_HALF + 1) / 256
-    scale = 2.0 ** (np.arange(library.SCALES) * SCALE_UNIT + SCALE_LOG2_MIN)
-    outer = 2.0 ** ((np.arange(library.OUTER_SCALES) - library.OUTER_IDENTITY) * SCALE_UNIT)
-    exp = np.exp(-np.arange(library.EXP_ENTRIES) * LOGIT_UNIT)
+    argument = np.arange(-contract.SIGMOID_HALF, contract.SIGMOID_HALF + 1) / (1 << contract.ARGUMENT_BITS)
+    scale = 2.0 ** (np.arange(contract.SCALES) * SCALE_UNIT + SCALE_MIN_LOG2)
+    outer = 2.0 ** ((np.arange(contract.OUTER_SCALES) - contract.OUTER_IDENTITY) * SCALE_UNIT)
+    exp = np.exp(-np.arange(contract.EXP_ENTRIES) * LOGIT_UNIT)
     return mixture.Tables(
-        np.rint(2.0**library.SIGMOID_BITS / (1 + np.exp(-argument))).astype(np.int32),
-        np.maximum(np.rint(2.0**library.WEIGHT_BITS * exp), 1).astype(np.int32),
-        np.rint(2.0**18 / scale).astype(np.int64),
-        np.rint(2.0**16 * outer).astype(np.int64),
-        np.rint(2.0**16 / outer).astype(np.int64),
+        np.rint(2.0**contract.SIGMOID_BITS / (1 + np.exp(-argument))).astype(np.int32),
+        np.maximum(np.rint(2.0**contract.WEIGHT_BITS * exp), 1).astype(np.int32),
+        np.rint(2.0 ** (TABLE_BITS + contract.ARGUMENT_BITS - contract.LEVEL_BITS) / scale).astype(np.int64),
+        np.rint(2.0**TABLE_BITS * outer).astype(np.int64),
+        np.rint(2.0**TABLE_BITS / outer).astype(np.int64),
     )
-
-
-def mixture_units(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(unit, zero) of each parameter of a row."""
-    k, kc = mixtures, mixtures * channels
-    pairs = mixture_width(mixtures, channels, coupled) - k - 2 * kc
-    unit = np.repeat([LOGIT_UNIT, LOC_UNIT, SCALE_UNIT, COEF_UNIT], [k, kc, kc, pairs])
-    zero = np.repeat([0, 0, -SCALE_LOG2_MIN / SCALE_UNIT, 0], [k, kc, kc, pairs])
-    return unit, zero
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:
@@ -112,7 +111,7 @@ def forms(model: Vlae) -> Iterator[Form]:
         return Form(name, layer, np.full(layer.in_features, INPUT_UNIT), np.zeros(layer.in_features))
 
     def hidden(name: str, layer: Any) -> Form:
-        return Form(name, layer, np.full(layer.in_features, HIDDEN_UNIT), np.full(layer.in_features, RECTIFIED))
+        return Form(name, layer, np.full(layer.in_features, HIDDEN_UNIT), np.full(layer.in_features, float(RECTIFIED)))
 
     def mlp(
         name: str, net: Any, unit: np.ndarray, out_unit: np.ndarray, out_zero: np.ndarray | float
@@ -122,7 +121,7 @@ def forms(model: Vlae) -> Iterator[Form]:
             form = hidden(f"{name}.hidden.{i}", layer)
             yield form if i else form._replace(unit=unit, zero=zero, digits=2)
         width = net.out.in_features - len(unit)
-        units, zeros = np.full(width, HIDDEN_UNIT), np.full(width, RECTIFIED)
+        units, zeros = np.full(width, HIDDEN_UNIT), np.full(width, float(RECTIFIED))
         units, zeros = np.concatenate([units, unit]), np.concatenate([zeros, zero])
         yield Form(f"{name}.out", net.out, units, zeros, out_unit, out_zero, digits=2)
 
@@ -161,11 +160,11 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
         bias = np.concatenate([np.zeros(form.blank), bias])
         parts = quantise(weight, bias, form.unit, form.zero, form.out_unit, form.out_zero, form.digits)
         tensors.update({f"{form.name}.{key}": value for key, value in parts.items()})
-    tensors["null"] = np.rint(as_array(model.topdown.null) / HIDDEN_UNIT).clip(-128, 127).astype(np.int8)
+    tensors["null"] = np.rint(as_array(model.topdown.null) / HIDDEN_UNIT).clip(INT8_MIN, INT8_MAX).astype(np.int8)
     if model.prior.mixture is None:
         c = model.config.latents
         loc, log2_scale = as_array(model.prior.base).reshape(2, c)
-        row = np.concatenate([[0], loc / LOC_UNIT, (log2_scale - SCALE_LOG2_MIN) / SCALE_UNIT])
+        row = np.concatenate([[0], loc / LOC_UNIT, (log2_scale - SCALE_MIN_LOG2) / SCALE_UNIT])
         low, high = mixture.parameter_limits(1, c, coupled=False)
         tensors["base"] = np.rint(row).clip(low, high).astype(np.int32)[None]
     tensors.update({f"tables.{field}": value for field, value in make_tables()._asdict().items()})

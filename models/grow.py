@@ -14,9 +14,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from vlae_codec.contract import parameter_layout, window_offsets
 from vlae_codec.errors import InputError
 
-from .vlae import Config, Linear, Mlp, Vlae, window_offsets
+from .layers import Linear, Mlp
+from .vlae import Config, Vlae
 
 KEPT = ("channels", "levels", "layers")  # of the configuration
 NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's, the latter in octaves
@@ -51,8 +53,8 @@ def grow(start: Vlae, config: Config) -> Vlae:
     _widen(model.local, start.local, torch.tensor(inputs), _outputs(old, config))
     fresh = torch.arange(config.mixtures) >= old.mixtures
     model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
-    scales = slice(config.mixtures * (1 + c), config.mixtures * (1 + 2 * c))
-    model.local.out.bias[scales] += NEW_SCALE * fresh.repeat_interleave(c)
+    _, _, scales, _ = model.local.out.bias.split(parameter_layout(config.mixtures, c))
+    scales += NEW_SCALE * fresh.repeat_interleave(c)
     return model
 
 
@@ -83,9 +85,8 @@ def grey(start: Vlae) -> Vlae:
 def _outputs(old: Config, new: Config) -> Tensor:
     """For each output of the new local network the old one's that it begins as."""
     component = torch.arange(new.mixtures) % old.mixtures
-    pairs = new.channels * (new.channels - 1) // 2
     rows, begin = [], 0
-    for width in (1, new.channels, new.channels, pairs):
+    for width in parameter_layout(1, new.channels):
         rows.append((begin + component[:, None] * width + torch.arange(width)).flatten())
         begin += old.mixtures * width
     return torch.cat(rows)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .vlae import Linear, Vlae
+from .layers import Linear
+from .vlae import Vlae
 
 MEAN, DEVIATION = 0.4, 0.8  # of what enters a clamped rectifier, whose range ends at 4
 

@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vlae_codec.contract import DIGIT_BITS, SCALE_MIN_LOG2
 from vlae_codec.errors import WeightsError
-from vlae_codec.native.library import DIGIT_BITS
+from vlae_codec.gpu.logistics import LOC_UNIT, SCALE_UNIT
 from vlae_codec.weights.model import find_weights, load_weights, read_weights
 
-from .export import LOC_UNIT, SCALE_UNIT, Form, forms
+from .export import Form, forms
+from .layers import HIDDEN_UNIT
 from .trainer import read_checkpoint
-from .vlae import HIDDEN_UNIT, SCALE_LOG2_MIN, Config, Vlae
+from .vlae import Config, Vlae
 
 
 def starting_point(wanted: str | Path) -> Vlae:
@@ -73,5 +75,5 @@ def restore(path: str | Path) -> Vlae:
         model.topdown.null.copy_(torch.from_numpy(tensors["null"] * HIDDEN_UNIT))
         if model.prior.mixture is None:
             loc, scale = tensors["base"][0, 1:].reshape(2, -1)
-            put(model.prior.base, np.concatenate([loc * LOC_UNIT, scale * SCALE_UNIT + SCALE_LOG2_MIN]))
+            put(model.prior.base, np.concatenate([loc * LOC_UNIT, scale * SCALE_UNIT + SCALE_MIN_LOG2]))
     return model

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlae_codec.native.library import DIGIT_BITS
-from vlae_codec.native.network import ACCUMULATOR_LIMIT
+from vlae_codec.contract import ACCUMULATOR_LIMIT, DIGIT_BITS, INT8_MAX, INT8_MIN
 
 from .export import Form, forms
-from .vlae import Linear, Vlae
+from .layers import Linear
+from .vlae import Vlae
 
 
 class Rounding:
@@ -30,9 +30,9 @@ class Rounding:
         with torch.no_grad():
             scaled = weight * self.unit
             size = scaled.abs()
-            most = (ACCUMULATOR_LIMIT - 1 - 64 * weight.shape[1]) / 128
-            step = torch.maximum(size.amax(1) / 127, size.sum(1) / most).clamp(min=1e-12)[:, None] / self.base
-            rounded = (scaled / step).round().clamp(-127 * self.base, 127 * self.base) * step / self.unit
+            most = (ACCUMULATOR_LIMIT - 1 - 64 * weight.shape[1]) / -INT8_MIN
+            step = torch.maximum(size.amax(1) / INT8_MAX, size.sum(1) / most).clamp(min=1e-12)[:, None] / self.base
+            rounded = (scaled / step).round().clamp(-INT8_MAX * self.base, INT8_MAX * self.base) * step / self.unit
         return straight(weight, rounded)
 
 

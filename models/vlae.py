@@ -16,19 +16,36 @@ ELBO.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LATENT_LEVELS = 64  # symbols of a latent: -32 .. 31
-INPUT_UNIT = 1 / 16  # float value of one step of an 8-bit network input
-LATENT_UNIT = 1 / 4  # float value of one latent step where latents enter a network (4 input steps)
-HIDDEN_UNIT = 1 / 64  # float value of one step of an 8-bit activation
-HIDDEN_MAX = 255 * HIDDEN_UNIT
-SCALE_LOG2_MIN, SCALE_LOG2_MAX = -4.0, 5.9375  # of a logistic's scale, in grey levels or latent steps
-LEAK = 2.0**-24  # what the leaky integer CDFs grant to every symbol
+from vlae_codec.contract import (
+    INT8_MAX,
+    INT8_MIN,
+    PIXEL_CENTRE,
+    STRETCH,
+    parameter_count,
+    parameter_layout,
+    window_offsets,
+)
+from vlae_codec.gpu.logistics import LEAK, logistic_mass, mixture_nll
+from vlae_codec.native.network import patches, unpatch
+
+from .layers import (
+    INPUT_UNIT,
+    LATENT_UNIT,
+    Mlp,
+    clamp_context,
+    clamp_scale,
+    linear,
+    neighbours,
+    rectify_gently,
+    split_mixture,
+)
+from .prior import LATENT_MAX, LATENT_MIN, Prior
 
 
 @dataclass(frozen=True)
@@ -64,169 +81,7 @@ class Config:
     @property
     def stretch(self) -> int:
         """What a subpixel is multiplied by where it enters a network: bilevel pixels would be lost in 8 bits."""
-        return {256: 1, 2: 64}[self.levels]
-
-
-def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
-    """(row, column) offsets of the causal A x B window in raster order: B rows of A, then A // 2 to the left."""
-    wide, up = window
-    reach = wide // 2
-    above = [(-r, c) for r in range(up, 0, -1) for c in range(-reach, reach + 1)]
-    return above + [(0, c) for c in range(-reach, 0)]
-
-
-# ---------------------------------------------------------------------------------------------------- layers
-
-
-class Linear(nn.Linear):
-    """A layer that may compute with rounded inputs and weights (`models.rounding`)."""
-
-    rounding: Any = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.rounding is None:
-            return super().forward(x)
-        return F.linear(self.rounding.inputs(x), self.rounding.weight(self.weight), self.bias)
-
-
-def linear(inputs: int, outputs: int, gain: float = 1.0) -> Linear:
-    layer = Linear(inputs, outputs)
-    nn.init.normal_(layer.weight, std=gain * (2 / inputs) ** 0.5)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def rectify(x: Tensor) -> Tensor:
-    """Clamped rectifier: the range of an unsigned 8-bit activation."""
-    return F.hardtanh(x, 0.0, HIDDEN_MAX)  # clamp's values; its backward pass is one kernel
-
-
-class _Restoring(torch.autograd.Function):
-    """clamp(x, low, high) whose gradient outside the range is kept, at a tenth, where it leads back in.
-
-    Without it the few units of the latent path saturate or die in the first steps and the latents collapse for good.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.low, ctx.high = low, high
-        return x.clamp(low, high)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (x,), (g,) = ctx.saved_tensors, grads
-        beyond = x - x.clamp(ctx.low, ctx.high)
-        return torch.where(beyond == 0, g, 0.1 * g * (beyond * g > 0)), None, None
-
-
-def rectify_gently(x: Tensor) -> Tensor:
-    """`rectify` with a restoring gradient, for the latent path."""
-    return _Restoring.apply(x, 0.0, HIDDEN_MAX)
-
-
-def clamp_context(x: Tensor) -> Tensor:
-    """The range of a signed 8-bit context feature, [-2, 2)."""
-    return _Restoring.apply(x, -2.0, 127 * HIDDEN_UNIT)
-
-
-def patches(x: Tensor, size: int) -> Tensor:
-    """(B, H, W, C) -> (B, H/size, W/size, size*size*C), row-major inside a patch."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // size, size, w // size, size, c).transpose(2, 3)
-    return x.reshape(b, h // size, w // size, size * size * c)
-
-
-def unpatch(x: Tensor, size: int) -> Tensor:
-    """The inverse of `patches`."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h, w, size, size, c // (size * size)).transpose(2, 3)
-    return x.reshape(b, h * size, w * size, c // (size * size))
-
-
-def neighbours(x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, H, W, 9*C): the 3x3 neighbourhood, zero outside, row-major."""
-    _, h, w, _ = x.shape
-    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-    return torch.cat([padded[:, r : r + h, c : c + w] for r in range(3) for c in range(3)], dim=-1)
-
-
-class Mlp(nn.Module):
-    """Hidden 1x1 layers, then an output layer that also sees the inputs: a linear path past the 8-bit clamps."""
-
-    def __init__(self, inputs: int, hidden: int, layers: int, outputs: int) -> None:
-        super().__init__()
-        self.hidden = nn.ModuleList(linear(inputs if i == 0 else hidden, hidden) for i in range(layers))
-        self.out = linear(hidden + inputs, outputs, gain=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for layer in self.hidden:
-            h = rectify(layer(h))
-        return self.out(torch.cat([h, x], dim=-1))
-
-
-# ---------------------------------------------------------------------------------------------------- distributions
-
-
-class Mixture(NamedTuple):
-    """K joint logistics over C channels, autoregressive in the channels (PixelCNN++'s form): N rows of parameters."""
-
-    weights: Tensor  # (N, K), sum to one
-    loc: Tensor  # (N, K, C), relative to the row's offset
-    log2_scale: Tensor  # (N, K, C)
-    coefs: Tensor  # (N, K, C(C-1)/2): how far a channel's mean follows the channels before it
-
-
-def split_mixture(params: Tensor, mixtures: int, channels: int, coupled: bool = True) -> Mixture:
-    """Network outputs (N, P) -> Mixture. Layout: K logits | K*C locs | K*C log2 scales | K*C(C-1)/2 coefficients."""
-    n, k, c = params.shape[0], mixtures, channels
-    pairs = c * (c - 1) // 2 if coupled else 0
-    logits, loc, scale, coefs = params.split([k, k * c, k * c, k * pairs], dim=-1)
-    scale = _Restoring.apply(scale.reshape(n, k, c), SCALE_LOG2_MIN, SCALE_LOG2_MAX)
-    return Mixture(logits.softmax(-1), loc.reshape(n, k, c), scale, coefs.reshape(n, k, pairs))
-
-
-def mixture_width(mixtures: int, channels: int, coupled: bool = True) -> int:
-    pairs = channels * (channels - 1) // 2 if coupled else 0
-    return mixtures * (1 + 2 * channels + pairs)
-
-
-def logistic_mass(upper: Tensor, lower: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """sigmoid(upper) - sigmoid(lower) without cancellation; the first and last symbol take their whole tail."""
-    flip = torch.where(upper + lower > 0, -1.0, 1.0)
-    inner = (torch.sigmoid(upper * flip) - torch.sigmoid(lower * flip)).abs()
-    return torch.where(first, torch.sigmoid(upper), torch.where(last, torch.sigmoid(-lower), inner))
-
-
-def mixture_nll(
-    mixture: Mixture, u: Tensor, first: Tensor, last: Tensor, coded: Tensor, outer_log2: Tensor | None = None
-) -> Tensor:
-    """Bits of each row, (N,).
-
-    u: (N, C) values relative to the row's offset, in units of the outer scale; first, last: (N, C) symbol is at the
-    edge of its alphabet; coded: (N, C) bool, channels that are coded at all (grey pictures: only the first);
-    outer_log2: (N, C) log2 of the scale that an earlier flow step divided by (None: 1).
-    """
-    channels = u.shape[1]
-    half = 0.5 if outer_log2 is None else 0.5 * torch.exp2(-outer_log2)
-    total = mixture.weights
-    pair = 0
-    for c in range(channels):
-        mean = mixture.loc[..., c]
-        for earlier in range(c):
-            if mixture.coefs.shape[-1]:
-                mean = mean + mixture.coefs[..., pair] * u[:, earlier, None]
-                pair += 1
-        inverse = torch.exp2(-mixture.log2_scale[..., c])
-        h = half if isinstance(half, float) else half[:, c, None]
-        centre = (u[:, c, None] - mean) * inverse
-        mass = logistic_mass(centre + h * inverse, centre - h * inverse, first[:, c, None], last[:, c, None])
-        total = total * torch.where(coded[:, c, None], mass + LEAK, 1.0)
-    return -torch.log2(total.sum(-1))
-
-
-# ---------------------------------------------------------------------------------------------------- the parts
+        return 1 << STRETCH[self.levels]
 
 
 class Encoder(nn.Module):
@@ -276,68 +131,6 @@ class TopDown(nn.Module):
         return unpatch(self.out(h), 4)
 
 
-class Prior(nn.Module):
-    """p(z): an autoregressive flow eps = f(z), triangular, every step in the same raster order.
-
-    Step t < T is affine: u_{t+1} = (u_t - m(u_t, <)) / 2^a(u_t, <). The last is a coupled mixture of logistics of u_T,
-    the same as the mixture-CDF flow onto a uniform base. Because u_t at a cell depends on nothing after it, each
-    p(z_i | z_<i) stays a mixture of logistics and can be coded.
-    """
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        c, k = config.latents, config.prior_mixtures
-        inputs = len(window_offsets(config.prior_window)) * c
-        self.affine = nn.ModuleList(Mlp(inputs, config.prior_hidden, 1, 2 * c) for _ in range(config.flow_steps - 1))
-        self.mixture: nn.Module | None = None
-        if config.flow_steps:
-            self.mixture = Mlp(inputs, config.prior_hidden, 2, mixture_width(k, c))
-            with torch.no_grad():
-                self.mixture.out.bias[k : k + k * c] = torch.linspace(-2, 2, k).repeat_interleave(c)
-                self.mixture.out.bias[k + k * c : k + 2 * k * c] = 1.0
-        else:
-            self.base = nn.Parameter(torch.cat([torch.zeros(c), torch.ones(c)]))
-
-    def rows(self, u: Tensor) -> Tensor:
-        """(B, h, w, C_z) -> (B, h, w, window * C_z), zero outside the grid; the integer twin steps by 1/16."""
-        wide, up = self.config.prior_window
-        reach = wide // 2
-        _, h, w, _ = u.shape
-        padded = F.pad(u.clamp(-8, 127 * INPUT_UNIT), (0, 0, reach, reach, up, 0))
-        views = [
-            padded[:, up + r : up + r + h, reach + c : reach + c + w]
-            for r, c in window_offsets(self.config.prior_window)
-        ]
-        return torch.cat(views, dim=-1)
-
-    def steps(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """u after the affine steps and the sum of their log2 scales, both (B, h, w, C_z)."""
-        u, outer = z, torch.zeros_like(z)
-        for step, net in enumerate(self.affine):
-            loc, log2_scale = net(self.rows(u if step else u * LATENT_UNIT)).chunk(2, dim=-1)
-            log2_scale = _Restoring.apply(log2_scale, -2.0, 3.9375)
-            u = (u - loc) * torch.exp2(-log2_scale)
-            outer = outer + log2_scale
-        return u, outer
-
-    def bits(self, z: Tensor) -> Tensor:
-        """-log2 p(z) per cell, (B, h, w)."""
-        b, h, w, c = z.shape
-        u, outer = self.steps(z)
-        if self.mixture is None:
-            k = 1
-            params = torch.cat([torch.zeros(1, device=z.device), self.base]).expand(b * h * w, -1)
-        else:
-            k = self.config.prior_mixtures
-            params = self.mixture(self.rows(u if self.affine else u * LATENT_UNIT)).flatten(0, 2)
-        mixture = split_mixture(params, k, c, coupled=self.mixture is not None)
-        flat = z.reshape(-1, c)
-        first, last = flat <= -LATENT_LEVELS // 2, flat >= LATENT_LEVELS // 2 - 1
-        coded = torch.ones_like(first)
-        return mixture_nll(mixture, u.reshape(-1, c), first, last, coded, outer.reshape(-1, c)).reshape(b, h, w)
-
-
 class Elbo(NamedTuple):
     """Terms of -ELBO in bits. local: (n,) of the rows asked for; prior, posterior: (B, h, w) per latent cell."""
 
@@ -355,33 +148,33 @@ class Vlae(nn.Module):
         self.topdown = TopDown(config)
         self.prior = Prior(config)
         inputs = len(window_offsets(config.window)) * c + c + config.context
-        self.local = Mlp(inputs, config.hidden, config.layers, mixture_width(k, c))
+        self.local = Mlp(inputs, config.hidden, config.layers, parameter_count(k, c))
         with torch.no_grad():
-            self.local.out.bias[k + k * c : k + 2 * k * c] = torch.linspace(-1, 4, k).repeat_interleave(c)
-            first_pairs = self.local.out.bias[k + 2 * k * c :].view(k, -1)
+            _, _, log2_scale, coefs = self.local.out.bias.split(parameter_layout(k, c))
+            log2_scale.copy_(torch.linspace(-1, 4, k).repeat_interleave(c))
             if c == 3:
-                first_pairs += torch.tensor([0.8, 0.0, 0.8])
+                coefs.copy_(torch.tensor([0.8, 0.0, 0.8]).repeat(k))
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, H, W, C) uint8 -> location and log2 scale of q(z | x), each (B, h, w, C_z)."""
-        centred = x.float() * self.config.stretch - 128
+        centred = x.float() * self.config.stretch - PIXEL_CENTRE
         loc, log2_scale = self.encoder(centred * INPUT_UNIT).chunk(2, dim=-1)
-        return loc, _Restoring.apply(log2_scale, SCALE_LOG2_MIN, SCALE_LOG2_MAX)
+        return loc, clamp_scale(log2_scale)
 
     def sample(self, loc: Tensor, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
         """Integer z ~ q with straight-through gradients, and -log2 q(z | x) per latent."""
         uniform = torch.rand_like(loc).clamp(1e-4, 1 - 1e-4)
         z = loc + torch.exp2(log2_scale) * torch.logit(uniform)
-        z = z.clamp(-LATENT_LEVELS // 2, LATENT_LEVELS // 2 - 1)
+        z = z.clamp(LATENT_MIN, LATENT_MAX)
         z = z + (z.round() - z).detach()
         return z, self.posterior_bits(z, loc, log2_scale)
 
     @staticmethod
     def posterior_bits(z: Tensor, loc: Tensor, log2_scale: Tensor) -> Tensor:
         inverse = torch.exp2(-log2_scale)
-        first, last = z <= -LATENT_LEVELS // 2, z >= LATENT_LEVELS // 2 - 1
+        first, last = z <= LATENT_MIN, z >= LATENT_MAX
         mass = logistic_mass((z + 0.5 - loc) * inverse, (z - 0.5 - loc) * inverse, first, last)
         return -torch.log2(mass + LEAK)
 
@@ -414,8 +207,8 @@ class Vlae(nn.Module):
         index = base[:, None] + (self.offsets[:, 0] * stride + self.offsets[:, 1])[None, :]
         window = padded.reshape(-1, c)[index]  # (n, neighbours, C)
         ref = reference(padded.reshape(-1, c), base, stride)
-        differences = (window - ref[:, None, :]).clamp(-128, 127).masked_fill_(window < 0, 0).flatten(1)
-        steps = torch.cat([differences, ref - 128], dim=-1).to(context.dtype)  # exact in bfloat16, too
+        differences = (window - ref[:, None, :]).clamp(INT8_MIN, INT8_MAX).masked_fill_(window < 0, 0).flatten(1)
+        steps = torch.cat([differences, ref - PIXEL_CENTRE], dim=-1).to(context.dtype)  # exact in bfloat16, too
         rows = torch.cat([steps * INPUT_UNIT, context], dim=-1)
         return rows, ref / stretch, x.reshape(-1, c)[at].float()
 
@@ -447,9 +240,9 @@ def reference(flat: Tensor, base: Tensor, stride: int) -> Tensor:
     """The median edge detector of LOCO-I (Weinberger et al. 2000) on flat padded pixels: (n, C).
 
     Outside the tile is marked by negative values: with no row above the left pixel serves, with no column to the left
-    the upper one, with neither 128.
+    the upper one, with neither PIXEL_CENTRE.
     """
     left, upper, corner = flat[base - 1], flat[base - stride], flat[base - stride - 1]
     median = torch.maximum(torch.minimum(left, upper), torch.minimum(torch.maximum(left, upper), left + upper - corner))
     both = torch.where(left < 0, upper, torch.where(upper < 0, left, median))
-    return both.masked_fill_((left < 0) & (upper < 0), 128)
+    return both.masked_fill_((left < 0) & (upper < 0), PIXEL_CENTRE)

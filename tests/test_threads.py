@@ -4,7 +4,6 @@ import gc
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from contextlib import suppress
 
@@ -13,6 +12,8 @@ import torch
 
 from vlae_codec.errors import InputError
 from vlae_codec.threads import alone, counter, workers
+
+MANY = 1_000_000  # pieces of work that would take many seconds, were they all begun
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -37,6 +38,7 @@ def test_all_are_busy(sizes):
     """A large job is shared out when there are no others; never are more threads at work than there should be."""
     lock, now, most = threading.Lock(), 0, 0
     helpers: list[set[int]] = [set() for _ in sizes]
+    side_by_side, shared = threading.Event(), threading.Event()
 
     def piece(job):
         nonlocal now, most
@@ -44,7 +46,12 @@ def test_all_are_busy(sizes):
             now += 1
             most = max(most, now)
             helpers[job].add(threading.get_ident())
-        time.sleep(0.005)
+            if now == 2:
+                side_by_side.set()
+            if sizes[job] == 40 and len(helpers[job]) == 2:
+                shared.set()
+        assert side_by_side.wait(60)
+        assert sizes[job] < 40 or shared.wait(60)
         with lock:
             now -= 1
         return job
@@ -53,8 +60,7 @@ def test_all_are_busy(sizes):
         found = run(lambda job: run(piece, [job] * sizes[job]), range(len(sizes)))
     assert found == [[job] * size for job, size in enumerate(sizes)]
     assert most == 2
-    if max(sizes) == 40:
-        assert len(helpers[sizes.index(40)]) == 2
+    assert shared.is_set() == (max(sizes) == 40)
 
 
 def test_free_threads():
@@ -79,15 +85,14 @@ def test_errors(threads):
 
     def fail(x):
         begun.append(x)
-        time.sleep(0.002)
         if x % 10 == 3:
             raise KeyError(x)
         return x
 
     with workers(threads) as run:
         with pytest.raises(KeyError, match="3"):
-            run(fail, range(1000))
-        assert len(begun) < 20
+            run(fail, range(MANY))
+        assert len(begun) < MANY
         with pytest.raises(KeyError, match="13"):
             run(lambda n: run(fail, range(n, n + 9)), [4, 5, 30])
         assert run(abs, [-1, -2]) == [1, 2]
@@ -125,11 +130,10 @@ def test_interrupt():
     def piece(x):
         begun.append(x)
         waiting.set()
-        time.sleep(0.01)
 
     def use(run):
         with suppress(BaseException):
-            run(lambda _: run(piece, range(500)), [1, 2])
+            run(lambda _: run(piece, range(MANY)), [1, 2])
 
     def stop_early():
         with workers(2) as run:
@@ -139,7 +143,7 @@ def test_interrupt():
 
     with pytest.raises(ZeroDivisionError):
         stop_early()
-    assert len(begun) < 50
+    assert len(begun) < 2 * MANY
 
 
 def test_torch_threads():

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlae_codec.models.vlae import Mixture, mixture_nll, mixture_width, split_mixture
+from vlae_codec.contract import parameter_count
+from vlae_codec.gpu.logistics import Mixture, mixture_nll
+from vlae_codec.models.vlae import split_mixture
 
 MIXTURES = 5  # logistics of a colour pixel
 UNIT = 16.0  # grey levels in which the networks give locations
@@ -16,7 +18,7 @@ UNIT = 16.0  # grey levels in which the networks give locations
 
 def parameters(levels: int, channels: int) -> int:
     """How many a pixel has."""
-    return 1 if levels == 2 else mixture_width(MIXTURES, channels)
+    return 1 if levels == 2 else parameter_count(MIXTURES, channels)
 
 
 def likelihood(parameters: Tensor, x: Tensor, levels: int) -> Tensor:

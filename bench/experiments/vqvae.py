@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vlae_codec.models.vlae import window_offsets
+from vlae_codec.contract import window_offsets
 from vlae_codec.native import ans
 
 from . import sets

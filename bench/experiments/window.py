@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vlae_codec.models.vlae import window_offsets
+from vlae_codec.contract import window_offsets
 
 from . import information
 from .fit import Budget

@@ -16,16 +16,17 @@ from test_network import exact, layer, two_digits  # type: ignore[import-not-fou
 
 from vlae_codec import decompress, decompress_many
 from vlae_codec.adapter import chunk
-from vlae_codec.adapter.chunk import RECTIFIED, Part, adapt, merge, pack, size, unpack
+from vlae_codec.adapter.chunk import Part, adapt, merge, pack, size, unpack
 from vlae_codec.cli import main
 from vlae_codec.coder import streams
+from vlae_codec.contract import ACCUMULATOR_LIMIT, RECTIFIED
 from vlae_codec.errors import CorruptFile, TruncatedFile, VlaeError, WeightsError
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
 from vlae_codec.native import ans
-from vlae_codec.native.network import ACCUMULATOR_LIMIT, Layer, Network
+from vlae_codec.native.network import Layer, Network
 from vlae_codec.pictures import codec as codec_of
 from vlae_codec.pictures import decode, modes
 from vlae_codec.weights.model import load_weights

@@ -14,7 +14,8 @@ from vlae_codec.bench.experiments.fit import Budget, importance, spread_out, ter
 from vlae_codec.bench.experiments.latents import Flow
 from vlae_codec.bench.experiments.likelihoods import colours, drawn, likelihood, normal
 from vlae_codec.bench.experiments.nets import Net, Spec
-from vlae_codec.models.vlae import mixture_nll, window_offsets
+from vlae_codec.contract import window_offsets
+from vlae_codec.gpu.logistics import mixture_nll
 
 COLOUR = window.colour()
 

@@ -103,11 +103,9 @@ def test_signals(here, name, threads):
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(getattr(signal, name))
-    start = time.monotonic()
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + getattr(signal, name)
     assert said == ("error: interrupted\n" if name == "SIGINT" else "")
-    assert time.monotonic() - start < 20
     assert [path for path in Path("coded").iterdir() if path.suffix != ".vlae"] == []
 
 

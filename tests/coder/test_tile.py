@@ -11,10 +11,10 @@ from vlae_codec.coder.choice import Draft
 from vlae_codec.coder.codecs import Codec
 from vlae_codec.coder.streams import encode_tile, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
+from vlae_codec.contract import SCALES
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile, VlaeError
 from vlae_codec.format.container import Method, TileRecord, lanes_for
 from vlae_codec.native import ans, mixture, pixels
-from vlae_codec.native.library import SCALES
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import workers
 

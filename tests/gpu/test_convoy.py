@@ -1,6 +1,6 @@
 """Threads that share a device: their tiles go together, and each gets its own back."""
 
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,15 +25,27 @@ def parts(tiny_codec):
 
 
 class Counted:
-    """The CPU's codec, and how many tiles came at once; the first call waits until all threads have asked."""
+    """The CPU's codec, and how many tiles came at once."""
 
-    def __init__(self, codec, threads):
+    def __init__(self, codec):
         self.codec, self.calls = codec, []
-        self.all_asked = threading.Barrier(threads)
 
     def pop(self, messages, *rest):
         self.calls.append(len(messages))
         return self.codec.pop(messages, *rest)
+
+
+def convoy_of(codec, threads):
+    """A convoy that sets out when all threads have asked."""
+
+    def wait():
+        while not gone and convoy.waiting < threads:
+            time.sleep(0)  # the others go on
+        gone.append(True)
+
+    gone: list[bool] = []
+    convoy = Convoy(codec, wait)
+    return convoy
 
 
 def pop(convoy, message, band, tick=None):
@@ -42,12 +54,11 @@ def pop(convoy, message, band, tick=None):
 
 
 def test_together(tiny_codec, parts):
-    counted = Counted(tiny_codec.pixel_codec, 4)
+    counted = Counted(tiny_codec.pixel_codec)
     told: list[int] = []
-    convoy = Convoy(counted, patience=0.2)
+    convoy = convoy_of(counted, 4)
 
     def one(part):
-        counted.all_asked.wait()
         message, band = part
         return pop(convoy, message, band, told.append)
 
@@ -56,19 +67,16 @@ def test_together(tiny_codec, parts):
     for (_, band), (left, found) in zip(parts, results):
         assert np.array_equal(found, band)
         assert ans.is_empty(left, len(band))
-    assert sum(counted.calls) == 4
-    assert max(counted.calls) > 1  # within the patience of the first they have all asked
+    assert counted.calls == [4]
     assert sum(told) == sum(band[..., 0].size for _, band in parts)
 
 
 def test_one_of_them_is_damaged(tiny_codec, parts):
     """Only the thread whose stream ran out is told so."""
-    counted = Counted(tiny_codec.pixel_codec, 4)
-    convoy = Convoy(counted, patience=0.2)
+    convoy = convoy_of(tiny_codec.pixel_codec, 4)
     short = ans.Message(parts[1][0].heads, parts[1][0].words[:0])
 
     def one(i):
-        counted.all_asked.wait()
         message, band = parts[i]
         if i != 1:
             return pop(convoy, message, band)
@@ -87,7 +95,7 @@ def test_an_unforeseen_error_reaches_all(parts):
         def pop(self, *args):
             raise MemoryError
 
-    convoy = Convoy(Broken(), patience=0.05)
+    convoy = convoy_of(Broken(), 4)
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(pop, convoy, *part) for part in parts]
     assert all(isinstance(job.exception(), MemoryError) for job in jobs)

@@ -1,7 +1,6 @@
 """Pixels on a torch device: exactly the intervals, symbols and messages of the CPU's codec, in both forms."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -9,7 +8,8 @@ import torch
 
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
-from vlae_codec.gpu import device
+from vlae_codec.gpu import device, walk
+from vlae_codec.gpu.compiled import Compiled, find_compiler
 from vlae_codec.gpu.device import DevicePixels
 from vlae_codec.native import ans
 from vlae_codec.weights import model
@@ -18,12 +18,9 @@ SHAPES = [(0, 6, 17), (3, 4, 5), (2, 0, 9), (7, 1, 1), (0, 1, 9), (1, 9, 1), (11
 LANES = [1, 2, 3, 4, 9, 1, 2]
 
 
-@pytest.fixture
-def forms(monkeypatch):
-    """(codec) -> the two forms of the code on the CPU, the compiled one without the compiler."""
-    monkeypatch.setattr(device, "_compiled", lambda function: function)
-    monkeypatch.setattr(device, "_compiles", lambda kind: True)
-    return lambda codec: [DevicePixels(codec.model, "cpu", compiled) for compiled in (False, True)]
+def forms(codec):
+    """The two forms of the code on the CPU, the one for the compiler without it."""
+    return [DevicePixels(codec.model, "cpu", compiler) for compiler in (None, lambda function: function)]
 
 
 def random_message(rng, lanes, words=4000):
@@ -67,7 +64,7 @@ def check(codec, pixels, synthetic, shapes, lanes, coded, latents):
 
 @pytest.mark.parametrize("coded", [1, 3])
 @pytest.mark.parametrize("latents", [False, True])
-def test_batch(random_codec, synthetic, forms, coded, latents):
+def test_batch(random_codec, synthetic, coded, latents):
     codec = random_codec()
     for pixels in forms(codec):
         check(codec, pixels, synthetic, SHAPES, LANES, coded, latents)
@@ -83,21 +80,21 @@ def test_batch(random_codec, synthetic, forms, coded, latents):
         {"mixtures": 9, "layers": 1},
     ],
 )
-def test_models(random_codec, synthetic, forms, changes):
+def test_models(random_codec, synthetic, changes):
     codec = random_codec(**changes)
     for pixels in forms(codec):
         check(codec, pixels, synthetic, SHAPES[:4], LANES[:4], codec.config["channels"], False)
 
 
 @pytest.mark.parametrize("name", ["photo", "mnist-binary"])
-def test_shipped(synthetic, forms, name):
+def test_shipped(synthetic, name):
     codec = TileCodec(model.find_model(name))
     for pixels in forms(codec):
         check(codec, pixels, synthetic, [(9, 11, 14), (0, 5, 23)], [2, 3], codec.config["channels"], True)
 
 
 @pytest.mark.parametrize(("lanes", "widths"), [([1], [30]), ([30], [50]), ([1, 30, 7, 8], [20, 9, 30, 1])])
-def test_lanes(random_codec, synthetic, forms, lanes, widths):
+def test_lanes(random_codec, synthetic, lanes, widths):
     codec = random_codec()
     for pixels in forms(codec):
         check(codec, pixels, synthetic, [(1, 4, width) for width in widths], lanes, 3, False)
@@ -116,13 +113,13 @@ def test_batches(random_codec, synthetic, monkeypatch):
 
 def test_graphs_of_groups(random_codec, synthetic, monkeypatch):
     """Where there are more numbers of groups than graphs, several share one."""
-    monkeypatch.setattr(device, "GRAPHS", 2)
+    monkeypatch.setattr(walk, "GRAPHS", 2)
     codec = random_codec()
     check(codec, DevicePixels(codec.model, "cpu"), synthetic, [(0, 7, 40)], [1], 3, False)
 
 
 def test_tick(random_codec, synthetic, monkeypatch):
-    monkeypatch.setattr(device, "TICK", 5)
+    monkeypatch.setattr(walk, "TICK", 5)
     codec = random_codec()
     ticks: list[int] = []
     known, bands, _ = tiles(codec, synthetic, SHAPES, 3, False)
@@ -136,7 +133,7 @@ def test_tick(random_codec, synthetic, monkeypatch):
 # ---------------------------------------------------------------------------------------------------- damage
 
 
-def test_empty_stack(random_codec, synthetic, forms):
+def test_empty_stack(random_codec, synthetic):
     """The first tile whose stack runs out is named, the same as by the CPU, and nothing crashes or hangs."""
     codec, rng = random_codec(), np.random.default_rng(3)
     known, bands, _ = tiles(codec, synthetic, SHAPES, 3, False)
@@ -151,7 +148,7 @@ def test_empty_stack(random_codec, synthetic, forms):
             assert str(found.value) == str(expected.value)
 
 
-def test_damaged(random_codec, synthetic, forms):
+def test_damaged(random_codec, synthetic):
     """Flipped bits give what they give on the CPU."""
     codec, rng = random_codec(), np.random.default_rng(4)
     known, bands, contexts = tiles(codec, synthetic, SHAPES[:2], 3, True)
@@ -186,47 +183,64 @@ def test_invalid(random_codec):
 # ---------------------------------------------------------------------------------------------------- the compiler
 
 
-@pytest.mark.parametrize("probed", [False, True])
-def test_compiler_fails(random_codec, synthetic, monkeypatch, probed):
-    """Without a compiler the code runs as it is, in the form for that; and also if it fails only later."""
+class Observed:
+    """torch's compiler, and what it made: each function once, for all models."""
+
+    def __init__(self):
+        self.made = {}
+
+    def __call__(self, function):
+        return self.made.setdefault(function, Compiled(function))
+
+    def all_compiled(self):
+        return bool(self.made) and all(function.compiling for function in self.made.values())
+
+
+def test_compiler_fails(random_codec, synthetic, monkeypatch):
+    """Where the compiler fails the code runs as it is."""
 
     def fail(*args):
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch, "compile", lambda function, fullgraph: fail)
-    monkeypatch.setattr(device, "_compiled", cache(device._Compiled))
-    monkeypatch.setattr(device, "_compiles", device._compiles.__wrapped__ if probed else lambda kind: True)
-    codec = random_codec()
-    pixels = DevicePixels(codec.model, "cpu", compiled=True)
-    assert pixels.compiled != probed
-    check(codec, pixels, synthetic, SHAPES[:2], LANES[:2], 3, True)
-    if not probed:
-        assert not any(function.compiling for function in (pixels.mixture, pixels.intervals_of, pixels.pop_group))
+    codec, observed = random_codec(), Observed()
+    check(codec, DevicePixels(codec.model, "cpu", observed), synthetic, SHAPES[:2], LANES[:2], 3, True)
+    assert not any(function.compiling for function in observed.made.values())
+
+
+def test_no_compiler():
+    """A compiler is not looked for where it does not pay."""
+    assert find_compiler("cpu") is None
 
 
 @pytest.mark.slow
 def test_compiled(random_codec, synthetic):
     """By torch's compiler, on the CPU, batches of several sizes."""
-    codec = random_codec()
-    pixels = DevicePixels(codec.model, "cpu", compiled=True)
-    if not pixels.compiled:
+    probe = Compiled(lambda c: c + 1)
+    probe(torch.zeros(2))
+    if not probe.compiling:
         pytest.skip("torch finds no C++ compiler here")
-    for count in (2, 5, 7):
-        check(codec, pixels, synthetic, SHAPES[:count], LANES[:count], 3, True)
-    assert all(function.compiling for function in (pixels.mixture, pixels.intervals_of, pixels.pop_group))
+    observed = Observed()
+    for changes, counts in (({}, (2, 5, 7)), ({"mixtures": 7}, (5,))):
+        codec = random_codec(**changes)
+        pixels = DevicePixels(codec.model, "cpu", observed)
+        for count in counts:
+            check(codec, pixels, synthetic, SHAPES[:count], LANES[:count], 3, True)
+    assert observed.all_compiled()
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ["photo", "mnist-binary"])
-def test_gpu(synthetic, name, compiled):
-    codec = TileCodec(model.find_model(name))
-    pixels = DevicePixels(codec.model, "cuda", compiled)
+def test_gpu(synthetic, monkeypatch, name, compiled):
+    codec, observed = TileCodec(model.find_model(name)), Observed()
+    if not compiled:
+        monkeypatch.setattr(device, "find_compiler", lambda kind: None)
+    pixels = DevicePixels(codec.model, "cuda", observed if compiled else None)
     shapes = [(8, 40, 70), (0, 64, 64), (3, 0, 9), (1, 9, 100), (0, 5, 3)]
     for latents in (False, True):
         check(codec, pixels, synthetic, shapes, [8, 3, 1, 2, 7], codec.config["channels"], latents)
-    if compiled:
-        assert all(function.compiling for function in (pixels.mixture, pixels.intervals_of, pixels.pop_group))
+    assert observed.all_compiled() == compiled
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from vlae_codec.coder.tile import Ledger
+from vlae_codec.contract import parameter_count
 from vlae_codec.errors import InputError, UnsupportedImage
+from vlae_codec.gpu.logistics import Mixture, mixture_nll
 from vlae_codec.models import vlae
 from vlae_codec.models.crops import Crops, demosaic, half_chroma, jpeg
 from vlae_codec.models.data import load_images
@@ -22,7 +24,7 @@ from vlae_codec.models.optim import orthogonal
 from vlae_codec.models.rounding import quantise_aware
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings, Trainer, schedule
-from vlae_codec.models.vlae import Config, Mixture, Vlae, mixture_nll, split_mixture
+from vlae_codec.models.vlae import Config, Vlae, split_mixture
 from vlae_codec.native import ans
 from vlae_codec.weights import model
 
@@ -123,7 +125,7 @@ def test_masses_of_second_channel():
     """Summed over the second channel, the joint is the first channel's marginal."""
     x = torch.stack([torch.full((256,), 90), torch.arange(256), torch.zeros(256)], dim=1).double()
     torch.manual_seed(6)
-    row = torch.randn(1, vlae.mixture_width(3, 3)).double().repeat(256, 1)
+    row = torch.randn(1, parameter_count(3, 3)).double().repeat(256, 1)
     row[:, 3:12] = row[:, 3:12] * 5 + 90
     mixture = split_mixture(row, 3, 3)
     coded = torch.tensor([[True, False, False]]).repeat(256, 1)
@@ -151,7 +153,7 @@ def test_causality(random_vlae, synthetic, position):
 def test_colour_causality(random_vlae):
     """Within a pixel G sees R, B sees both, and nothing looks the other way."""
     torch.manual_seed(7)
-    mixture = split_mixture(torch.randn(1, vlae.mixture_width(2, 3)), 2, 3)
+    mixture = split_mixture(torch.randn(1, parameter_count(2, 3)), 2, 3)
     u, edge = torch.tensor([[3.0, -2.0, 5.0]]), torch.zeros(1, 3, dtype=torch.bool)
     for c in range(3):
         coded = torch.arange(3)[None] <= c

@@ -14,11 +14,11 @@ from test_mixture import TABLES, random_message, random_rows  # type: ignore[imp
 from test_waves import some_intervals  # type: ignore[import-not-found]
 
 from vlae_codec.adapter.chunk import zeros
+from vlae_codec.contract import SLACK
 from vlae_codec.native import ans, mixture
 from vlae_codec.native.gradients import PAD
 from vlae_codec.native.library import (
     MAX_STEPS,
-    SLACK,
     FitLayerStruct,
     FitStruct,
     LayerStruct,

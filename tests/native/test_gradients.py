@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vlae_codec.adapter import sample
+from vlae_codec.adapter.autograd import autograd
 from vlae_codec.adapter.chunk import adapt, merged, pack
 from vlae_codec.errors import WeightsError
-from vlae_codec.gpu.gradients import autograd
 from vlae_codec.native import library, mixture
 from vlae_codec.native.gradients import block_function
 from vlae_codec.native.library import CoreError

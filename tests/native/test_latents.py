@@ -11,12 +11,11 @@ from test_mixture import plain_cdfs, random_message  # type: ignore[import-not-f
 from test_network import exact  # type: ignore[import-not-found]
 
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import OUTER_SCALES, window_offsets
 from vlae_codec.errors import EmptyStack
 from vlae_codec.models import vlae as float_vlae
 from vlae_codec.native import latents, waves
-from vlae_codec.native.library import OUTER_SCALES
 from vlae_codec.native.network import Network
-from vlae_codec.native.waves import window_offsets
 
 GRIDS = [(1, 1), (1, 9), (9, 1), (4, 5)]
 FLOWS: dict[str, dict[str, Any]] = {
@@ -71,7 +70,7 @@ def plain_windows(plane, offsets):
 def plain_prior(codec, z):
     """(starts, freqs, offsets, outers), (h * w, C) each, by the definition of the flow."""
     model, channels = codec.model, z.shape[2]
-    window = window_offsets(codec.config["prior_window"]).tolist()
+    window = window_offsets(codec.config["prior_window"])
     symbols = z.reshape(-1, channels).astype(np.int64)
     offsets, outers = np.full(symbols.shape, 32 << 6), np.full(symbols.shape, 64)
     u = (symbols - 32) * 4

@@ -12,6 +12,7 @@ from conftest import TARGETS  # type: ignore[import-not-found]
 
 import vlae_codec
 from vlae_codec import build_core as build
+from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, WeightsError
 from vlae_codec.native import library
 from vlae_codec.native.library import CoreError, aligned, check, core, pointer
@@ -72,16 +73,19 @@ def test_source():
     assert build.source_hash().encode() in Path(core._name).read_bytes()
 
 
-@pytest.mark.parametrize("attribute", ["ABI", "_CONSTANTS"])
-def test_other_version(monkeypatch, attribute):
+@pytest.mark.parametrize("name", library.CHECKED)
+def test_other_constants(monkeypatch, name):
     """A library whose constants are others is refused."""
-    value = getattr(library, attribute)
-    monkeypatch.setattr(library, attribute, value + 1 if attribute == "ABI" else (*value[:-1], value[-1] + 1))
-    with pytest.raises(CoreError, match=r"another version|other constants"):
-        library._load()
-    monkeypatch.setattr(library, "_CONSTANTS", library._CONSTANTS[:-1])
+    monkeypatch.setattr(contract, name, getattr(contract, name) + 1)
+    with pytest.raises(CoreError, match="other constants"):
+        library.load()
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("ABI", library.ABI + 1), ("CHECKED", library.CHECKED[:-1])])
+def test_other_version(monkeypatch, attribute, value):
+    monkeypatch.setattr(library, attribute, value)
     with pytest.raises(CoreError, match="another version"):
-        library._load()
+        library.load()
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """Integer networks: every target gives the integers that int64 arithmetic gives, and refuses what breaks a bound."""
 
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TARGETS  # type: ignore[import-not-found]
 
+from vlae_codec.contract import ACCUMULATOR_LIMIT
 from vlae_codec.errors import WeightsError
 from vlae_codec.models.export import quantise
 from vlae_codec.native import library, network
@@ -55,7 +57,7 @@ def exact(net, rows):
         if net.skip and i == len(net.layers) - 1:
             hidden = np.concatenate([hidden, rows], axis=1)
         accumulator = hidden @ part.weight.astype(np.int64)
-        assert np.abs(accumulator).max(initial=0) < network.ACCUMULATOR_LIMIT
+        assert np.abs(accumulator).max(initial=0) < ACCUMULATOR_LIMIT
         outputs = part.multiplier.size
         if accumulator.shape[1] == 2 * outputs:
             accumulator = 128 * accumulator[:, :outputs] + accumulator[:, outputs:]
@@ -162,7 +164,8 @@ def test_rows(target):
     assert np.array_equal(out[5:], packed.run(rows[5:]))
     for i in range(0, len(rows), 9):
         assert np.array_equal(out[i : i + 1], packed.run(rows[i : i + 1]))
-    for wrong in (rows[:, 1:], rows[0], rows[None]):
+    assert np.array_equal(out[:66].reshape(6, 11, -1), packed.run(rows[:66].reshape(6, 11, -1)))
+    for wrong in (rows[:, 1:], rows[0], rows[None, :, 1:]):
         with pytest.raises(ValueError, match="rows must be"):
             packed.run(wrong)
 
@@ -188,17 +191,15 @@ def test_another_target(target):
 
 def test_one_memory_for_all_threads(monkeypatch):
     """Threads that meet at a network's first use share what one of them packs: none puts away what others work in."""
-    packed, made = Packed(NETS["skip-37"]), []
+    packed, all_asked = Packed(NETS["skip-37"]), threading.Barrier(4)
 
-    def slow(size):
-        made.append(size)
-        time.sleep(0.05)
-        return library.aligned(size)
+    def target():
+        all_asked.wait()
+        return library.target()
 
-    monkeypatch.setattr(network, "aligned", slow)
+    monkeypatch.setattr(network, "target", target)
     with ThreadPoolExecutor(4) as pool:
         memories = list(pool.map(lambda _: packed.memory, range(4)))
-    assert len(made) == 1
     assert all(memory is memories[0] for memory in memories)
 
 
@@ -365,10 +366,13 @@ def test_quantise_digits():
 @pytest.mark.parametrize(("height", "width", "channels", "size"), [(4, 8, 3, 4), (6, 4, 1, 2), (1, 1, 5, 1)])
 def test_patches(height, width, channels, size):
     x = np.random.default_rng(3).integers(-128, 128, (height, width, channels), np.int8)
-    rows = network.patches(x, size)
     expected = [x[r : r + size, c : c + size].ravel() for r in range(0, height, size) for c in range(0, width, size)]
-    assert np.array_equal(rows, expected)
-    assert np.array_equal(network.unpatch(rows, height // size, width // size, size), x)
+    given: Any
+    for given in (x, torch.from_numpy(x), x[None], torch.from_numpy(x)[None, None]):
+        rows = network.patches(given, size)
+        assert rows.shape == (*given.shape[:-3], height // size, width // size, size * size * channels)
+        assert np.array_equal(rows.reshape(len(expected), -1), expected)
+        assert np.array_equal(network.unpatch(rows, size), given)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 4), (5, 1), (3, 4)])
@@ -382,4 +386,4 @@ def test_neighbours(height, width, outside):
                 nr, nc = r + j // 3 - 1, c + j % 3 - 1
                 if 0 <= nr < height and 0 <= nc < width:
                     expected[r * width + c, j] = x[nr, nc]
-    assert np.array_equal(network.neighbours(x, outside), expected.reshape(-1, 18))
+    assert np.array_equal(network.neighbours(x, outside), expected.reshape(height, width, 18))

@@ -9,9 +9,9 @@ from test_mixture import plain_cdfs, random_message  # type: ignore[import-not-f
 from test_network import exact  # type: ignore[import-not-found]
 from test_waves import plain_pixel_row, random_context, random_image  # type: ignore[import-not-found]
 
+from vlae_codec.contract import window_offsets
 from vlae_codec.errors import EmptyStack
 from vlae_codec.native import ans, pixels, waves
-from vlae_codec.native.waves import window_offsets
 from vlae_codec.threads import workers
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -49,9 +49,7 @@ def plain_intervals(codec, x, context, positions, coded):
     starts, freqs = np.zeros((2, len(positions), x.shape[2]), np.int64)
     for i, position in enumerate(positions):
         r, c = divmod(int(position), x.shape[1])
-        row, reference = plain_pixel_row(
-            x << stretch, context, x.shape[1], r, c, window_offsets(config["window"]).tolist()
-        )
+        row, reference = plain_pixel_row(x << stretch, context, x.shape[1], r, c, window_offsets(config["window"]))
         params = exact(codec.model.local, np.array([row], np.int8))[0]
         symbols, offset = x[r, c].tolist(), [v >> stretch for v in reference]
         outer = [64] * len(symbols)
@@ -118,7 +116,7 @@ def test_rows(codec, latents):
     positions = rng.permutation(13 * 17)[:100]
     tile = codec.pixel_codec.whole(x, features if latents else None)
     rows, references = codec.pixel_codec.rows(tile, positions)
-    offsets = window_offsets(codec.config["window"]).tolist()
+    offsets = window_offsets(codec.config["window"])
     for position, row, reference in zip(positions.tolist(), rows, references):
         expected = plain_pixel_row(x << stretch, features, 17, position // 17, position % 17, offsets)
         assert row.tolist() == expected[0]

@@ -5,12 +5,13 @@ import pytest
 import torch
 from test_mixture import TABLES, random_message  # type: ignore[import-not-found]
 
+from vlae_codec.contract import SLACK, window_offsets, window_slope
+from vlae_codec.models import layers
 from vlae_codec.models import vlae as float_vlae
 from vlae_codec.native import ans, network, waves
-from vlae_codec.native.library import SLACK, CoreError, core
+from vlae_codec.native.library import CoreError, core
 from vlae_codec.native.network import Layer, Network, Packed
 from vlae_codec.native.pixels import Pixels, Setting, with_slack
-from vlae_codec.native.waves import window_offsets, window_slope
 
 WINDOWS = [(3, 1), (5, 2), (7, 4), (9, 5), (11, 2), (13, 3)]  # the last ones of more than 32 bytes
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (6, 5), (4, 17)]
@@ -30,8 +31,7 @@ def random_context(rng, height, width, features=4):
 
 @pytest.mark.parametrize("window", [(1, 1), *WINDOWS, (4, 2)])
 def test_window(window):
-    offsets = window_offsets(window).tolist()
-    assert [tuple(o) for o in offsets] == float_vlae.window_offsets(window)
+    offsets = window_offsets(window)
     assert offsets == sorted(offsets)
     assert all(r < 0 or (r == 0 and c < 0) for r, c in offsets)
     assert window_slope(window) == max(c for _, c in offsets) + 1 if window[0] > 1 else 1
@@ -109,7 +109,7 @@ def test_pixel_row(each_target, window, height, width, channels):
     """On the border and inside, tiles narrower than the window among them; the null context repeats."""
     rng = np.random.default_rng(height)
     x, context = random_image(rng, height, width, channels), random_context(rng, height, width, 35)
-    offsets = window_offsets(window).tolist()
+    offsets = window_offsets(window)
     expected = [plain_pixel_row(x, context, width, i // width, i % width, offsets) for i in range(height * width)]
     null = random_context(rng, 3, 3, 4)
     whole = np.tile(null, (height // 3 + 1, width // 3 + 1, 1))[:height, :width]
@@ -217,7 +217,7 @@ def test_float_local_rows(window, height, width):
     model = float_vlae.Vlae(config)
     x = np.stack([random_image(rng, height, width) for _ in range(2)])
     context = np.stack([random_context(rng, height, width) for _ in range(2)])
-    features = torch.from_numpy(context).float() * float_vlae.HIDDEN_UNIT
+    features = torch.from_numpy(context).float() * layers.HIDDEN_UNIT
     at = torch.randperm(2 * height * width)
     rows, ref, pixels = model.local_rows(torch.from_numpy(x), features.flatten(0, 2)[at], at)
     gathered = [gather_all(*pair, window) for pair in zip(x, context)]
@@ -229,12 +229,7 @@ def test_float_local_rows(window, height, width):
     assert np.array_equal(pixels.numpy(), x.reshape(-1, 3)[at])
 
 
-def test_float_gathers():
-    x = np.random.default_rng(10).integers(-128, 128, (1, 8, 12, 3), np.int8)
-    floats = torch.from_numpy(x).float()
-    rows = network.patches(x[0], 4)
-    patched = float_vlae.patches(floats, 4)
-    assert np.array_equal(patched[0].reshape(rows.shape), rows)
-    assert torch.equal(float_vlae.unpatch(patched, 4), floats)
-    rows = network.neighbours(x[0], 0)
-    assert np.array_equal(float_vlae.neighbours(floats)[0].reshape(rows.shape), rows)
+def test_float_neighbours():
+    x = np.random.default_rng(10).integers(-128, 128, (8, 12, 3), np.int8)
+    found = layers.neighbours(torch.from_numpy(x).float()[None])
+    assert np.array_equal(found[0], network.neighbours(x, 0))

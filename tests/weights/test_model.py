@@ -8,7 +8,9 @@ import pytest
 
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
 from vlae_codec.models import weights_file
+from vlae_codec.models.export import make_tables
 from vlae_codec.models.weights_file import save_weights
+from vlae_codec.native.mixture import Tables
 from vlae_codec.weights import model
 from vlae_codec.weights.model import (
     build,
@@ -25,6 +27,9 @@ from vlae_codec.weights.model import (
 def parts(tiny):
     """Configuration and tensors of the tiny model."""
     return read_weights(tiny)[:2]
+
+
+TABLES = make_tables()
 
 
 def test_sanity(tiny, parts, tmp_path):
@@ -262,3 +267,44 @@ def test_invalid_base(random_vlae):
     for bad in (tensors["base"][:, 1:], tensors["base"][0], with_first(tensors["base"], 1 << 20)):
         with pytest.raises(WeightsError, match="base"):
             build(config, {**tensors, "base": bad})
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def changed(field, at, value):
+    table = getattr(TABLES, field).copy()
+    table[at] = value
+    return TABLES._replace(**{field: table})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(TABLES._replace(**{field: getattr(TABLES, field)[:-1]}) for field in Tables._fields),
+        TABLES._replace(sigmoid=TABLES.sigmoid[::-1]),
+        changed("sigmoid", 0, -1),
+        changed("sigmoid", -1, (1 << 20) + 1),
+        changed("sigmoid", 5000, 0),
+        changed("exp", 3, 0),
+        changed("exp", 0, 4097),
+        changed("inverse", 159, 0),
+        changed("outer_scale", 0, 0),
+        changed("outer_inverse", 7, -1),
+        changed("inverse", 0, (1 << 22) + 1),
+        changed("outer_scale", 191, (1 << 24) + 1),
+        changed("outer_inverse", 0, (1 << 20) + 1),
+        TABLES._replace(inverse=TABLES.inverse.astype(np.float64)),
+        TABLES._replace(exp=TABLES.exp.astype(np.int64)),
+    ],
+)
+def test_tables(tiny, bad):
+    """Tables of other sizes, types or ranges, and a sigmoid that falls, are refused."""
+    config, tensors, _ = model.read_weights(tiny)
+    for made, fine in ((TABLES, True), (bad, False)):
+        given = {**tensors, **{f"tables.{field}": table for field, table in made._asdict().items()}}
+        if fine:
+            model.build(config, given)
+        else:
+            with pytest.raises(WeightsError, match=r"tables\."):
+                model.build(config, given)

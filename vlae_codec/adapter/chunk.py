@@ -36,15 +36,15 @@ from typing import NamedTuple
 import numpy as np
 
 from vlae_codec.coder.codecs import Codec, categorical, serial
+from vlae_codec.contract import LEVEL_BITS, PRECISION, RECTIFIED, SCALES
 from vlae_codec.errors import CorruptFile, WeightsError
 from vlae_codec.native import ans, mixture
-from vlae_codec.native.library import LEVEL_BITS, PRECISION, SCALES, check, core, pointer
+from vlae_codec.native.library import check, core, pointer
 from vlae_codec.native.network import Layer, Network, layer_struct
 
 SYMBOLS = 256
 MAX_RANK = 64
 EXPONENTS = range(-24, 9)
-RECTIFIED = -128  # stored zero of a hidden activation
 _RECORD = 6  # bytes of a layer's record
 
 

@@ -99,7 +99,7 @@ def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = 
         """Bits and gradients of blocks of pixels at an adapter."""
         shape = config["mixtures"], config["channels"]
         if codec.device is not None:
-            from vlae_codec.gpu.gradients import autograd  # needs torch
+            from vlae_codec.adapter.autograd import autograd  # needs torch
 
             return autograd(network, adapter, *shape, codec.device)
         factors = [(part.left, part.right, part.product, part.bias_unit) for part in adapter]

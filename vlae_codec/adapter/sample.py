@@ -9,8 +9,8 @@ import numpy as np
 
 from vlae_codec.coder.choice import Draft, try_latents
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import LEVEL_BITS
 from vlae_codec.native import mixture
-from vlae_codec.native.library import LEVEL_BITS
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import Map
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from vlae_codec.contract import PIXEL_CENTRE, RECTIFIED, STRETCH, window_offsets, window_slope
 from vlae_codec.native.latents import Prior, centred
 from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
-from vlae_codec.native.waves import window_offsets, window_slope
 from vlae_codec.weights.model import Model
-
-STRETCH = {256: 0, 2: 6}  # left shift of a subpixel where it enters a network, by its number of levels
-ZERO = -128  # stored value of zero in a rectified activation
 
 
 class Inference:
@@ -33,7 +30,7 @@ class Inference:
             None if model.mixture is None else Packed(model.mixture),
             None if model.base is None else model.base[0],
             model.tables,
-            window_offsets(config["prior_window"]),
+            np.array(window_offsets(config["prior_window"]), np.int64),
             window_slope(config["prior_window"]),
             1 if model.mixture is None else config["prior_mixtures"],
             self.channels,
@@ -45,31 +42,20 @@ class Inference:
 
     def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
         """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
-        h, w, _ = x.shape
-        if not h:
+        if not len(x):
             return np.empty((0, self.encoder[-1].outputs), np.int32)
-        x = np.pad(x << self.stretch, ((0, 0), (0, -w % self.stride), (0, 0)), mode="edge")
-        gh, gw = h // self.stride, x.shape[1] // self.stride
-        rows = patches((x ^ 128).view(np.int8), 4)
-        size, last = 4, len(self.encoder) - 1
-        for i in range(last):
-            a = self.encoder[i].run(rows)
-            if size < self.stride:
-                rows = patches(a.reshape(h // size, x.shape[1] // size, -1), 2)
-                size *= 2
-            elif i < last - 1:
-                rows = neighbours(a.reshape(gh, gw, -1), ZERO)
-        return self.encoder[last].run(a)
+        x = np.pad(x << self.stretch, ((0, 0), (0, -x.shape[1] % self.stride), (0, 0)), mode="edge")
+        stem, *down, grid_0, grid_1, out = self.encoder
+        a = stem.run(patches((x ^ PIXEL_CENTRE).view(np.int8), 4))
+        for halving in down:
+            a = halving.run(patches(a, 2))
+        for layer in (grid_0, grid_1):
+            a = layer.run(neighbours(a, RECTIFIED))
+        return out.run(a).reshape(-1, out.outputs)
 
     def context(self, z: np.ndarray, width: int) -> np.ndarray:
         """Context features (H, width, F) int8 of the pixels under latents z (gh, gw, C) uint8."""
-        gh, gw, _ = z.shape
-        up = self.stride // 4
-        a = self._topdown(0, neighbours(centred(z), 0))
-        a = self._topdown(1, neighbours(a.reshape(gh, gw, -1), ZERO))
-        quarter = unpatch(self._topdown(2, a), gh, gw, up)
-        a = self._topdown(4, self._topdown(3, neighbours(quarter, ZERO)))
-        return unpatch(a, gh * up, gw * up, 4)[:, :width]
-
-    def _topdown(self, which: int, rows: np.ndarray) -> np.ndarray:
-        return self.topdown[which].run(rows)
+        grid_0, grid_1, spread, fine, out = self.topdown
+        a = grid_1.run(neighbours(grid_0.run(neighbours(centred(z), 0)), RECTIFIED))
+        quarter = unpatch(spread.run(a), self.stride // 4)
+        return unpatch(out.run(fine.run(neighbours(quarter, RECTIFIED))), 4)[:, :width]

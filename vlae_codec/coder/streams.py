@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vlae_codec.coder.choice import Draft, choose_split, try_latents
-from vlae_codec.coder.tile import Arrays, Known, Ledger, Tick, TileCodec
+from vlae_codec.coder.tile import Known, Ledger, TileCodec
 from vlae_codec.errors import CorruptFile, EmptyStack
 from vlae_codec.format.chunks import checksum
 from vlae_codec.format.container import Method, TileRecord, lanes_for
 from vlae_codec.format.streams import pack_splits, read_splits
 from vlae_codec.native import ans
+from vlae_codec.native.pixels import Arrays, Tick
 from vlae_codec.threads import Map
 
 TRIED = 1 << 16  # pixels of a tile from which on a sample says which mode is tried

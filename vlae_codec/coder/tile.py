@@ -14,23 +14,20 @@ waves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from vlae_codec.coder.codecs import Codec, after, bits_back
 from vlae_codec.coder.inference import Inference
 from vlae_codec.errors import VlaeError
-from vlae_codec.native import ans, latents, mixture, waves
+from vlae_codec.native import latents, mixture, waves
 from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.native.pixels import Arrays, Messages, PixelCodec, Tick
 from vlae_codec.threads import Map
 from vlae_codec.weights.model import Model
-
-Messages = list[ans.Message]
-Arrays = list[np.ndarray]
-Tick = Callable[[int], None]  # told the number of pixels just popped
 
 
 @dataclass
@@ -60,26 +57,6 @@ class Known(NamedTuple):
 
     below: tuple[np.ndarray, np.ndarray]  # intervals of band A, (rows, W, C) uint32 each
     posterior: np.ndarray  # `Inference.posterior_parameters` of band B
-
-
-class PixelCodec(Protocol):
-    """p(x | context, rows above): `pixels.Pixels`, or `device.DevicePixels`, which gives the same."""
-
-    def intervals(
-        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(starts, freqs) of a band below the rows `above` of its tile."""
-
-    def pop(
-        self,
-        messages: Messages,
-        known: Arrays,
-        heights: Sequence[int],
-        contexts: Arrays | None,
-        coded: int,
-        tick: Tick | None = None,
-    ) -> tuple[Messages, Arrays]:
-        """(messages, bands) below the known rows of their tiles."""
 
 
 class TileCodec:

@@ -1,6 +1,9 @@
-"""The pixels' work on a torch device. Nothing here is needed on a CPU, and all of it needs torch.
+"""The pixels' work on a torch device. A CPU needs nothing of this, and all of it needs torch.
 
-device       the pixels of a batch of tiles
+device       the codec of the pixels of a batch of tiles
+walk         the waves of a batch
+arithmetic   networks and CDFs of pixels on tensors
+compiled     functions compiled by torch, CUDA graphs
 convoy       tiles of several threads that go together
-gradients    bits and gradients of an adapter's numbers
+logistics    mixtures of logistics in floats
 """

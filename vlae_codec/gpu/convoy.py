@@ -10,25 +10,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
 from vlae_codec.errors import VlaeError
 from vlae_codec.native.ans import Message
+from vlae_codec.native.pixels import PixelCodec
+from vlae_codec.threads import Map
 
 PATIENCE = 0.01  # seconds in which others may join before the device sets out; a batch takes many times that
 
+Popped = tuple[list[Message], list[np.ndarray]]
 
-@dataclass
+
+@dataclass(eq=False)
 class _Request:
     messages: list[Message]
     known: list[np.ndarray]
-    heights: list[int]
+    heights: Sequence[int]
     contexts: list[np.ndarray] | None
     coded: int
     tick: Callable[[int], None] | None
-    found: tuple[list[Message], list[np.ndarray]] | None = None
+    found: Popped | None = None
     error: BaseException | None = None
 
     @property
@@ -38,17 +41,25 @@ class _Request:
 
 
 class Convoy:
-    """A `tile.PixelCodec` for many threads, made of one for a single thread."""
+    """A `native.pixels.PixelCodec` for many threads, made of one for a single thread.
 
-    def __init__(self, codec: Any, patience: float = PATIENCE) -> None:
-        self.codec, self.patience = codec, patience
+    wait: what the first thread does before the device sets out, to give others time to join.
+    """
+
+    def __init__(self, codec: PixelCodec, wait: Callable[[], None] = lambda: time.sleep(PATIENCE)) -> None:
+        self.codec, self.wait = codec, wait
         self._device, self._list = Lock(), Lock()
         self._waiting: list[_Request] = []
 
+    @property
+    def waiting(self) -> int:
+        """How many threads have asked for what the device has not yet begun."""
+        return len(self._waiting)
+
     def intervals(
-        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As the codec's, of one thread after another."""
+        """As the codec's, for one thread after another."""
         with self._device:
             return self.codec.intervals(above, band, context, coded)
 
@@ -60,14 +71,14 @@ class Convoy:
         contexts: list[np.ndarray] | None,
         coded: int,
         tick: Callable[[int], None] | None = None,
-    ) -> tuple[list[Message], list[np.ndarray]]:
+    ) -> Popped:
         """As the codec's, together with what other threads ask for."""
-        request = _Request(messages, known, list(heights), contexts, coded, tick)
+        request = _Request(messages, known, heights, contexts, coded, tick)
         with self._list:
             self._waiting.append(request)
         with self._device:
             if request.found is None and request.error is None:
-                time.sleep(self.patience)
+                self.wait()
                 with self._list:
                     company = [other for other in self._waiting if other.kind == request.kind]
                     self._waiting = [other for other in self._waiting if other.kind != request.kind]
@@ -78,13 +89,11 @@ class Convoy:
         return request.found
 
     def _serve(self, company: list[_Request]) -> None:
-        """Fills in what was found, or what was wrong with each."""
+        """Gives each request what was found for it, or what was wrong with it."""
         try:
-            found = self._pop(company)
+            messages, bands = self._pop(company)
         except BaseException as error:
-            if len(company) == 1:
-                company[0].error = error
-            elif isinstance(error, VlaeError):  # that of one of them: each finds out alone
+            if len(company) > 1 and isinstance(error, VlaeError):  # the error is of one request: each goes alone
                 for request in company:
                     self._serve([request])
             else:
@@ -94,19 +103,20 @@ class Convoy:
         begin = 0
         for request in company:
             end = begin + len(request.messages)
-            request.found = found[0][begin:end], found[1][begin:end]
+            request.found = messages[begin:end], bands[begin:end]
             begin = end
 
-    def _pop(self, company: list[_Request]) -> tuple[list[Message], list[np.ndarray]]:
-        first, alone = company[0], len(company) == 1
-        lists: list[list[Any]] = [
-            [item for request in company for item in part(request)]
-            for part in (lambda r: r.messages, lambda r: r.known, lambda r: r.heights, lambda r: r.contexts or [])
-        ]
-        contexts = None if first.contexts is None else lists[3]
-        tick = first.tick if alone else None
-        found: tuple[list[Message], list[np.ndarray]] = self.codec.pop(*lists[:3], contexts, first.coded, tick)
-        for request in company:
-            if request.tick is not None and not alone:
-                request.tick(sum(h * k.shape[1] for h, k in zip(request.heights, request.known)))
+    def _pop(self, company: list[_Request]) -> Popped:
+        if len(company) == 1:
+            (r,) = company
+            return self.codec.pop(r.messages, r.known, r.heights, r.contexts, r.coded, r.tick)
+        first = company[0]
+        messages = [message for r in company for message in r.messages]
+        known = [above for r in company for above in r.known]
+        heights = [height for r in company for height in r.heights]
+        contexts = None if first.contexts is None else [context for r in company for context in r.contexts or []]
+        found = self.codec.pop(messages, known, heights, contexts, first.coded)
+        for r in company:
+            if r.tick is not None:
+                r.tick(sum(height * above.shape[1] for height, above in zip(r.heights, r.known)))
         return found

@@ -1,6 +1,6 @@
 """Everything that runs once a pixel or once a symbol: a C library (`core/`) and thin wrappers, one a subject.
 
-    library     loads the C core, chooses its target, checks that both sides mean the same constants
+    library     loads the C core, chooses its target, compares its constants with `vlae_codec.contract`
     ans         the coder: a stack of words under several heads
     network     integer networks
     mixture     integer CDFs of mixtures of logistics
@@ -9,5 +9,5 @@
     latents     the flow prior of a tile's latents
     gradients   bits of pixels and their gradient by an adapter's numbers
 
-`core/vlae.h` lists the library's functions; `build` compiles it.
+`core/vlae.h` lists the library's functions; `build_core` compiles it.
 """

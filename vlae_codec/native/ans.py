@@ -17,7 +17,7 @@ columns (3 and 4): row 0 gives 0 and 1, row 1 gives 2 and 3, and so on.
     push:  b and x' ->  the x that stands in that cell     x  = (x' // freq << precision) + start + x' mod freq
 
 Each is the inverse of the other, and x' is about p(b) times x: a symbol weighs -log2 p(b) bits. A number that nobody
-pushed to can be popped too: that turns bits into a symbol distributed as p, which is what bits-back coding lives on.
+pushed to can be popped too: that turns bits into a symbol distributed as p, which is how bits-back coding works.
 
 Bounded numbers
 ---------------
@@ -28,9 +28,9 @@ A large number is slow to divide, so only its top stays a number, the `head`; th
 A push that would reach 2^64 (it would iff head >= freq * 2^(64 - precision)) first moves the head's low 32 bits to the
 words. A pop that falls below 2^32 takes one word back. Let x' be the head between the two halves of a push, after
 moving and before renumbering: freq * 2^(32 - precision) <= x' < 2^32 if a word was moved, otherwise
-2^32 <= x' < freq * 2^(64 - precision). A pop meets the same x' after renumbering, and 2^32 divides the two cases: each
-operation sees from the head alone what the other did. So push then pop and pop then push are both the identity, bit for
-bit (all it takes is precision <= 32). The loss against -log2 p is negligible at precision <= 24; the tests bound it.
+2^32 <= x' < freq * 2^(64 - precision). A pop meets the same x' after renumbering, and 2^32 divides the two cases, so
+each operation sees from the head alone what the other did. Hence push then pop and pop then push are both the identity,
+bit for bit (it takes precision <= 32). The loss against -log2 p is negligible at precision <= 24; the tests bound it.
 
 Lanes
 -----
@@ -38,8 +38,8 @@ L heads share one stack of words, and symbol i belongs to lane i mod L. Heads do
 all lanes in one step: of the lanes that need a word after a pop, the lowest takes the top one. A sequence is pushed
 from its last symbol to its first, and so popped from first to last.
 
-A fresh lane stands at 2^32, hence each costs 32 bits that carry nothing. Lane 0 keeps a `seed` of the caller there (a
-checksum), and a decoder that has popped everything must find the state that `empty` made, exactly: `is_empty`.
+A fresh lane stands at 2^32, so each costs 32 bits that carry nothing. Lane 0 keeps a `seed` of the caller there (a
+checksum). A decoder that has popped everything must find exactly the state that `empty` made: `is_empty`.
 
     >>> message = push(empty(), starts=[3, 0], freqs=[2, 3], precision=4)  # b, then a: 3 bits + 2.415 bits
     >>> message.heads, round(bits(message), 3)
@@ -57,11 +57,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlae_codec.contract import COST_BITS, PRECISION
 from vlae_codec.errors import CorruptFile, EmptyStack, TruncatedFile
-from vlae_codec.native.library import COST_BITS, StackStruct, check, core, pointer
+from vlae_codec.native.library import StackStruct, check, core, pointer
 
 HEAD_MIN = 1 << 32  # heads live in [2^32, 2^64)
-MAX_PRECISION = 24
+MAX_PRECISION = PRECISION
 
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
@@ -98,17 +99,16 @@ def is_empty(message: Message, seed: int = 0) -> bool:
 
 
 def bits(message: Message) -> float:
-    """The information in the message, in bits (0 for `empty()`); to report, never to decide on: a float."""
+    """The information in the message in bits, 0 for `empty()`: a float, for reports, which nothing may decide by."""
     return float(32 * len(message.words) + np.sum(np.log2(message.heads.astype(np.float64)) - 32))
 
 
 def stock(message: Message) -> int:
-    """The information in the message, in units of 2^-20 bits: an integer, the same on every machine, to decide by."""
-    total = 32 * len(message.words) << COST_BITS
+    """The information in the message in units of 2^-20 bits: an integer, the same on every machine, to decide by."""
     lengths = [int(head).bit_length() for head in message.heads]
-    tops = np.array([int(head) >> length - 24 for head, length in zip(message.heads, lengths)], np.uint32)
+    tops = np.array([int(head) >> length - PRECISION for head, length in zip(message.heads, lengths)], np.uint32)
     spare = core.vlae_costs(pointer(tops, np.uint32), len(tops), 1, 1, None)
-    return int(total + (sum(lengths) - 32 * len(tops) << COST_BITS) - spare)
+    return int((32 * (len(message.words) - len(tops)) + sum(lengths) << COST_BITS) - spare)
 
 
 def to_bytes(message: Message) -> bytes:
@@ -198,9 +198,9 @@ class Stack:
 
     @property
     def struct(self) -> ctypes._Pointer[StackStruct]:
-        """What the core's functions take."""
+        """The stack as the core takes it."""
         return ctypes.pointer(self._struct)
 
     def message(self) -> Message:
-        """What it is now."""
+        """The message as it is now."""
         return Message(self.heads, self.words[: self._struct.size].copy())

@@ -1,10 +1,9 @@
 """The C core, loaded: its structs, its functions, and the target that runs.
 
 A target is the core compiled for one set of instructions: generic, avx2, avxvnni, avx512, avx512vnni, neon, dotprod,
-i8mm. The best that the processor has is taken; the environment variable VLAE_CODEC_TARGET names another. All give the
-same integers.
-
-In a checkout the sources stand beside the library, and a library that was built from others is built anew.
+i8mm. The loader takes the best one that the processor has; the environment variable VLAE_CODEC_TARGET names another.
+All targets give the same integers. In a checkout the sources stand beside the library, and the loader builds a library
+that was built from other sources anew.
 """
 
 from __future__ import annotations
@@ -18,45 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 
 TARGET_VARIABLE = "VLAE_CODEC_TARGET"
 ABI = 1
 MAX_STEPS = 8  # of the flow prior
-
-PRECISION = 24
-LEVEL_BITS = 6  # locations are in 1/64 level
-COEF_BITS = 8
-WEIGHT_BITS = 12  # of the largest weight of a mixture
-SIGMOID_BITS = 20
-SIGMOID_HALF = 4096  # entries of the sigmoid's table on each side of 0
-FACTOR_BITS = 18
-EXP_ENTRIES = 512
-SCALES, OUTER_SCALES, OUTER_IDENTITY = 160, 192, 64
-DIGIT_BITS = 7
-LATENT_LEVELS = 64
-OFFSET_LIMIT = 1 << 20
-SLACK = 64  # bytes behind pixels and features that the core may read
-COST_BITS = 20  # of fraction in a cost
-
-_CONSTANTS = (
-    PRECISION,
-    LEVEL_BITS,
-    COEF_BITS,
-    WEIGHT_BITS,
-    SIGMOID_BITS,
-    SIGMOID_HALF,
-    FACTOR_BITS,
-    EXP_ENTRIES,
-    SCALES,
-    OUTER_SCALES,
-    OUTER_IDENTITY,
-    DIGIT_BITS,
-    LATENT_LEVELS,
-    OFFSET_LIMIT,
-    SLACK,
-    COST_BITS,
+CHECKED = (  # constants of the contract that the core has, in its order
+    *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
+    *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
+    *("SLACK", "COST_BITS"),
 )
 
 
@@ -64,115 +36,58 @@ class CoreError(VlaeError):
     """The native library is missing, of another version, or was given what it does not take."""
 
 
+def _fields(*groups: tuple[Any, str]) -> list[tuple[str, Any]]:
+    """The fields of a struct in order; each group: a type and the names of the fields that have it."""
+    return [(name, kind) for kind, names in groups for name in names.split()]
+
+
 class LayerStruct(ctypes.Structure):
-    _fields_ = (
-        ("weight", c_void_p),
-        ("multiplier", c_void_p),
-        ("addend", c_void_p),
-        ("low", c_void_p),
-        ("high", c_void_p),
-        ("inputs", c_int32),
-        ("outputs", c_int32),
-        ("digits", c_int32),
-        ("shift", c_int32),
-    )
+    _fields_ = _fields((c_void_p, "weight multiplier addend low high"), (c_int32, "inputs outputs digits shift"))
 
 
 class TablesStruct(ctypes.Structure):
-    _fields_ = tuple((name, c_void_p) for name in ("sigmoid", "exp", "inverse", "outer_scale", "outer_inverse"))
+    _fields_ = _fields((c_void_p, "sigmoid exp inverse outer_scale outer_inverse"))
 
 
 class RowsStruct(ctypes.Structure):
-    _fields_ = (
-        ("params", c_void_p),
-        ("offsets", c_void_p),
-        ("outers", c_void_p),
-        ("n", c_int64),
-        ("columns", c_int32),
-        ("mixtures", c_int32),
-        ("channels", c_int32),
-        ("coupled", c_int32),
-        ("levels", c_int32),
-        ("coded", c_int32),
+    _fields_ = _fields(
+        (c_void_p, "params offsets outers"), (c_int64, "n"), (c_int32, "columns mixtures channels coupled levels coded")
     )
 
 
 class StackStruct(ctypes.Structure):
-    _fields_ = (
-        ("heads", c_void_p),
-        ("words", c_void_p),
-        ("lanes", c_int64),
-        ("size", c_int64),
-        ("room", c_int64),
-    )
+    _fields_ = _fields((c_void_p, "heads words"), (c_int64, "lanes size room"))
 
 
 class PixelsStruct(ctypes.Structure):
-    _fields_ = (
-        ("net", c_void_p),
-        ("net_size", c_int64),
-        ("tables", TablesStruct),
-        ("channels", c_int32),
-        ("wide", c_int32),
-        ("up", c_int32),
-        ("features", c_int32),
-        ("mixtures", c_int32),
-        ("levels", c_int32),
-        ("stretch", c_int32),
+    _fields_ = _fields(
+        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables")),
+        (c_int32, "channels wide up features mixtures levels stretch"),
     )
 
 
 class TileStruct(ctypes.Structure):
-    _fields_ = (
-        ("x", c_void_p),
-        ("context", c_void_p),
-        ("x_size", c_int64),
-        ("context_size", c_int64),
-        ("height", c_int32),
-        ("width", c_int32),
-        ("period", c_int32),
-    )
+    _fields_ = _fields((c_void_p, "x context"), (c_int64, "x_size context_size"), (c_int32, "height width period"))
 
 
 class PriorStruct(ctypes.Structure):
-    _fields_ = (
-        ("nets", c_void_p * (MAX_STEPS + 1)),
-        ("net_sizes", c_int64 * (MAX_STEPS + 1)),
-        ("base", c_void_p),
-        ("window", c_void_p),
-        ("tables", TablesStruct),
-        ("affine", c_int32),
-        ("window_size", c_int32),
-        ("slope", c_int32),
-        ("mixtures", c_int32),
-        ("columns", c_int32),
-        ("channels", c_int32),
+    _fields_ = _fields(
+        *((c_void_p * (MAX_STEPS + 1), "nets"), (c_int64 * (MAX_STEPS + 1), "net_sizes")),
+        *((c_void_p, "base window"), (TablesStruct, "tables")),
+        (c_int32, "affine window_size slope mixtures columns channels"),
     )
 
 
 class FitLayerStruct(ctypes.Structure):
-    _fields_ = (
-        ("back", c_void_p),
-        ("left", c_void_p),
-        ("slope", c_void_p),
-        ("product", c_float),
-        ("bias", c_float),
-        ("rank", c_int32),
-        ("rectified", c_int32),
-        ("back_columns", c_int32),
-        ("rank_columns", c_int32),
+    _fields_ = _fields(
+        (c_void_p, "back left slope"), (c_float, "product bias"), (c_int32, "rank rectified back_columns rank_columns")
     )
 
 
 class FitStruct(ctypes.Structure):
-    _fields_ = (
-        ("net", c_void_p),
-        ("net_size", c_int64),
-        ("layers", POINTER(FitLayerStruct)),
-        ("count", c_int32),
-        ("mixtures", c_int32),
-        ("channels", c_int32),
-        ("coded", c_int32),
+    _fields_ = _fields(
+        *((c_void_p, "net"), (c_int64, "net_size"), (POINTER(FitLayerStruct), "layers")),
+        (c_int32, "count mixtures channels coded"),
     )
 
 
@@ -208,7 +123,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
 }
 
 
-def _load() -> ctypes.CDLL:
+def load() -> ctypes.CDLL:
+    """The library, its functions typed. Raises CoreError if it is missing, broken or of another version."""
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     path, sources = Path(__file__).with_name("_core" + suffix), Path(__file__).with_name("core")
     if sources.is_dir():  # a checkout
@@ -228,17 +144,14 @@ def _load() -> ctypes.CDLL:
     for name, (returned, *arguments) in _FUNCTIONS.items():
         function = getattr(library, f"vlae_{name}")
         function.restype, function.argtypes = returned, arguments
-    values = (c_int32 * len(_CONSTANTS))()
+    values = (c_int32 * len(CHECKED))()
     if library.vlae_abi() != ABI or library.vlae_constants(values, len(values)) != len(values):
         raise CoreError("the native library is of another version; install vlae-codec again")
-    if tuple(values) != _CONSTANTS:
+    if [*values] != [getattr(contract, name) for name in CHECKED]:
         raise CoreError("the native library means other constants; install vlae-codec again")
     wanted = os.environ.get(TARGET_VARIABLE)
-    if wanted and library.vlae_use(wanted.encode()) < 0:
-        raise CoreError(
-            f"{TARGET_VARIABLE} names {wanted!r}, which this processor or build does not have; "
-            f"there are: {', '.join(_targets(library))}"
-        )
+    if wanted:
+        _use(library, wanted, f"{TARGET_VARIABLE} names {wanted!r}, which this processor or build does not have")
     return library
 
 
@@ -248,7 +161,12 @@ def _targets(library: ctypes.CDLL) -> list[str]:
     return names.value.decode().split()
 
 
-core = _load()
+def _use(library: ctypes.CDLL, name: str, otherwise: str) -> None:
+    if library.vlae_use(name.encode()) < 0:
+        raise CoreError(f"{otherwise}; there are: {', '.join(_targets(library))}")
+
+
+core = load()
 
 
 def targets() -> list[str]:
@@ -263,10 +181,11 @@ def target() -> str:
 
 
 def use(name: str) -> None:
-    """Chooses a target for the whole process. What was packed for another one must be packed again. For tests and
-    benchmarks; raises CoreError for one that there is not."""
-    if core.vlae_use(name.encode()) < 0:
-        raise CoreError(f"there is no target {name!r} here; there are: {', '.join(targets())}")
+    """Chooses a target for the whole process, for tests and benchmarks.
+
+    Networks that were packed for another target are packed again. Raises CoreError for a target that is not there.
+    """
+    _use(core, name, f"there is no target {name!r} here")
 
 
 def check(result: int, what: str) -> int:
@@ -280,15 +199,20 @@ def check(result: int, what: str) -> int:
     raise CoreError(f"the native library does not take {what}: a length or a number is out of range")
 
 
-def pointer(array: np.ndarray, dtype: Any) -> int:
+def pointer(array: np.ndarray, dtype: DTypeLike) -> int:
     """The address of an array's data. Raises TypeError unless it is contiguous and of this type."""
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise TypeError(f"an array must be contiguous {np.dtype(dtype).name}, not {array.dtype.name} {array.strides}")
     return array.ctypes.data
 
 
+def span(memory: np.ndarray) -> tuple[int, int]:
+    """Address and size of an array of bytes."""
+    return pointer(memory, np.uint8), memory.size
+
+
 def aligned(size: int) -> np.ndarray:
-    """Memory of so many bytes that begins at a multiple of 64."""
+    """(size,) uint8 that begins at a multiple of 64 bytes, unset."""
     memory = np.empty(size + 63, np.uint8)
     begin = -memory.ctypes.data % 64
     return memory[begin : begin + size]

@@ -35,27 +35,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlae_codec.errors import WeightsError
+from vlae_codec import contract
+from vlae_codec.contract import SCALES, parameter_layout
 from vlae_codec.native.ans import Message, Stack
-from vlae_codec.native.library import (
-    COST_BITS,
-    EXP_ENTRIES,
-    OUTER_SCALES,
-    SCALES,
-    SIGMOID_BITS,
-    SIGMOID_HALF,
-    WEIGHT_BITS,
-    RowsStruct,
-    TablesStruct,
-    aligned,
-    check,
-    core,
-    pointer,
-)
+from vlae_codec.native.library import RowsStruct, TablesStruct, aligned, check, core, pointer, span
 
-LOC_LIMIT, LOGIT_LIMIT, COEF_LIMIT = 1 << 15, 1 << 12, 1 << 10
 SIDE, STATE = 8, 4096  # rows that the core takes side by side, and bytes of memory that they may need
-COST_UNIT = 1 << COST_BITS  # costs are integers in units of 2^-20 bits
+COST_UNIT = 1 << contract.COST_BITS  # costs are integers in units of 2^-20 bits
+TYPES = (np.int32, np.int32, np.int64, np.int64, np.int64)  # of the tables
 
 
 class Tables(NamedTuple):
@@ -67,35 +54,15 @@ class Tables(NamedTuple):
 
     @property
     def struct(self) -> TablesStruct:
-        """What the core's functions take."""
-        types = (np.int32, np.int32, np.int64, np.int64, np.int64)
-        return TablesStruct(*(pointer(table, kind) for table, kind in zip(self, types)))
-
-
-def check_tables(tables: Tables) -> None:
-    """Raises WeightsError unless the tables have their shapes and types and make monotone, overflow-free CDFs."""
-    shapes = [(2 * SIGMOID_HALF + 1,), (EXP_ENTRIES,), (SCALES,), (OUTER_SCALES,), (OUTER_SCALES,)]
-    types = [np.int32, np.int32, np.int64, np.int64, np.int64]
-    fine = all(table.shape == shape and table.dtype == type_ for table, shape, type_ in zip(tables, shapes, types))
-    fine = fine and bool(np.all(np.diff(tables.sigmoid) >= 0)) and tables.sigmoid.min() >= 0
-    fine = fine and tables.sigmoid.max() <= 1 << SIGMOID_BITS
-    fine = fine and tables.exp.min() >= 1 and tables.exp.max() <= 1 << WEIGHT_BITS
-    fine = fine and all(t.min() >= 1 and t.max() <= 1 << bits for t, bits in zip(tables[2:], (22, 24, 20)))
-    if not fine:
-        raise WeightsError("the probability tables of this weight file are malformed; export the model again")
-
-
-def parameter_count(mixtures: int, channels: int, coupled: bool) -> int:
-    """Length of a row of parameters."""
-    return mixtures * (1 + 2 * channels + (channels * (channels - 1) // 2 if coupled else 0))
+        """The tables as the core takes them."""
+        return TablesStruct(*map(pointer, self, TYPES))
 
 
 def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), int32 (P,): the clamps of a network output that is a row of parameters."""
-    k, kc = mixtures, mixtures * channels
-    pairs = parameter_count(mixtures, channels, coupled) - k - 2 * kc
-    low = np.repeat([-LOGIT_LIMIT, -LOC_LIMIT, 0, -COEF_LIMIT], [k, kc, kc, pairs])
-    high = np.repeat([LOGIT_LIMIT, LOC_LIMIT, SCALES - 1, COEF_LIMIT], [k, kc, kc, pairs])
+    layout, most = parameter_layout(mixtures, channels, coupled), (contract.LOGIT_LIMIT, contract.LOC_LIMIT)
+    low = np.repeat([-most[0], -most[1], 0, -contract.COEF_LIMIT], layout)
+    high = np.repeat([*most, SCALES - 1, contract.COEF_LIMIT], layout)
     return low.astype(np.int32), high.astype(np.int32)
 
 
@@ -113,22 +80,14 @@ class Rows(NamedTuple):
 
     @property
     def struct(self) -> RowsStruct:
-        """What the core's functions take."""
+        """The rows as the core takes them."""
         n, channels = self.offsets.shape
         if len(self.params) != n or (self.outers is not None and self.outers.shape != (n, channels)):
             raise ValueError("parameters, offsets and outer scales are of different rows")
-        return RowsStruct(
-            pointer(self.params, np.int32),
-            pointer(self.offsets, np.int32),
-            None if self.outers is None else pointer(self.outers, np.int32),
-            n,
-            self.params.shape[1],
-            self.mixtures,
-            channels,
-            self.coupled,
-            self.levels,
-            self.coded,
-        )
+        params, offsets = pointer(self.params, np.int32), pointer(self.offsets, np.int32)
+        outers = None if self.outers is None else pointer(self.outers, np.int32)
+        form = (self.params.shape[1], self.mixtures, channels, self.coupled, self.levels, self.coded)
+        return RowsStruct(params, offsets, outers, n, *form)
 
 
 def intervals(rows: Rows, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,15 +111,15 @@ def pop_rows(rows: Rows, message: Message, what: str = "a message") -> tuple[Mes
     symbols, stack = np.zeros(rows.offsets.shape, np.uint8), Stack(message)
     memory = aligned((min(len(symbols), len(message.heads)) // SIDE + 1) * STATE)
     given, tables = ctypes.byref(rows.struct), ctypes.byref(rows.tables.struct)
-    args = (0, pointer(symbols, np.uint8), pointer(memory, np.uint8), memory.size)
+    args = (0, pointer(symbols, np.uint8), *span(memory))
     check(core.vlae_pop_rows(given, tables, stack.struct, *args), what)
     return stack.message(), symbols
 
 
 def cost(freqs: np.ndarray, coded: int | None = None) -> int:
-    """What symbols of these frequencies take, in units of 2^-20 bits; coded: of the last axis, only the first so many.
+    """What symbols of these frequencies take, in units of 2^-20 bits; coded: only the first so many of the last axis.
 
-    It is an integer, the same on every machine, so that encoders may decide by it.
+    The cost is an integer, the same on every machine, so that encoders may decide by it.
     """
     return _costs(freqs, coded, None)
 
@@ -170,16 +129,15 @@ def costs(freqs: np.ndarray, coded: int) -> np.ndarray:
     if freqs.ndim != 2:
         raise ValueError(f"frequencies must be (n, C), not {freqs.shape}")
     each = np.empty(len(freqs), np.int64)
-    _costs(freqs, coded, each)
+    _costs(freqs, coded, pointer(each, np.int64))
     return each
 
 
-def _costs(freqs: np.ndarray, coded: int | None, each: np.ndarray | None) -> int:
+def _costs(freqs: np.ndarray, coded: int | None, each: int | None) -> int:
     freqs = np.ascontiguousarray(freqs, np.uint32)
     channels = freqs.shape[-1] if coded is not None else 1
-    to = None if each is None else pointer(each, np.int64)
     n = freqs.size // channels
-    total = core.vlae_costs(pointer(freqs, np.uint32), n, channels, 1 if coded is None else coded, to)
+    total: int = core.vlae_costs(pointer(freqs, np.uint32), n, channels, 1 if coded is None else coded, each)
     if total < 0:
         raise ValueError("a frequency is outside 1 .. 2^24")
-    return int(total)
+    return total

@@ -1,31 +1,36 @@
-"""Integer networks: the same integers from every processor, on every device, in any order of summation.
+"""Integer networks: every processor and every device gives the same integers, in any order of summation.
 
     accumulator = sum_j input[j] * weight[j, o]                     int8 x int8, |accumulator| < 2^24, proved
     output      = clamp((accumulator * multiplier[o] + addend[o]) >> shift, low, high)
 
-A layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each: with 8-bit weights
+A layer may have weights of two digits, 128 * high + low, in two columns with an accumulator each. With 8-bit weights
 the local network's last layer would cost 0.3 % of the rate and its first 0.2 % (rounded in the float model, on 40,000
 pixels of kodim05); with two digits float and integer rate differ by 0.03 to 0.06 % (`bench.quantisation`).
 
-Because every partial sum stays below 2^24 a dot product is exact in int32, float32, TF32 and float64 alike, so how it
-is computed is a choice of speed, never of format. Bias, rounding and the zero point of an unsigned activation (stored
-minus 128) are all inside `addend`. A convolution is a gather and a matrix product.
+Every partial sum stays below 2^24, so a dot product is exact in int32, float32, TF32 and float64 alike: how it is
+computed is a choice of speed, never of format. `addend` holds the bias, the rounding and the zero point of a rectified
+activation (which is stored minus 128). A convolution is a gather and a matrix product.
 
-The core runs a network on a few rows at a time, all of its layers, so that activations stay in the fastest cache
-and only weights stream by. It proves the bound again when it packs a network.
+The core runs all layers on a few rows at a time, so that activations stay in the fastest cache and only weights stream
+by. It proves the bound again when it packs a network.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vlae_codec.contract import ACCUMULATOR_LIMIT, INT8_MIN
 from vlae_codec.errors import WeightsError
-from vlae_codec.native.library import LayerStruct, aligned, check, core, pointer, target
+from vlae_codec.native.library import LayerStruct, aligned, check, core, pointer, span, target
 
-ACCUMULATOR_LIMIT = 1 << 24
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,7 @@ class Layer:
         if types != ["int8", "int64", "int64"] or self.weight.ndim != 2:
             raise WeightsError(f"layer {name} is malformed; export the model again")
         outputs = self.multiplier.size
-        worst = np.abs(self.weight.astype(np.int16)).sum(0, np.int64) * 128
+        worst = np.abs(self.weight.astype(np.int16)).sum(0, np.int64) * -INT8_MIN
         if worst.max(initial=0) >= ACCUMULATOR_LIMIT:
             raise WeightsError(f"layer {name} can exceed the accumulator bound of 2^24; export the model again")
         shaped = self.multiplier.shape == self.addend.shape == (outputs,) and 0 <= self.shift <= 40
@@ -64,16 +69,16 @@ class Network:
 
 
 class Packed:
-    """A network as the core runs it: packed for the target in use when it is first needed.
+    """A network as the core runs it, packed for the target in use when it is first needed.
 
-    Raises WeightsError then when a bound does not hold.
+    Packing raises WeightsError when a bound does not hold.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.inputs, self.outputs = len(network.layers[0].weight), network.layers[-1].multiplier.size
         self._target, self._memory = "", np.empty(0, np.uint8)
-        self._lock = threading.Lock()  # the core may be at work in memory that another thread would put away
+        self._lock = threading.Lock()  # no thread may replace the memory in which the core works for another
 
     @property
     def memory(self) -> np.ndarray:
@@ -84,30 +89,28 @@ class Packed:
                 layers = (LayerStruct * len(self.network.layers))(*map(layer_struct, self.network.layers))
                 args = (layers, len(layers), self.network.skip)
                 memory = aligned(check(core.vlae_pack_size(*args), "a network"))
-                check(core.vlae_pack(*args, pointer(memory, np.uint8), memory.size), "a network")
+                check(core.vlae_pack(*args, *span(memory)), "a network")
                 self._target, self._memory = wanted, memory
             return self._memory
 
     def scratch(self, rows: int = 0, lanes: int = 1, channels: int = 1) -> np.ndarray:
         """Memory in which the core works on so many rows of a wave."""
-        memory = self.memory
-        size = core.vlae_scratch_size(pointer(memory, np.uint8), memory.size, rows, lanes, channels)
-        return aligned(check(size, "a network"))
+        return aligned(check(core.vlae_scratch_size(*span(self.memory), rows, lanes, channels), "a network"))
 
     def run(self, rows: np.ndarray) -> np.ndarray:
-        """Outputs (n, outputs) for rows (n, inputs) int8: int32 of an output layer, int8 of a hidden one."""
+        """Outputs (..., outputs) for rows (..., inputs) int8: int32 of an output layer, int8 of a hidden one."""
         rows = np.ascontiguousarray(rows, np.int8)
-        if rows.ndim != 2 or rows.shape[1] != self.inputs:
-            raise ValueError(f"rows must be (n, {self.inputs}), not {rows.shape}")
+        if rows.ndim < 2 or rows.shape[-1] != self.inputs:
+            raise ValueError(f"rows must be (..., {self.inputs}), not {rows.shape}")
         kind = np.int8 if self.network.layers[-1].low is None else np.int32
-        out, memory, scratch = np.empty((len(rows), self.outputs), kind), self.memory, self.scratch()
-        args = (pointer(rows, np.int8), len(rows), pointer(out, kind), pointer(scratch, np.uint8), scratch.size)
-        check(core.vlae_run(pointer(memory, np.uint8), memory.size, *args), "a network")
+        out, memory, scratch = np.empty((*rows.shape[:-1], self.outputs), kind), self.memory, self.scratch()
+        args = (pointer(rows, np.int8), rows.size // self.inputs, pointer(out, kind), *span(scratch))
+        check(core.vlae_run(*span(memory), *args), "a network")
         return out
 
 
 def layer_struct(layer: Layer) -> LayerStruct:
-    """What the core's functions take; `layer` must outlive it. Raises WeightsError if shapes do not fit each other."""
+    """A layer as the core takes it, which `layer` must outlive. Raises WeightsError if shapes do not fit each other."""
     outputs = layer.multiplier.size
     limits = [layer.addend, *(limit for limit in (layer.low, layer.high) if limit is not None)]
     if not outputs or layer.weight.ndim != 2 or layer.weight.shape[1] not in (outputs, 2 * outputs):
@@ -130,22 +133,22 @@ def layer_struct(layer: Layer) -> LayerStruct:
 # ---------------------------------------------------------------------------------------------------- gathers
 
 
-def patches(x: np.ndarray, size: int) -> np.ndarray:
-    """(H, W, C) -> (H/size * W/size, size*size*C): the patches in raster order, row-major inside."""
-    h, w, c = x.shape
-    x = x.reshape(h // size, size, w // size, size, c).swapaxes(1, 2)
-    return np.ascontiguousarray(x).reshape(h // size * (w // size), size * size * c)
+def patches(x: Array, size: int) -> Array:
+    """(..., H, W, C) -> (..., H/size, W/size, size*size*C): each patch in one row, row-major."""
+    *batch, h, w, c = x.shape
+    x = x.reshape(*batch, h // size, size, w // size, size, c).swapaxes(-4, -3)
+    return x.reshape(*batch, h // size, w // size, size * size * c)
 
 
-def unpatch(x: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
-    """The inverse of `patches`: (height * width, size*size*C) -> (height*size, width*size, C)."""
-    x = x.reshape(height, width, size, size, -1).swapaxes(1, 2)
-    return np.ascontiguousarray(x).reshape(height * size, width * size, -1)
+def unpatch(x: Array, size: int) -> Array:
+    """The inverse of `patches`: (..., H, W, size*size*C) -> (..., H*size, W*size, C)."""
+    *batch, h, w, c = x.shape
+    x = x.reshape(*batch, h, w, size, size, c // size**2).swapaxes(-4, -3)
+    return x.reshape(*batch, h * size, w * size, c // size**2)
 
 
 def neighbours(x: np.ndarray, outside: int) -> np.ndarray:
-    """(H, W, C) int8 -> (H * W, 9 * C): 3x3 neighbourhoods, `outside` being the stored value of zero."""
-    h, w, c = x.shape
+    """(H, W, C) int8 -> (H, W, 9*C): 3x3 neighbourhoods, row-major; `outside` is the stored value of zero."""
+    h, w, _ = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=outside)
-    views = [padded[r : r + h, s : s + w] for r in range(3) for s in range(3)]
-    return np.concatenate(views, axis=-1).reshape(h * w, 9 * c)
+    return np.concatenate([padded[r : r + h, s : s + w] for r in range(3) for s in range(3)], axis=-1)

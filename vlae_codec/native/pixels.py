@@ -1,23 +1,49 @@
 """The pixels of a band of a tile on the CPU: gather, network, distributions and coder, in the core.
 
-A few pixels at a time go all the way, so that what lies between is never in memory. A band that is coded is in raster
-order, all in parallel; one that is decoded is taken wave by wave.
+The core takes a few pixels at a time through all of these, so that what lies between is never in memory. An encoder
+takes a band in raster order, in parallel; a decoder takes it wave by wave.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vlae_codec.contract import PIXEL_CENTRE, SLACK
 from vlae_codec.native.ans import Message, Stack
-from vlae_codec.native.library import SLACK, PixelsStruct, TileStruct, check, core, pointer
+from vlae_codec.native.library import PixelsStruct, TileStruct, check, core, pointer, span
 from vlae_codec.native.mixture import Tables
 from vlae_codec.native.network import Packed
+from vlae_codec.threads import Map
 
 STRIP = 1 << 15  # pixels that a thread takes at once where all are known
+
+Messages = list[Message]
+Arrays = list[np.ndarray]
+Tick = Callable[[int], None]  # told the number of pixels just popped
+
+
+class PixelCodec(Protocol):
+    """p(x | context, rows above): `Pixels`, or `gpu.device.DevicePixels`, which gives the same."""
+
+    def intervals(
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(starts, freqs) of a band below the rows `above` of its tile."""
+
+    def pop(
+        self,
+        messages: Messages,
+        known: Arrays,
+        heights: Sequence[int],
+        contexts: Arrays | None,
+        coded: int,
+        tick: Tick | None = None,
+    ) -> tuple[Messages, Arrays]:
+        """(messages, bands) below the known rows of their tiles."""
 
 
 class Setting(NamedTuple):
@@ -35,22 +61,22 @@ class Setting(NamedTuple):
 
     @property
     def struct(self) -> PixelsStruct:
-        """What the core's functions take."""
-        memory = self.net.memory
-        return PixelsStruct(pointer(memory, np.uint8), memory.size, self.tables.struct, *self[2:])
+        """The setting as the core takes it."""
+        return PixelsStruct(*span(self.net.memory), self.tables.struct, *self[2:])
 
 
 class Tile(NamedTuple):
-    """A tile from some row on, as the core takes it."""
+    """A tile from some row on, in the core's form."""
 
     x: np.ndarray  # uint8, flat with SLACK: (height, width, C), stretched
-    context: np.ndarray  # uint8, flat with SLACK: (period, width, features), 128 more than the features
+    context: np.ndarray  # uint8, flat with SLACK: (period, width, features), PIXEL_CENTRE more than the features
     height: int
     width: int
     period: int  # rows after which the features repeat
 
     @property
     def struct(self) -> TileStruct:
+        """The tile as the core takes it."""
         x, context = pointer(self.x, np.uint8), pointer(self.context, np.uint8)
         return TileStruct(x, context, self.x.size, self.context.size, *self[2:])
 
@@ -58,18 +84,18 @@ class Tile(NamedTuple):
 class Pixels:
     """p(x | context, rows above) on the CPU. null: (stride, stride, F) int8, the features of the no-latent mode.
 
-    coded, here: channels that are coded; the others are equal to the first.
+    Only the first `coded` channels are coded; the others are equal to the first.
     """
 
     def __init__(self, setting: Setting, null: np.ndarray) -> None:
         self.setting, self.null = setting, null
 
     def intervals(
-        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Any = map
+        self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
     ) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (height, W, C) uint32, of a band (height, W, C) uint8 below the rows `above` of its tile.
 
-        context: (height, W, F) int8, or None for the no-latent mode; spread: a `map`, perhaps of several threads.
+        context: (height, W, F) int8, or None for the no-latent mode; spread: maps over strips of the band.
         """
         height, width, channels = band.shape
         tile, skip = self.prepare(above, band, context)
@@ -90,31 +116,28 @@ class Pixels:
         return starts, freqs
 
     def _fill(
-        self,
-        tile: Tile,
-        positions: np.ndarray | None,
-        begin: int,
-        coded: int,
-        starts: np.ndarray,
-        freqs: np.ndarray,
+        self, tile: Tile, at: np.ndarray | None, begin: int, coded: int, starts: np.ndarray, freqs: np.ndarray
     ) -> None:
-        """Fills starts, freqs (n, C) uint32 with the intervals of the pixels at flat positions, or from `begin` on."""
+        """Fills starts, freqs (n, C) uint32 with the intervals of the pixels at flat indices, or from `begin` on."""
         scratch = self.setting.net.scratch(channels=self.setting.channels)
-        at = None if positions is None else pointer(positions, np.int64)
-        out = (pointer(starts, np.uint32), pointer(freqs, np.uint32), pointer(scratch, np.uint8), scratch.size)
-        given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
-        check(core.vlae_band_intervals(*given, at, begin, len(starts), coded, *out), "a tile")
+        which = (None if at is None else pointer(at, np.int64), begin, len(starts), coded)
+        out = (pointer(starts, np.uint32), pointer(freqs, np.uint32), *span(scratch))
+        check(core.vlae_band_intervals(*self._structs(tile), *which, *out), "a tile")
+
+    def _structs(self, tile: Tile) -> tuple[Any, Any]:
+        return ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
 
     def rows(self, tile: Tile, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs (n, inputs) int8 of the local network and reference values (n, C) uint8, stretched, of the pixels at
-        flat indices of a tile that `whole` made."""
+        """Inputs (n, inputs) int8 of the local network and reference values (n, C) uint8, stretched.
+
+        positions: flat indices of the pixels in a tile that `whole` made.
+        """
         positions = np.ascontiguousarray(positions, np.int64)
         rows = np.empty((len(positions), self.setting.net.inputs), np.uint8)
         references = np.empty((len(positions), self.setting.channels), np.uint8)
         args = (pointer(positions, np.int64), len(rows), pointer(rows, np.uint8), pointer(references, np.uint8))
-        given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
-        check(core.vlae_pixel_rows(*given, *args), "a tile")
-        return np.bitwise_xor(rows, np.uint8(128), out=rows).view(np.int8), references
+        check(core.vlae_pixel_rows(*self._structs(tile), *args), "a tile")
+        return np.bitwise_xor(rows, np.uint8(PIXEL_CENTRE), out=rows).view(np.int8), references
 
     def pop(
         self,
@@ -127,7 +150,7 @@ class Pixels:
     ) -> tuple[list[Message], list[np.ndarray]]:
         """(messages, bands): bands (height, W, C) uint8 below the known rows of their tiles, popped.
 
-        tick: told how many pixels there are more. Raises EmptyStack, naming the tile.
+        tick: told how many more pixels are done. Raises EmptyStack, which names the tile.
         """
         popped, bands = [], []
         for t, (message, above, height) in enumerate(zip(messages, known, heights)):
@@ -136,9 +159,8 @@ class Pixels:
             if height:
                 tile, skip = self.prepare(above, band, None if contexts is None else contexts[t])
                 stack, scratch = Stack(message), self.setting.net.scratch(height, len(message.heads), channels)
-                given = ctypes.byref(self.setting.struct), ctypes.byref(tile.struct), skip, skip + height, coded
-                memory = pointer(scratch, np.uint8), scratch.size
-                check(core.vlae_pop_band(*given, stack.struct, *memory), f"tile {t}")
+                given = (*self._structs(tile), skip, skip + height, coded)
+                check(core.vlae_pop_band(*given, stack.struct, *span(scratch)), f"tile {t}")
                 message, begin = stack.message(), skip * width * channels
                 band[...] = tile.x[begin : begin + band.size].reshape(band.shape) >> self.setting.stretch
                 if tick is not None:
@@ -152,7 +174,7 @@ class Pixels:
         return self.prepare(tile[:0], tile, context)[0]
 
     def prepare(self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None) -> tuple[Tile, int]:
-        """The tile from some row above the band on, and where the band begins in it."""
+        """The tile from some row above the band on, and the row of it where the band begins."""
         stride, width = len(self.null), band.shape[1]
         first = max(0, len(above) - self.setting.up) // stride * stride
         skip = len(above) - first
@@ -161,7 +183,7 @@ class Pixels:
             period = np.tile(self.null, (1, -(-width // stride), 1))[:, :width]
         else:
             period = np.concatenate([np.zeros((skip, *context.shape[1:]), np.int8), context])
-        features = with_slack(period.view(np.uint8) ^ np.uint8(128))
+        features = with_slack(period.view(np.uint8) ^ np.uint8(PIXEL_CENTRE))
         return Tile(x, features, skip + len(band), width, len(period)), skip
 
 

@@ -22,10 +22,10 @@ from PIL import Image, ImageDraw
 
 from vlae_codec.coder.streams import Shape, retrace
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import PRECISION
 from vlae_codec.format import container
 from vlae_codec.format.container import STORED, Bytes, Header, Method, Place, TileRecord, tiles_of
 from vlae_codec.limits import DEFAULT, Limits
-from vlae_codec.native.library import PRECISION
 from vlae_codec.pictures.codec import codec_for
 from vlae_codec.pictures.decode import check_work
 from vlae_codec.threads import Progress, Run, counter, workers

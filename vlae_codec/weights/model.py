@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.native.mixture import Tables, check_tables
+from vlae_codec.native.mixture import Tables
 from vlae_codec.native.network import Layer, Network
 from vlae_codec.weights import safetensors, schema
 from vlae_codec.weights.safetensors import printable
@@ -64,7 +64,6 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
     cost = schema.check_shapes(checked, {name: (array.dtype.name, array.shape) for name, array in tensors.items()})
     schema.check_values(checked, tensors)
     tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
-    check_tables(tables)
     layers = {}
     for form in schema.layer_forms(checked):
         weight, multiplier, addend, shift = (

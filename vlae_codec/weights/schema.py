@@ -24,13 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vlae_codec import contract
+from vlae_codec.contract import AFFINE_HIGH, AFFINE_LOW, INT8_MAX, INT8_MIN, LOC_LIMIT, window_offsets
 from vlae_codec.errors import WeightsError
-from vlae_codec.native import library
-from vlae_codec.native.mixture import LOC_LIMIT, parameter_limits
+from vlae_codec.native.library import MAX_STEPS
+from vlae_codec.native.mixture import parameter_limits
 
 MAX_WIDTH = 4096  # inputs or outputs of a layer
 MAX_MULTIPLY_ADDS = 1 << 24  # a pixel
-AFFINE_LOW, AFFINE_HIGH = -32, 63  # steps of the outer scale index by one flow step: 2^-2 .. 2^3.94
 FINE = 32  # channels of the top-down network at quarter size
 
 
@@ -56,7 +57,7 @@ class Config:
     prior_window: tuple[int, int] = _of(range(3, 64, 2), range(1, 33))
     prior_hidden: int = _of(range(1, MAX_WIDTH + 1))
     prior_mixtures: int = _of(range(1, 65))
-    flow_steps: int = _of(range(library.MAX_STEPS + 1))
+    flow_steps: int = _of(range(MAX_STEPS + 1))
     levels: int = _of((2, 256), default=256)  # values of a subpixel
 
     @staticmethod
@@ -100,7 +101,7 @@ class TensorForm(NamedTuple):
 def layer_forms(config: Config) -> Iterator[LayerForm]:
     """Every layer, in the order in which a part's networks run."""
     c, z, cell = config.channels, config.latents, config.stride**2
-    window, prior_window = (wide * up + wide // 2 for wide, up in (config.window, config.prior_window))
+    window, prior_window = (len(window_offsets(size)) for size in (config.window, config.prior_window))
     wide, top = config.encoder, config.topdown
 
     def mlp(name: str, inputs: int, hidden: int, layers: int, pixels: int, limits: Any) -> Iterator[LayerForm]:
@@ -135,22 +136,22 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
 def tensor_forms(config: Config) -> dict[str, TensorForm]:
     """Every tensor by its name. Raises WeightsError if a layer is too wide."""
     forms = {
-        "tables.sigmoid": TensorForm("int32", ((2 * library.SIGMOID_HALF + 1,),), 0, 1 << library.SIGMOID_BITS),
-        "tables.exp": TensorForm("int32", ((library.EXP_ENTRIES,),), 1, 1 << library.WEIGHT_BITS),
-        "tables.inverse": TensorForm("int64", ((library.SCALES,),), 1, 1 << 22),
-        "tables.outer_scale": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 24),
-        "tables.outer_inverse": TensorForm("int64", ((library.OUTER_SCALES,),), 1, 1 << 20),
+        "tables.sigmoid": TensorForm("int32", ((2 * contract.SIGMOID_HALF + 1,),), 0, 1 << contract.SIGMOID_BITS),
+        "tables.exp": TensorForm("int32", ((contract.EXP_ENTRIES,),), 1, 1 << contract.WEIGHT_BITS),
+        "tables.inverse": TensorForm("int64", ((contract.SCALES,),), 1, 1 << 22),
+        "tables.outer_scale": TensorForm("int64", ((contract.OUTER_SCALES,),), 1, 1 << 24),
+        "tables.outer_inverse": TensorForm("int64", ((contract.OUTER_SCALES,),), 1, 1 << 20),
     }
     for name, inputs, outputs, pixels, _ in layer_forms(config):
         if max(inputs, outputs) > MAX_WIDTH:
             raise WeightsError(f"layer {name} has {inputs} inputs and {outputs} outputs, over the limit of {MAX_WIDTH}")
         digits = (inputs, outputs), (inputs, 2 * outputs)
-        forms[f"{name}.weight"] = TensorForm("int8", digits, -128, 127, pixels)
+        forms[f"{name}.weight"] = TensorForm("int8", digits, INT8_MIN, INT8_MAX, pixels)
         forms[f"{name}.multiplier"] = TensorForm("int64", ((outputs,),), 0, 1 << 20)
         forms[f"{name}.addend"] = TensorForm("int64", ((outputs,),), 1 - (1 << 60), (1 << 60) - 1)
         forms[f"{name}.shift"] = TensorForm("int64", ((1,),), 0, 40)
     place = (config.context,)
-    forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), -128, 127)
+    forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), INT8_MIN, INT8_MAX)
     if not config.flow_steps:
         low, high = parameter_limits(1, config.latents, coupled=False)
         forms["base"] = TensorForm("int32", ((1, low.size),), low, high)
@@ -181,3 +182,5 @@ def check_values(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
     for name, form in tensor_forms(config).items():
         if form.dtype != "int8" and (np.any(tensors[name] < form.low) or np.any(tensors[name] > form.high)):
             raise WeightsError(f"{name} has values out of their range")
+    if np.any(np.diff(tensors["tables.sigmoid"]) < 0):
+        raise WeightsError("tables.sigmoid does not rise, so frequencies would be negative")

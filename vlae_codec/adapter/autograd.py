@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vlae_codec.adapter.chunk import Adapter, adapt, zeros
-from vlae_codec.models.export import mixture_units
-from vlae_codec.models.vlae import mixture_nll, split_mixture
+from vlae_codec.contract import INT8_MAX, INT8_MIN
+from vlae_codec.gpu.logistics import mixture_nll, mixture_units, split_mixture
 from vlae_codec.native.gradients import Block, Gradient, combined, slopes
 from vlae_codec.native.network import Network
 
@@ -38,14 +38,14 @@ def autograd(network: Network, adapter: Adapter, mixtures: int, channels: int, d
             total = (h.detach() @ weight).long() * put(layer.multiplier) + put(layer.addend)
             exact = total >> layer.shift
             if layer.low is None or layer.high is None:
-                exact = exact.clamp(-128, 127)
+                exact = exact.clamp(INT8_MIN, INT8_MAX)
             else:
                 exact = torch.minimum(torch.maximum(exact, put(layer.low)), put(layer.high))
             line = ((h - put(zero)) @ (weight + change - change.detach())) * put(slopes(layer))
             line = line + bias * 2.0**part.bias_unit
-            inside = (exact > -128) & (exact < 127) | (i == last)
+            inside = (exact > INT8_MIN) & (exact < INT8_MAX) | (i == last)
             h = exact + torch.where(inside, line - line.detach(), 0.0)
-        unit, zero = mixture_units(mixtures, channels, coupled=True)
+        unit, zero = mixture_units(mixtures, channels)
         mixture = split_mixture((h - put(zero)) * put(unit), mixtures, channels)
         mask = (torch.arange(channels, device=device) < coded).expand(len(rows), -1)
         spent = mixture_nll(mixture, put(values), put(edges) == 1, put(edges) == 2, mask)
