@@ -87,6 +87,20 @@ def test_sizes() -> None:
     assert set(long) <= {"format/container.py"}, long  # it has the description of the format
 
 
+def code_lines(text: str) -> int:
+    """The lines of a module that are neither blank nor comments nor docstrings."""
+    kept = {i for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            kept -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(kept)
+
+
+def test_code() -> None:
+    """All of the codec can be read."""
+    assert sum(code_lines((PACKAGE / module).read_text("utf-8")) for module in MODULES) <= 5000
+
+
 def test_nothing_above_imports_from_the_side() -> None:
     """Training and the command line use the codec; the codec uses neither."""
     users = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in ("models", "cli", "bench"))
