@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlae_codec import errors
-from vlae_codec.format import stored
+from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
 
 RNG = np.random.default_rng(5)
@@ -125,3 +125,23 @@ def test_bilevel_invalid():
     for bad in (b"\xff\xc0", b"\xff\x01", b"\xff", b"\xff\x80\0"):
         with pytest.raises(errors.CorruptFile):
             list(stored.restore(Method.RAW, bad, [(1, 9)], "1"))
+
+
+def test_blank():
+    """All samples are equal, and so many that no model's stream of them may stand in a file."""
+    white = np.full((256, 256), 255, np.uint8)
+    assert stored.is_blank([white])
+    assert stored.is_blank([white[:100], white[:156]])
+    assert not stored.is_blank([white[:255]])
+    assert not stored.is_blank([white[:128], white[:128] - 1])
+    spot = white.copy()
+    spot[7, 9] = 254
+    assert not stored.is_blank([spot])
+    header = container.Header(256, 256, "L", b"whatever")
+    parts = [(0, (0, 0, 256, 256))]
+    record = stored.keep(header, parts, [white])
+    assert record.method == Method.LZMA
+    for size in (16, 56):  # of two lanes; of the fewest bytes that 65536 symbols may have
+        assert container.sparse(Method.NO_LATENTS, size, header, parts) == (size < 56)
+    (back,) = stored.restore(record.method, record.data, [(256, 256)], "L")
+    assert np.array_equal(back, white)

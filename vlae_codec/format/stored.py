@@ -25,6 +25,7 @@ from vlae_codec.errors import CorruptFile
 from vlae_codec.format.container import STORED, Header, Method, Piece, TileRecord, sparse
 
 _PLAIN, _DELTA = 0, 1
+BLANK = 1 << 16  # samples
 STRIP = 8  # rows of which every eighth is looked at first
 _DICTIONARY = 1 << 20  # fixed, so that a reader can never be made to allocate more
 
@@ -50,20 +51,37 @@ def quick_bound(tile: np.ndarray) -> int:
     return min(len(zlib.compress(array.tobytes(), 1)) for array in (tile, differences))
 
 
+def keep(header: Header, parts: Sequence[Piece], pixels: Sequence[np.ndarray]) -> TileRecord:
+    """The stored record of these parts. pixels: those of each part."""
+    rows = _rows(pixels)
+    method, data = store(rows)
+    if sparse(method, len(data), header, parts):
+        method, data = Method.RAW, rows.tobytes()
+    return TileRecord(method, data)
+
+
 def smaller(record: TileRecord, header: Header, parts: Sequence[Piece], pixels: Sequence[np.ndarray]) -> TileRecord:
     """The model's record of these parts, or a stored one where that is smaller, or the model's may not stand in a file.
 
     pixels: those of each part.
     """
-    rows, size = samples(pixels[0]) if len(pixels) == 1 else joined(pixels), len(record.data)
+    rows, size = _rows(pixels), len(record.data)
     banned = sparse(record.method, size, header, parts)
     if banned or size >= rows.size or worth_a_try(rows, size):
-        method, data = store(rows)
-        if sparse(method, len(data), header, parts):
-            method, data = Method.RAW, rows.tobytes()
-        if banned or len(data) < size:
-            return TileRecord(method, data)
+        kept = keep(header, parts, pixels)
+        if banned or len(kept.data) < size:
+            return kept
     return record
+
+
+def is_blank(pixels: Sequence[np.ndarray]) -> bool:
+    """Whether all samples are equal, and so many that a model's stream of them would be shorter than a file allows."""
+    first = pixels[0].flat[0]
+    return sum(part.size for part in pixels) >= BLANK and all(bool((part == first).all()) for part in pixels)
+
+
+def _rows(pixels: Sequence[np.ndarray]) -> np.ndarray:
+    return samples(pixels[0]) if len(pixels) == 1 else joined(pixels)
 
 
 def worth_a_try(samples: np.ndarray, size: int) -> bool:

@@ -153,12 +153,15 @@ def _write(codec: TileCodec, source: Source, adapter: bytes | None, options: Opt
 def _stream(codec: TileCodec, source: Source, parts: list[Piece], run: Run) -> TileRecord:
     """The stream of a tile or of a group of pictures."""
     header, channels = source.header, codec.config["channels"]
+    pixels = [source.part(piece) for piece in parts]
+    if stored.is_blank(pixels):
+        return stored.keep(header, parts, pixels)
     tiles = [tile_of(source.part(place), channels) for place in tiles_of(parts, header.tile_size)]
     if source.table is None:
         record = encode_tile(codec, tiles[0], header.channels, header.lane_symbols, run)
     else:
         record = encode_chain(codec, tiles, header.channels, header.lane_symbols)
-    return stored.smaller(record, header, parts, [source.part(piece) for piece in parts])
+    return stored.smaller(record, header, parts, pixels)
 
 
 def _with_adapter(codec: TileCodec, source: Source, effort: Effort, options: Options, run: Run) -> bytes:
