@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +99,17 @@ def test_signals(here, name, threads):
     for number in range(8):
         image.save(f"album/{number}.png", np.random.default_rng(number).integers(0, 40, (800, 900, 3), np.uint8))
     command = [*COMMAND.split(), "compress", "album", "-o", "coded", "--threads", threads, "--effort", "9", "-q"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not Path("coded").exists():  # the work begins when it does
-        time.sleep(0.01)
-    time.sleep(0.5)
-    process.send_signal(getattr(signal, name))
-    said = process.communicate(timeout=60)[1]
+    # A signal that whoever runs the tests ignores, such as nohup, would be ignored by the command, too.
+    default = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=default) as process:
+        try:
+            while not Path("coded").exists():  # the work begins when it does
+                time.sleep(0.01)
+            time.sleep(0.5)
+            process.send_signal(getattr(signal, name))
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 128 + getattr(signal, name)
     assert said == ("error: interrupted\n" if name == "SIGINT" else "")
     assert [path for path in Path("coded").iterdir() if path.suffix != ".vlae"] == []
