@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import make_golden  # type: ignore[import-not-found]
 import numpy as np
@@ -169,11 +170,12 @@ def test_processes(pictures, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    tests = os.path.dirname(__file__)
+    tests = Path(__file__).parent
+    paths = [*map(str, (tests, tests.parent)), os.environ.get("PYTHONPATH", "")]
     workers = []
     for rank in range(2):
         env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env["PYTHONPATH"] = tests
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         command = [sys.executable, "-c", WORKER, pictures, str(tmp_path)]
         workers.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
     for worker in workers:
