@@ -55,7 +55,6 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     D     1      the tiles' streams one after another in the table's order, with no gaps; MUST come after T
     i     0, 1   ICC profile, raw bytes, not empty
     x     0, 1   EXIF block (TIFF header onwards), raw bytes, not empty
-    f     0, 1   how to make the file again that the picture came from, not empty, see pictures
     m     any    other metadata: u8 length of its name, 1 or more; the name, UTF-8, that of no other chunk; raw bytes
     E     1      end; MUST be empty and the last chunk
 
@@ -92,7 +91,7 @@ TILES_PER_BYTE = 64  # of a file's streams, at most
 SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
 PICTURE_BYTES = 1 << 9  # what a reader holds of each picture, stream or tile beside its pixels, roughly
 MODES = ("L", "RGB", "1")
-METADATA = {"icc": b"i", "exif": b"x", "file": b"f"}  # key of the metadata dict -> chunk type; "m" for all others
+METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type; "m" for all others
 
 _FIELDS = struct.Struct("<8sB8sIIBBHI")
 Bytes = bytes | bytearray | memoryview
