@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,10 +19,8 @@ from vlae_codec.contract import (
 )
 from vlae_codec.gpu.logistics import SCALE_UNIT, mixture_nll
 
+from .config import Config
 from .layers import INPUT_UNIT, LATENT_UNIT, Mlp, clamp_gently, split_mixture
-
-if TYPE_CHECKING:
-    from .vlae import Config
 
 LATENT_MIN, LATENT_MAX = -LATENT_CENTRE, LATENT_LEVELS - 1 - LATENT_CENTRE
 

@@ -28,18 +28,10 @@ LONGEST = 300
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
-class Running(ast.NodeTransformer):
-    """Leaves out what is imported for types only."""
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
-
-
-def imported(path: Path, types: bool = True) -> set[str]:
-    """What a module imports of the package, inside functions, too; types: also what it imports for types only."""
+def imported(path: Path) -> set[str]:
+    """What a module imports of the package, also inside functions and for types only."""
     found = set()
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree if types else Running().visit(tree)):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports by dots"
             if node.module == "vlae_codec":
@@ -72,7 +64,7 @@ def test_no_circle() -> None:
     left = {}
     for module in MODULES:
         name = "vlae_codec." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        left[name] = imported(PACKAGE / module, types=False)
+        left[name] = imported(PACKAGE / module)
     left.pop("vlae_codec.__init__", None)
     while left:
         free = [name for name, needs in left.items() if not needs & left.keys() - {name}]

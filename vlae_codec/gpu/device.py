@@ -16,7 +16,7 @@ from vlae_codec.contract import STRETCH, window_offsets, window_slope
 from vlae_codec.errors import EmptyStack, VlaeError
 from vlae_codec.gpu.arithmetic import OUTSIDE, find_intervals, find_mixture, make_constants, pop_group
 from vlae_codec.gpu.compiled import Compiler, Function, find_compiler
-from vlae_codec.gpu.walk import Canvas, Walk
+from vlae_codec.gpu.walk import Canvas, Setting, Walk
 from vlae_codec.native.ans import Message
 from vlae_codec.threads import Map
 from vlae_codec.weights.model import Model
@@ -46,7 +46,9 @@ class DevicePixels:
         self.compiled = compiler is not None
         self.constants, self.null = make_constants(model, self.device, self.compiled), self.tensor(model.null)
         functions: list[Function] = [find_mixture, find_intervals, pop_group]
-        self.mixture, self.intervals_of, self.pop_group = map(compiler, functions) if compiler else functions
+        mixture, self.intervals_of, pop = map(compiler, functions) if compiler else functions
+        settings = self.channels, self.slope, self.stretch, self.compiled
+        self.setting = Setting(self.device, self.tensor, self.constants, mixture, pop, *settings)
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """A copy of the array on the device."""
@@ -101,7 +103,7 @@ class DevicePixels:
             row = torch.div(at, width, rounding_mode="floor")
             places = torch.add(at + int(canvas.firsts[0]), row, alpha=int(canvas.pitches[0]) - width)
             windows = places[:, None] + canvas.windows
-            mixture = self.mixture(self.constants, canvas.pixels, canvas.contexts, places, windows)
+            mixture = self.setting.find_mixture(self.constants, canvas.pixels, canvas.contexts, places, windows)
             symbols = (canvas.pixels[places] >> self.stretch).long()
             parts = self.intervals_of(self.constants, mixture, symbols, coded)
             for whole, part in zip(found, parts):
@@ -135,7 +137,9 @@ class DevicePixels:
                 canvas = self._canvas(
                     [known[t] for t in batch], [heights[t] for t in batch], contexts and [contexts[t] for t in batch]
                 )
-                walk = Walk(self, [messages[t] for t in batch], canvas, [bands[t].shape[:2] for t in batch], coded)
+                walk = Walk(
+                    self.setting, [messages[t] for t in batch], canvas, [bands[t].shape[:2] for t in batch], coded
+                )
                 walk.run(tick)
                 failed += [(wave, t) for t, wave in zip(batch, walk.failures()) if wave < walk.waves]
                 pixels = (canvas.pixels >> self.stretch).to(torch.uint8).cpu().numpy()

@@ -17,17 +17,15 @@ Steps     One function moves the whole batch by a wave. It reads the wave's numb
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlae_codec.gpu.compiled import Graphs
+from vlae_codec.gpu.arithmetic import Constants
+from vlae_codec.gpu.compiled import Function, Graphs
 from vlae_codec.native.ans import HEAD_MIN, Message
-
-if TYPE_CHECKING:
-    from vlae_codec.gpu.device import DevicePixels
 
 GRAPHS = 8  # at most, one for each number of groups
 TICK = 128  # waves between two signs of progress
@@ -43,19 +41,33 @@ class Canvas(NamedTuple):
     windows: Tensor  # (T, W) int64: from a place to those of its window
 
 
+class Setting(NamedTuple):
+    """What the waves need of a model on a device."""
+
+    device: torch.device
+    tensor: Callable[[np.ndarray], Tensor]  # a copy on the device
+    constants: Constants
+    find_mixture: Function
+    pop_group: Function
+    channels: int
+    slope: int  # of the waves
+    stretch: int  # left shift of a symbol among the pixels
+    compiled: bool
+
+
 class Walk:
     """A batch of tiles, the rows of which go from wave to wave."""
 
     def __init__(
         self,
-        codec: DevicePixels,
+        setting: Setting,
         messages: Sequence[Message],
         canvas: Canvas,
         shapes: Sequence[Sequence[int]],
         coded: int,
     ) -> None:
-        self.codec, self.sent, self.canvas, self.coded = codec, messages, canvas, coded
-        tensor, slope = codec.tensor, codec.slope
+        self.setting, self.sent, self.canvas, self.coded = setting, messages, canvas, coded
+        tensor, slope = setting.tensor, setting.slope
         rows, widths = np.array(shapes, np.int64).T
         lanes = np.array([len(m.heads) for m in messages], np.int64)
         self.waves = int((widths + slope * (rows - 1)).max())
@@ -69,7 +81,7 @@ class Walk:
         self.groups = (-(-needed // unit) * unit).tolist()
         self.phases = rows * widths % lanes  # at the end
 
-        at = np.arange(_lanes(int(lanes.max())) if codec.compiled else lanes.max())
+        at = np.arange(_lanes(int(lanes.max())) if setting.compiled else lanes.max())
         order = at + np.arange(max(self.groups))[:, None, None] * lanes[:, None]
         order = np.where(at < lanes[:, None], order, self.waves)  # (groups, T, L); `waves`: never
         self.order, self.ahead = tensor(order), tensor(order * down[:, None])
@@ -91,20 +103,20 @@ class Walk:
 
     def step(self, groups: int) -> None:
         """Moves every tile by one wave, of at most so many groups."""
-        codec, c, canvas = self.codec, self.codec.constants, self.canvas
+        setting, c, canvas = self.setting, self.setting.constants, self.canvas
         first, count, shift = self.schedule.index_select(0, self.wave)[0].unbind(0)
         valid = self.order[:groups] < count[:, None]
         grid = torch.where(valid, self.ahead[:groups] + first[:, None], self.spare)
         places, windows = grid.flatten(), (grid[..., None] + canvas.windows[:, None]).flatten(0, 2)
-        mixture = codec.mixture(c, canvas.pixels, canvas.contexts, places, windows)
+        mixture = setting.find_mixture(c, canvas.pixels, canvas.contexts, places, windows)
         heads, tops = self.heads, torch.maximum(self.tops, self.bottoms - 1)
         found: list[Tensor] = []
         for group in range(groups):
             part = mixture.part(slice(group * heads.numel(), (group + 1) * heads.numel()), heads.shape)
-            heads, tops, symbols = codec.pop_group(c, part, heads, tops, valid[group], self.words, self.coded)
+            heads, tops, symbols = setting.pop_group(c, part, heads, tops, valid[group], self.words, self.coded)
             found += symbols
-        values = (torch.stack(found) << codec.stretch).view(groups, self.coded, -1).movedim(1, 2).short()
-        canvas.pixels[places] = values.flatten(0, 1).expand(-1, codec.channels)
+        values = (torch.stack(found) << setting.stretch).view(groups, self.coded, -1).movedim(1, 2).short()
+        canvas.pixels[places] = values.flatten(0, 1).expand(-1, setting.channels)
         self.heads.copy_(heads.gather(1, torch.remainder(self.at + shift[:, None], self.lanes)))
         self.tops.copy_(tops)
         self.lived.add_(tops >= self.bottoms)
@@ -112,7 +124,7 @@ class Walk:
 
     def run(self, tick: Callable[[int], None] | None) -> None:
         """Moves every tile to its end; tick is told how many pixels were popped since it was last called."""
-        graphs = Graphs(self.step, self.codec.device)
+        graphs = Graphs(self.step, self.setting.device)
         for wave, groups in enumerate(self.groups):
             graphs.run(groups)
             if tick is not None and (wave % TICK == TICK - 1 or wave == self.waves - 1):

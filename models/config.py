@@ -1,0 +1,43 @@
+"""The architecture of a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from vlae_codec.contract import STRETCH
+
+
+@dataclass(frozen=True)
+class Config:
+    """Architecture; stored with the weights, so nobody ever repeats it as a flag."""
+
+    channels: int = 3
+    levels: int = 256  # values of a subpixel: 256, or 2 (bilevel pictures)
+    window: tuple[int, int] = (7, 4)  # the paper's A x B: A wide, B rows up, and the pixels to the left
+    hidden: int = 192  # width of the local network
+    layers: int = 2  # its hidden layers
+    mixtures: int = 5  # logistics per pixel
+    context: int = 16  # features per pixel from the latents
+    stride: int = 8  # pixels per latent cell and direction: 4, 8 or 16
+    latents: int = 4  # channels of the latent grid
+    encoder: int = 96  # width of the encoder
+    topdown: int = 96  # width of the top-down network
+    prior_window: tuple[int, int] = (5, 2)
+    prior_hidden: int = 64
+    prior_mixtures: int = 3
+    flow_steps: int = 2  # 0: a fixed logistic per channel
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict) -> Config:
+        values = dict(values)
+        for key in ("window", "prior_window"):
+            values[key] = tuple(values[key])
+        return Config(**values)
+
+    @property
+    def stretch(self) -> int:
+        """What a subpixel is multiplied by where it enters a network: bilevel pixels would be lost in 8 bits."""
+        return 1 << STRETCH[self.levels]
