@@ -32,7 +32,7 @@ def starting_point(wanted: str | Path) -> Vlae:
     Raises InputError, WeightsError.
     """
     path = Path(wanted)
-    if not zipfile.is_zipfile(path):  # as torch writes them
+    if not (path.is_file() and zipfile.is_zipfile(path)):  # as torch writes them
         return restore(find_weights(wanted))
     state = read_checkpoint(path)
     model = Vlae(Config.from_dict(state["config"]))

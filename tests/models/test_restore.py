@@ -1,14 +1,16 @@
 """From a weight file back to a float model: exported again it is the same integers, and it codes alike."""
 
+import os
+
 import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 import torch
 
-from vlae_codec.errors import WeightsError
+from vlae_codec.errors import InputError, WeightsError
 from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.export import export, integer_tensors
-from vlae_codec.models.restore import restore
+from vlae_codec.models.restore import restore, starting_point
 from vlae_codec.weights.model import load_weights, read_weights, weights_folder
 
 
@@ -70,3 +72,12 @@ def test_invalid(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"?")
     with pytest.raises(WeightsError, match="broken"):
         restore(tmp_path / "broken.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_no_file(tmp_path):
+    """A pipe is refused, without waiting for a writer."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises((InputError, WeightsError), match="regular file|no model"):
+            starting_point(path)
