@@ -79,5 +79,5 @@ def test_no_file(tmp_path):
     """A pipe is refused, without waiting for a writer."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises((InputError, WeightsError), match="regular file|no model"):
+        with pytest.raises((InputError, WeightsError), match="as a weight file"):
             starting_point(path)
