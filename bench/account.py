@@ -61,7 +61,7 @@ def account(data: bytes, model: str | Path | None = None, device: str = "auto") 
 
 def _stream(codec: TileCodec, contents: Contents, index: int) -> tuple[Terms, Terms]:
     """Terms of -ELBO and modes of a stream. A chain's other mode is that of its tiles one by one."""
-    header, record, parts = contents.header, contents.tiles[index], contents.pieces()[index]
+    header, record, parts = contents.header, contents.tiles[index], contents.pieces[index]
     args = (header.channels, header.lane_symbols)
     terms: Terms = {}
     modes = {"no latents": 0.0, "latents": 0.0, "KL": 0.0}

@@ -60,7 +60,7 @@ def _jpegls(imagecodecs: Any) -> Callable[[Any], Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries behind them. Empty without imagecodecs."""
+    """The versions of the libraries behind them; empty without imagecodecs."""
     try:
         import imagecodecs
     except ImportError:

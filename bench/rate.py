@@ -108,15 +108,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def float_rate(checkpoint: Path, paths: list[Path], grey: bool) -> dict[str, float]:
     """Bits per subpixel of the float model on whole tiles: one sample with latents, and without."""
-    import torch
-
     from vlae_codec.models.data import luma
     from vlae_codec.models.evaluation import evaluate
-    from vlae_codec.models.vlae import Config, Vlae
+    from vlae_codec.models.restore import starting_point
 
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    model = Vlae(Config.from_dict(state["config"]))
-    model.load_state_dict(state["ema"])
+    model = starting_point(checkpoint)
     images = []
     for path in paths:
         pixels = load(path).pixels

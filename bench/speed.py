@@ -361,7 +361,13 @@ def _words(context: click.Context, parameter: click.Parameter, value: str) -> li
 @click.option("--target", "targets", default="", callback=_words, help="Or several: amx,avx2.")
 @click.option("--peers", "others", default=OTHERS, show_default=True, callback=_words)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures.")
-@click.option("--largest", type=click.Choice(list(SIZES)), default="24 MP", show_default=True, help="Of the sizes.")
+@click.option(
+    "--largest",
+    type=click.Choice(list(SIZES)),
+    default="24 MP",
+    show_default=True,
+    help="The largest size that is measured.",
+)
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--model", help="Weight file or built-in name.")
 @click.option("--label", default="", help="Appended to the parts' names in the JSON, for a run with other options.")

@@ -113,7 +113,7 @@ def starts(data: bytes, pictures: Sequence[np.ndarray], model: str | None) -> li
     contents = container.read(data)
     header, codec = contents.header, codec_for(contents, model, "auto")
     found = []
-    for record, parts in zip(contents.tiles, contents.pieces()):
+    for record, parts in zip(contents.tiles, contents.pieces):
         if codec is None or record.method in container.STORED:
             found.append((0.0, 0.0))
             continue

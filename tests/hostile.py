@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ def header(width: int, height: int, mode: int = 1, tile: int = 512, lane: int = 
     return pack(HEADER, MAGIC, 1, NOBODY, width, height, mode, 1 if mode == 2 else 8, tile, lane)
 
 
-def file(head: bytes, records: list[tuple[int, bytes]], others: list[tuple[bytes, bytes]] = []) -> bytes:  # noqa: B006
+def file(head: bytes, records: list[tuple[int, bytes]], others: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """A file whose checksums are right; others: types and payloads of chunks between the table and the data."""
     table = b"".join(bytes([m]) + pack_varint(len(s)) + CRC.pack(zlib.crc32(s)) for m, s in records)
     parts = [chunks.pack(b"T", table, before=head), *(chunks.pack(*other) for other in others)]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vlae_codec import api
-from vlae_codec.bench import effort, kernels, peers, processes, profile, rate, speed, unlike
+from vlae_codec.bench import effort, kernels, limits, peers, processes, profile, rate, speed, unlike
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native import library
 from vlae_codec.weights import model
@@ -303,3 +303,14 @@ def test_a_watched_function_is_charged_once() -> None:
     assert set(watch.seconds) == {profile.REST, "outer", "inner"}
     assert choice() == 1  # what is inside it counts there
     assert watch.coded == 7
+
+
+def test_limits(tiny: Path) -> None:
+    """What the limits' constants stand for can be measured."""
+    speed, spent = limits.pixels(np.zeros((30, 40, 3), np.uint8), str(tiny), repeats=1)
+    assert speed > 0
+    assert spent > 0
+    assert limits.tile(str(tiny), count=20) > 0
+    assert limits.picture(count=100) >= 0
+    result = CliRunner().invoke(limits.main, ["--help"])
+    assert "SPEED" in result.output

@@ -411,9 +411,9 @@ def test_region(region, touched):
     assert contents.tiles == tuple(NINE[i] for i in touched)
     assert (contents.header, contents.metadata, contents.adapter) == (GRID, {"icc": b"profile"}, b"weights")
     places = container.tile_grid(40, 33, 16)
-    assert contents.pieces() == [[(0, places[i])] for i in touched]
-    assert [GRID.tile_index(*place[:2]) for ((_, place),) in contents.pieces()] == touched
-    assert container.read(data).pieces() == [[(0, place)] for place in places]
+    assert contents.pieces == [[(0, places[i])] for i in touched]
+    assert [GRID.tile_index(*place[:2]) for ((_, place),) in contents.pieces] == touched
+    assert container.read(data).pieces == [[(0, place)] for place in places]
 
 
 def test_region_of_a_damaged_file():

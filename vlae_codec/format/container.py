@@ -89,7 +89,7 @@ VERSION = 1
 MAX_TILE = 2048  # bounds what a decoder allocates for one tile
 TILES_PER_BYTE = 64  # of a file's streams, at most
 SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
-PICTURE_BYTES = 1 << 9  # what a reader holds of each picture, stream or tile beside its pixels, roughly
+PICTURE_BYTES = 1 << 9  # of each picture or tile in memory beside its pixels (`python -m bench.limits`: 471)
 MODES = ("L", "RGB", "1")
 METADATA = {"icc": b"i", "exif": b"x"}  # key of the metadata dict -> chunk type; "m" for all others
 
@@ -207,6 +207,7 @@ class Contents:
         """The (width, height) of each picture."""
         return [(self.header.width, self.header.height)] if self.pictures is None else self.pictures.sizes()
 
+    @cached_property
     def pieces(self) -> list[list[Piece]]:
         """What the stream of each record holds: a tile of the picture, or the whole pictures of a group."""
         return pieces(self.header, self.pictures, self.region)
@@ -218,7 +219,7 @@ class Contents:
     @property
     def model_pixels(self) -> int:
         """The pixels that the model decodes: known before anything is decoded, and with them what it will cost."""
-        each = zip(self.tiles, self.pieces())
+        each = zip(self.tiles, self.pieces)
         return sum(h * w for tile, part in each if tile.method not in STORED for _, (_, _, h, w) in part)
 
     @property

@@ -53,7 +53,10 @@ def quick_bound(tile: np.ndarray) -> int:
 
 def keep(header: Header, parts: Sequence[Piece], pixels: Sequence[np.ndarray]) -> TileRecord:
     """The stored record of these parts. pixels: those of each part."""
-    rows = _rows(pixels)
+    return _kept(_rows(pixels), header, parts)
+
+
+def _kept(rows: np.ndarray, header: Header, parts: Sequence[Piece]) -> TileRecord:
     method, data = store(rows)
     if sparse(method, len(data), header, parts):
         method, data = Method.RAW, rows.tobytes()
@@ -68,7 +71,7 @@ def smaller(record: TileRecord, header: Header, parts: Sequence[Piece], pixels: 
     rows, size = _rows(pixels), len(record.data)
     banned = sparse(record.method, size, header, parts)
     if banned or size >= rows.size or worth_a_try(rows, size):
-        kept = keep(header, parts, pixels)
+        kept = _kept(rows, header, parts)
         if banned or len(kept.data) < size:
             return kept
     return record

@@ -70,7 +70,8 @@ def decode_picture(
 def check_work(contents: Contents, codec: TileCodec | None, limits: Limits) -> None:
     """Raises ImageTooLarge for a file whose decoding would take longer than the limits allow, by an estimate."""
     if codec is not None:
-        tiles = sum(len(tiles_of(part, contents.header.tile_size)) for part in contents.pieces())
+        parts = [place for some in contents.pieces for _, place in some]
+        tiles = sum(container.tiles_in(w, h, contents.header.tile_size) for _, _, h, w in parts)
         limits.check_work(contents.model_pixels, codec.model.multiply_adds, tiles)
 
 
@@ -78,7 +79,7 @@ def each_piece(
     contents: Contents, codec: TileCodec | None, put: Put, run: Run, progress: Progress | None = None
 ) -> None:
     """put(piece, pixels) for each piece of each stream, in any order and by several threads. Raises CorruptFile."""
-    header, mode, pieces = contents.header, contents.header.mode, contents.pieces()
+    header, mode, pieces = contents.header, contents.header.mode, contents.pieces
     tick = counter(progress, sum(h * w for parts in pieces for _, (_, _, h, w) in parts))
 
     def restore(index: int) -> None:
@@ -127,6 +128,6 @@ def _naming(contents: Contents, batch: Sequence[int]) -> Iterator[None]:
         if contents.region is None:
             first, last = batch[0], batch[-1]
         else:
-            pieces = contents.pieces()
+            pieces = contents.pieces
             first, last = (contents.header.tile_index(*pieces[index][0][1][:2]) for index in (batch[0], batch[-1]))
         raise type(error)(f"{kind} {first} to {last}: {error}") from error

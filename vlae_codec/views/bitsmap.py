@@ -78,15 +78,14 @@ def bits_map(
     height, width, corners = mosaic.places([(h, w) for w, h in contents.sizes()], limits, MAP_BYTES)
     codec = codec_for(contents, model, device)
     check_work(contents, codec, limits)
-    pieces = contents.pieces()
+    pieces = contents.pieces
     local, latent = np.zeros((2, height, width), np.float32)
     tick = counter(progress, sum(h * w for parts in pieces for _, (_, _, h, w) in parts))
     tiles: list[list[tuple[Place, Method]]] = [[] for _ in pieces]
 
     def fill(index: int, run: Run) -> None:
         record, parts = contents.tiles[index], pieces[index]
-        places = [place for _, place in tiles_of(parts, contents.header.tile_size)]
-        pictures = [i for i, _ in tiles_of(parts, contents.header.tile_size)]
+        pictures, places = zip(*tiles_of(parts, contents.header.tile_size))
         if codec is None or record.method in STORED:
             share = 8 * len(record.data) / sum(h * w for _, _, h, w in places)
             bits: Iterable[tuple[Any, Any]] = ((share, 0.0) for _ in places)

@@ -26,11 +26,11 @@ from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native import ans
 from vlae_codec.pictures.codec import codec_for, find_codec
 from vlae_codec.pictures.decode import check_work, decode
+from vlae_codec.pictures.encode import LANE_SYMBOLS
 from vlae_codec.pictures.modes import codes, pixels_of
 from vlae_codec.threads import Progress, counter, workers
 from vlae_codec.weights.model import default_model_name, find_model
 
-LANE_SYMBOLS = 32768
 GREY = 128  # where a preview has nothing to show
 BILEVEL, THUMBNAIL, OTHER = 28, 32, 256  # edges of samples when no size is given
 SEEDS = 1 << 32
@@ -115,7 +115,7 @@ def preview(
     _check_seed(seed)
     contents = container.read(data, limits)
     header, channels = contents.header, contents.header.channels
-    sizes, pieces = contents.sizes(), contents.pieces()
+    sizes, pieces = contents.sizes(), contents.pieces
     limits.check(0, memory=(2 if beside else 1) * 2 * sum(w * h for w, h in sizes) * channels)
     codec = codec_for(contents, model, device)
     check_work(contents, codec, limits)
