@@ -78,7 +78,7 @@ def smaller(record: TileRecord, header: Header, parts: Sequence[Piece], pixels: 
 
 
 def is_blank(pixels: Sequence[np.ndarray]) -> bool:
-    """Whether all samples are equal, and so many that a model's stream of them would be shorter than a file allows."""
+    """Whether all samples are equal, and so many that LZMA takes fewer bytes than a file asks of a model (`sparse`)."""
     first = pixels[0].flat[0]
     return sum(part.size for part in pixels) >= BLANK and all(bool((part == first).all()) for part in pixels)
 
