@@ -25,7 +25,7 @@ from vlae_codec.errors import CorruptFile
 from vlae_codec.format.container import STORED, Header, Method, Piece, TileRecord, sparse
 
 _PLAIN, _DELTA = 0, 1
-BLANK = 1 << 16  # samples
+BLANK = 1 << 17  # samples
 STRIP = 8  # rows of which every eighth is looked at first
 _DICTIONARY = 1 << 20  # fixed, so that a reader can never be made to allocate more
 
