@@ -91,6 +91,11 @@ def test_stdin_is_no_picture(here):
         assert "regular file" in done.stderr
 
 
+def heeding(name):
+    """Makes a process heed a signal that whoever runs the tests may ignore, as nohup and background jobs do."""
+    return partial(signal.signal, getattr(signal, name), signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_signals(here, name, threads):
@@ -99,9 +104,7 @@ def test_signals(here, name, threads):
     for number in range(8):
         image.save(f"album/{number}.png", np.random.default_rng(number).integers(0, 40, (800, 900, 3), np.uint8))
     command = [*COMMAND.split(), "compress", "album", "-o", "coded", "--threads", threads, "--effort", "9", "-q"]
-    # A signal that whoever runs the tests ignores, such as nohup, would be ignored by the command, too.
-    default = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=default) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding(name)) as process:
         try:
             while not Path("coded").exists():  # the work begins when it does
                 time.sleep(0.01)
@@ -124,7 +127,8 @@ def test_interrupted_while_writing(here):
     )
     for name, status in (("SIGINT", 130), ("SIGTERM", 143)):
         arguments = ["compress", "in.png", "-o", "new/", "--model", "model", "--effort", "1", "--threads", "1"]
-        done = subprocess.run([sys.executable, "-c", code, name, *arguments], capture_output=True, text=True)
+        command = [sys.executable, "-c", code, name, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=heeding(name))
         assert done.returncode == status, done.stderr
         assert list(Path("new").iterdir()) == []
 
