@@ -37,6 +37,11 @@ OUTER_IDENTITY = -SCALE_MIN_LOG2 << SCALE_BITS  # the index of scale 1
 AFFINE_LOW, AFFINE_HIGH = -32, 63  # how far one flow step moves the outer scale index: 2^-2 .. 2^3.94
 LOC_LIMIT, LOGIT_LIMIT, COEF_LIMIT = 1 << 15, 1 << 12, 1 << 10
 OFFSET_LIMIT = 1 << 20
+MEAN_LIMIT = 1 << 29  # of a component, 1/64 level
+
+# Samples
+MAX_LEVELS = 1 << 16
+MAX_SHIFT = 10  # the networks work in coarse levels of 2^shift levels
 
 # Tables of the CDFs
 WEIGHT_BITS = 12  # of the largest weight of a mixture

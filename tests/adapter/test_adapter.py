@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -22,7 +23,8 @@ from vlae_codec.coder import streams
 from vlae_codec.contract import ACCUMULATOR_LIMIT, RECTIFIED
 from vlae_codec.errors import CorruptFile, TruncatedFile, VlaeError, WeightsError
 from vlae_codec.format import container, stored
-from vlae_codec.format.container import Method
+from vlae_codec.format.container import Method, TileRecord
+from vlae_codec.format.header import Header, Layout, Planes
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
 from vlae_codec.native import ans
@@ -294,12 +296,20 @@ def data(pixels, payload):
 def with_payload(data: bytes, payload: bytes) -> bytes:
     """A file with good checksums around another adapter."""
     contents = container.read(data)
-    return container.write(contents.header, contents.tiles, contents.metadata, contents.pictures, payload)
+    parts = [replace(part, adapter=payload) for part in contents.parts]
+    return container.write(contents.header, parts, contents.metadata)
+
+
+def write_one(layout: Layout, sizes: Sequence[tuple[int, int]], records: Sequence[TileRecord], adapter: bytes | None):
+    """The file of pictures of these (width, height), of a layout with one group of planes."""
+    header = Header.of([layout], [(0, *size) for size in sizes])
+    (part,) = container.parts_of(header)
+    return container.write(header, [replace(part, records=tuple(records), adapter=adapter)])
 
 
 def test_same_bytes(tiny, data, pixels, payload, backend, monkeypatch):
     """Every device, 1 and 2 threads, tile by tile and in a batch."""
-    assert {tile.method for tile in container.read(data).tiles} == {Method.NO_LATENTS, Method.LATENTS}
+    assert {record.method for record in container.read(data).records} == {Method.NO_LATENTS, Method.LATENTS}
     assert write_adapted(pixels, payload, backend=backend, tile_size=24, lane_symbols=500) == data
     for threads in (1, 2) if backend == "cpu" else (2,):
         for batch in (1, 1 << 22):
@@ -311,23 +321,23 @@ def test_chain(tiny, tiny_codec, payload, synthetic, backend):
     """The groups of a list of pictures are under the adapter, too."""
     some = [synthetic(24, 20, seed) for seed in range(5)]
     codec = codec_of.with_adapter(tiny_codec, payload)
-    table = container.Pictures.of([(20, 24)] * 5, 2)
-    records = [streams.encode_chain(codec, [some[i] for i in group], 3, 2**32 - 1) for group in table.members()]
-    header = container.Header(20, 24, "RGB", tiny_codec.model.id, lane_symbols=2**32 - 1)
-    data = container.write(header, records, pictures=table, adapter=payload)
+    planes = Planes(3, 256, tiny_codec.model.id, lane_symbols=2**32 - 1, chains=2)
+    layout, sizes = Layout("RGB", (planes,), channels=3), [(20, 24)] * 5
+    records = [streams.encode_chain(codec, some[chain::2], 3, 2**32 - 1) for chain in range(2)]
+    data = write_one(layout, sizes, records, payload)
     for threads in (1, 2) if backend == "cpu" else (2,):
         back = decompress_many(data, model=tiny, device=backend, threads=threads)
         assert all(map(np.array_equal, back, some))
     with pytest.raises(CorruptFile):
-        decompress_many(container.write(header, records, pictures=table), model=tiny, device=backend, threads=1)
+        decompress_many(write_one(layout, sizes, records, None), model=tiny, device=backend, threads=1)
 
 
 def test_grey(tiny, tiny_codec, payload, synthetic):
     grey = synthetic(20, 30, 5)[..., 1]
     codec = codec_of.with_adapter(tiny_codec, payload)
-    record = streams.encode_tile(codec, modes.tile_of(grey, 3), 1, 32768)
-    header = container.Header(30, 20, "L", tiny_codec.model.id)
-    assert np.array_equal(decompress(container.write(header, [record], adapter=payload), model=tiny, threads=1), grey)
+    record = streams.encode_tile(codec, modes.tile_of(grey[..., None], 3), 1, 32768)
+    data = write_one(Layout("L", (Planes(1, 256, tiny_codec.model.id),)), [(30, 20)], [record], payload)
+    assert np.array_equal(decompress(data, model=tiny, threads=1), grey)
 
 
 def test_info(data, payload, tmp_path):
@@ -335,17 +345,17 @@ def test_info(data, payload, tmp_path):
     path.write_bytes(data)
     runner = CliRunner()
     items = json.loads(runner.invoke(main, ["info", str(path), "--json"]).stdout)["items"]
-    assert items["adapter"] == len(payload)
+    assert items["adapter"] == 1 + len(payload)  # the number of the group of planes
     assert sum(items.values()) == len(data)
-    assert f"adapter {len(payload)}," in runner.invoke(main, ["info", str(path)]).stdout
+    assert f"adapter {1 + len(payload)}," in runner.invoke(main, ["info", str(path)]).stdout
 
 
 def test_no_model_needed(synthetic):
     """Where all tiles are stored, nobody asks what the adapter says."""
     pixels = synthetic(9, 11, 1)
-    header = container.Header(11, 9, "RGB", b"nomodel!")
+    layout, record = Layout("RGB", (Planes(3, 256, b"nomodel!"),), channels=3), TileRecord(*stored.store(pixels, 256))
     for payload in (b"", b"anything"):
-        data = container.write(header, [container.TileRecord(*stored.store(pixels))], adapter=payload)
+        data = write_one(layout, [(11, 9)], [record], payload)
         assert np.array_equal(decompress(data, model="no-such-model", threads=1), pixels)
 
 
@@ -415,7 +425,7 @@ def test_missing(tiny, data):
     """Without its adapter the file is another one."""
     contents = container.read(data)
     with pytest.raises(CorruptFile, match="tile"):
-        decompress(container.write(contents.header, contents.tiles), model=tiny, threads=1)
+        decompress(container.write(contents.header, [replace(contents.parts[0], adapter=None)]), model=tiny, threads=1)
 
 
 def test_bound_of_a_file(random_vlae, synthetic, tmp_path):

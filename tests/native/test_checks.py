@@ -224,7 +224,7 @@ ROWS: dict[str, list[Any]] = {
     "mixtures": [0, -1, 65],
     "channels": [0, -1, 33],
     "coded": [-1, 4],
-    "levels": [0, 1, 3, 255, 512, -2, HUGE],
+    "levels": [0, 1, (1 << 16) + 1, 1 << 24, -2, HUGE],
     "columns": [0, 19],
 }
 
@@ -232,7 +232,7 @@ ROWS: dict[str, list[Any]] = {
 def far_rows(rows: Any) -> list[dict[str, Any]]:
     """Rows that one bound alone refuses: all else would fit them."""
     found = [{"mixtures": 65, "columns": 1 << 20}, {"channels": 0, "coded": 0}]
-    found += [{"channels": 33, "columns": 1 << 20, "n": 0}, {"levels": 512}]
+    found += [{"channels": 33, "columns": 1 << 20, "n": 0}, {"levels": (1 << 16) + 1}]
     return [{"rows": other(rows, **changes)} for changes in found]
 
 
@@ -250,12 +250,44 @@ def bad_outers():
         yield {"rows": other(some_rows(), outers=outers.ctypes.data)}
 
 
+def bad_shifts():
+    for at, value in ((0, -1), (8, 11), (4, HUGE)):
+        shifts = np.zeros(9, np.int32)
+        shifts[at] = value
+        kept.append(shifts)
+        yield {"rows": other(some_rows(), shifts=shifts.ctypes.data)}
+
+
+def bad_numbers():
+    """One parameter, of each kind, or one offset beyond its limit."""
+    low, high = mixture.parameter_limits(2, 3, True)
+    for limits, step in ((low, -1), (high, 1)):
+        for at in (0, 1, 2, 7, 8, 13, 14, 19):
+            params = np.zeros((9, len(limits)), np.int32)
+            params[4, at] = limits[at] + step
+            kept.append(params)
+            yield {"rows": other(some_rows(), params=params.ctypes.data)}
+        offsets = np.zeros((9, 3), np.int32)
+        offsets[8, 2] = step * ((1 << 22) + 1)
+        kept.append(offsets)
+        yield {"rows": other(some_rows(), offsets=offsets.ctypes.data)}
+
+
+def odd_symbols(rows, symbols):
+    """Symbols of two bytes at an odd address."""
+    memory = np.zeros(2 * symbols.size + 1, np.uint8)[1:]
+    kept.append(memory)
+    assert memory.ctypes.data % 2
+    return {"rows": other(rows, levels=257), "symbols": memory}
+
+
 def test_intervals():
     rows, symbols = some_rows(), np.zeros((9, 3), np.uint8)
     out = np.zeros((2, 9, 3), np.uint32)
     call = caller(core.vlae_intervals, rows=rows, tables=TABLES.struct, symbols=symbols, starts=out[0], freqs=out[1])
     tables = [{"tables": tables} for tables in bad_tables()]
-    refused(call, *fields("rows", rows, **ROWS), *far_rows(rows), *bad_outers(), *tables)
+    refused(call, *fields("rows", rows, **ROWS), *far_rows(rows), *bad_outers(), *bad_shifts(), *bad_numbers(), *tables)
+    refused(call, odd_symbols(rows, symbols))
 
 
 @pytest.mark.parametrize("levels", [2, 64])
@@ -285,7 +317,17 @@ def test_pop_rows():
     )
     rest = [*bad_stacks(stack), {"phase": -1}, {"phase": -(1 << 63)}, *bad_memory("scratch", memory, "size")]
     tables = [{"tables": tables} for tables in bad_tables()]
-    refused(call, *fields("rows", rows, **ROWS), *far_rows(rows), *bad_outers(), *tables, *rest)
+    refused(
+        call,
+        *fields("rows", rows, **ROWS),
+        *far_rows(rows),
+        *bad_outers(),
+        *bad_shifts(),
+        *bad_numbers(),
+        *tables,
+        *rest,
+    )
+    refused(call, odd_symbols(rows, symbols))
 
 
 def test_costs():
@@ -366,7 +408,8 @@ MODEL: dict[str, list[Any]] = {
     "up": [0, 1, 3, 256, -2],
     "features": [-1, 3, 5, 1025],
     "mixtures": [0, 3, 65, -1, HUGE],
-    "levels": [0, 1, 3, 255, 512, 1 << 24, 1 << 30, -2],
+    "levels": [0, 1, 257, (1 << 16) + 1, 1 << 24, 1 << 30, -2],  # 257 in a tile of bytes
+    "shift": [-1, 11, HUGE],
     "stretch": [-1, 1, 8, 32],
 }
 TILE: dict[str, list[Any]] = {
@@ -393,6 +436,7 @@ def bad_tiles(pixels, tile):
     model, struct = pixels.setting.struct, tile.struct
     nets = [{"model": other(model, **change)} for change in bad_nets(pixels.setting.net)]
     nets += [{"model": other(model, levels=1 << 30, stretch=2)}, {"model": other(model, levels=256, stretch=1)}]
+    nets += [{"model": other(model, levels=3, stretch=6)}, {"model": other(model, levels=2, stretch=6, shift=1)}]
     tables = [{"model": other(model, tables=tables)} for tables in bad_tables()]
     sizes = {"x_size": [struct.x_size - 1, 0, -1], "context_size": [struct.context_size - 1, 0, -1]}
     return [*fields("model", model, **MODEL), *fields("tile", struct, **TILE, **sizes), *nets, *tables]
@@ -428,9 +472,9 @@ def test_far_models(pixels, inputs, changes):
     base = {"channels": 1, "wide": 3, "up": 1, "features": 1, "mixtures": 1, "net": address(net.memory)}
     model = other(pixels.setting.struct, net_size=net.memory.size, **{**base, **changes})
     assert (model.up * model.wide + model.wide // 2 + 1) * model.channels + model.features == inputs
-    out, position = np.zeros((2, inputs), np.uint8), np.zeros(1, np.int64)
+    out, position, shift = np.zeros((2, inputs), np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int32)
     pixel = other(tile.struct, height=1, width=1, period=1)
-    found = core.vlae_pixel_rows(model, pixel, address(position), 1, address(out[0]), address(out[1]))
+    found = core.vlae_pixel_rows(model, pixel, address(position), 1, address(out[0]), address(out[1]), address(shift))
     assert found == (BAD if changes else 0)
 
 
@@ -439,17 +483,23 @@ def test_no_tile(pixels, tile, empty):
     """A tile without pixels is none, even if nothing is asked of it."""
     scratch, none = pixels.setting.net.scratch(9, 2, 3), np.zeros(0, np.int64)
     given = pixels.setting.struct, other(tile.struct, **empty)
-    assert core.vlae_pixel_rows(*given, address(none), 0, None, None) == BAD
+    assert core.vlae_pixel_rows(*given, address(none), 0, None, None, address(none)) == BAD
     assert core.vlae_band_intervals(*given, None, 0, 0, 3, None, None, address(scratch), scratch.size) == BAD
     assert core.vlae_pop_band(*given, 0, 0, 3, stack_of(ans.empty(2)), address(scratch), scratch.size) == BAD
 
 
 def test_pixel_rows(pixels, tile):
     rows, references = np.zeros((3, pixels.setting.net.inputs), np.uint8), np.zeros((3, 3), np.uint8)
-    given = {"model": pixels.setting.struct, "tile": tile.struct}
-    call = caller(core.vlae_pixel_rows, **given, positions=np.array([5, 0, 179]), n=3, rows=rows, references=references)
+    given: dict[str, Any] = {"model": pixels.setting.struct, "tile": tile.struct}
+    given |= {"positions": np.array([5, 0, 179]), "n": 3, "rows": rows, "references": references}
+    call = caller(core.vlae_pixel_rows, **given, shifts=np.zeros(3, np.int32))
     places = [np.array(at) for at in ([5, 0, 180], [-1, 0, 0], [0, 1 << 40, 0], [0, 0, -(1 << 63)])]
-    rest: list[dict[str, Any]] = [{"positions": None}, {"n": -1}, *({"positions": at} for at in places)]
+    rest: list[dict[str, Any]] = [
+        {"positions": None},
+        {"shifts": None},
+        {"n": -1},
+        *({"positions": at} for at in places),
+    ]
     refused(call, *bad_tiles(pixels, tile), *rest)
 
 

@@ -111,9 +111,9 @@ def test_bits(tiny_codec, random_codec, changes, coded):
     made = make_golden.some_adapter(network, [2] * len(network.layers), most=15)
     spent = core_block(codec, made)(*arguments(codec, pixels, coded))[0]
     adapted = codec_of.with_adapter(codec, pack(made, codec.model.tables))
-    exact = sample.bits(adapted, pixels.rows, pixels.offsets, pixels.symbols, coded)
+    exact = sample.bits(adapted, pixels, np.arange(len(pixels.rows)), coded)
     assert spent.sum() == pytest.approx(exact.sum(), rel=1e-3)
-    plain = sample.bits(codec, pixels.rows, pixels.offsets, pixels.symbols, coded)
+    plain = sample.bits(codec, pixels, np.arange(len(pixels.rows)), coded)
     assert np.abs(spent - exact).mean() < 0.1 * np.abs(plain - exact).mean()  # the adapter is seen
 
 

@@ -115,7 +115,7 @@ def test_rows(codec, latents):
     features = random_context(rng, 13, 17, codec.config["context"]) if latents else null_context(codec, 13, 17)
     positions = rng.permutation(13 * 17)[:100]
     tile = codec.pixel_codec.whole(x, features if latents else None)
-    rows, references = codec.pixel_codec.rows(tile, positions)
+    rows, references, _ = codec.pixel_codec.rows(tile, positions)
     offsets = window_offsets(codec.config["window"])
     for position, row, reference in zip(positions.tolist(), rows, references):
         expected = plain_pixel_row(x << stretch, features, 17, position // 17, position % 17, offsets)

@@ -99,7 +99,9 @@ def gather_all(x, context, window):
     """Rows int8 of all pixels, and their reference values."""
     height, width, channels = x.shape
     pixels = some_pixels(channels, window, context.shape[2])
-    return pixels.rows(pixels.whole(x, context), np.arange(height * width))
+    rows, references, shifts = pixels.rows(pixels.whole(x, context), np.arange(height * width))
+    assert not shifts.any()
+    return rows, references
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -130,12 +132,13 @@ def test_written(target, window):
     pixels = some_pixels(3, window, 35)
     rows, references = np.full((52, pixels.setting.net.inputs), 99, np.uint8), np.full((52, 3), 99, np.uint8)
     tile = pixels.whole(x, context)
-    args = (positions.ctypes.data, 50, rows[1:].ctypes.data, references[1:].ctypes.data)
+    shifts = np.full(52, 99, np.int32)
+    args = (positions.ctypes.data, 50, *(array[1:].ctypes.data for array in (rows, references, shifts)))
     assert core.vlae_pixel_rows(pixels.setting.struct, tile.struct, *args) == 0
     expected = gather_all(x, context, window)
     assert np.array_equal((rows[1:-1] ^ np.uint8(128)).view(np.int8), expected[0][positions])
     assert np.array_equal(references[1:-1], expected[1][positions])
-    for array in (rows, references):
+    for array in (rows, references, shifts):
         assert np.all(array[[0, -1]] == 99)
 
 

@@ -48,7 +48,8 @@ def autograd(network: Network, adapter: Adapter, mixtures: int, channels: int, d
         unit, zero = mixture_units(mixtures, channels)
         mixture = split_mixture((h - put(zero)) * put(unit), mixtures, channels)
         mask = (torch.arange(channels, device=device) < coded).expand(len(rows), -1)
-        spent = mixture_nll(mixture, put(values), put(edges) == 1, put(edges) == 2, mask)
+        ends = put(edges & 3)
+        spent = mixture_nll(mixture, put(values), ends == 1, ends == 2, mask, put(edges >> 2).double())
         found = torch.autograd.grad((spent * put(weights)).sum(), numbers)
         return spent.detach().float().cpu().numpy(), [g.float().cpu().numpy() for g in found]
 

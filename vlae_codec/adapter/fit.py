@@ -68,7 +68,7 @@ class Problem(NamedTuple):
 def look(
     codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Map = map, seed: int = 1
 ) -> Problem:
-    """The problem that tiles (H, W, C) uint8 pose: some of their pixels, drawn at random, and what they cost.
+    """The problem that tiles (H, W, C) pose: some of their pixels, drawn at random, and what they cost.
 
     coded: the number of channels that are coded; run: a `map`, perhaps of several threads.
     """
@@ -78,7 +78,7 @@ def look(
     sample = draw(codec, tiles, coded, most, seed, run)
     everything, rng = np.arange(len(sample.rows)), np.random.default_rng(seed)
     probed = everything if effort.passes > 1 else rng.permutation(everything)[:PROBE]
-    costs = np.concatenate(list(run(lambda at: _bits(codec, sample, at, coded), _blocks(probed, 1 << 14))))
+    costs = np.concatenate(list(run(lambda at: bits(codec, sample, at, coded), _blocks(probed, 1 << 14))))
     return Problem(codec, coded, sample, rng, costs)
 
 
@@ -163,10 +163,6 @@ def _blocks(at: np.ndarray, length: int) -> list[np.ndarray]:
 
 def _apply(function: Block, arguments: Any) -> tuple[np.ndarray, Gradient]:
     return function(*arguments)
-
-
-def _bits(codec: TileCodec, sample: Sample, at: np.ndarray, coded: int) -> np.ndarray:
-    return bits(codec, sample.rows[at], sample.offsets[at], sample.symbols[at], coded)
 
 
 class _Numbers:

@@ -20,21 +20,24 @@ PROBE = 4096  # pixels of a tile by which the use of its latents is judged
 class Sample(NamedTuple):
     rows: np.ndarray  # (n, inputs) int8
     offsets: np.ndarray  # (n, C) int32, the pixels' reference values, 1/64 level
-    symbols: np.ndarray  # (n, C) uint8
+    symbols: np.ndarray  # (n, C)
+    shifts: np.ndarray  # (n,) int32, the pixels'
     total: int  # pixels that the n stand for
     other: float  # bits that the adapter does not change: the latents'
 
     def values(self) -> np.ndarray:
-        """(n, C) float32: the pixels less their reference values, in levels."""
-        return (self.symbols - self.offsets / np.float64(1 << LEVEL_BITS)).astype(np.float32)
+        """(n, C) float32: the pixels less their reference values, in coarse levels."""
+        return ((self.symbols - self.offsets / np.float64(1 << LEVEL_BITS)) / (1 << self.shifts[:, None])).astype(
+            np.float32
+        )
 
     def edges(self, levels: int) -> np.ndarray:
-        """(n, C) int8: 1 where a symbol is the first of its alphabet, 2 where it is the last."""
-        return ((self.symbols == 0) + 2 * (self.symbols == levels - 1)).astype(np.int8)
+        """(n, C) int8: 1 where a symbol is the first of its alphabet, 2 where it is the last, and 4 times the shift."""
+        return ((self.symbols == 0) + 2 * (self.symbols == levels - 1) + 4 * self.shifts[:, None]).astype(np.int8)
 
 
 def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, seed: int, run: Map = map) -> Sample:
-    """Pixels of tiles (H, W, C) uint8: all of them, or `most` drawn at random, with each tile's better context.
+    """Pixels of tiles (H, W, C): all of them, or `most` drawn at random, with each tile's better context.
 
     Tiles are looked at in random order until there are enough pixels, a quarter of each if there are many.
     """
@@ -54,25 +57,27 @@ def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, s
         return _rows(codec, tile, context, positions), kl
 
     found, kls = zip(*run(gather, chosen))
-    rows, offsets, symbols = (np.concatenate(parts) for parts in zip(*found))
+    rows, offsets, symbols, shifts = (np.concatenate(parts) for parts in zip(*found))
     area = sum(tile[..., 0].size for tile, _, _ in chosen)
-    return Sample(rows, offsets, symbols, total, sum(kls) * total / area)
+    return Sample(rows, offsets, symbols, shifts, total, sum(kls) * total / area)
 
 
-def bits(codec: TileCodec, rows: np.ndarray, offsets: np.ndarray, symbols: np.ndarray, coded: int) -> np.ndarray:
-    """(n,) bits of pixels under the codec's local network, exactly as it codes them."""
+def bits(codec: TileCodec, sample: Sample, at: np.ndarray, coded: int) -> np.ndarray:
+    """(n,) bits of pixels of a sample under the codec's local network, exactly as it codes them."""
+    params, offsets = codec.nets.local(sample.rows[at]), np.ascontiguousarray(sample.offsets[at])
     form = (codec.config["mixtures"], True, codec.levels, coded, codec.model.tables)
-    rows_of = mixture.Rows(codec.nets.local(rows), np.ascontiguousarray(offsets), None, *form)
-    return mixture.costs(mixture.intervals(rows_of, symbols)[1], coded) / COST_UNIT
+    shifts = np.ascontiguousarray(sample.shifts[at]) if codec.nets.pixels.setting.deep else None
+    rows = mixture.Rows(params, offsets, None, *form, shifts)
+    return mixture.costs(mixture.intervals(rows, sample.symbols[at])[1], coded) / COST_UNIT
 
 
 def _rows(
     codec: TileCodec, tile: np.ndarray, context: np.ndarray | None, positions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     pixels = codec.nets.pixels
-    rows, references = pixels.rows(pixels.whole(tile, context), positions)
+    rows, references, shifts = pixels.rows(pixels.whole(tile, context), positions)
     offsets = (references.astype(np.int32) << LEVEL_BITS) >> codec.nets.stretch
-    return rows, offsets, tile.reshape(-1, tile.shape[2])[positions]
+    return rows, offsets, tile.reshape(-1, tile.shape[2])[positions], shifts
 
 
 def _context(codec: TileCodec, tile: np.ndarray, coded: int) -> tuple[np.ndarray | None, float]:

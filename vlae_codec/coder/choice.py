@@ -1,13 +1,17 @@
-"""What an encoder chooses for a tile: with latents or without, and how many rows have them; all in integers."""
+"""What an encoder chooses, all in integers: for a tile whether it has latents, and how many rows have them; for a
+picture the shift of its samples.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from vlae_codec.coder.tile import Known, Ledger, TileCodec
+from vlae_codec.contract import MAX_SHIFT
 from vlae_codec.native import ans, mixture
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import Map
@@ -16,10 +20,15 @@ LANES = 32  # of the stack that latents are drawn from for it: cells that the co
 FEWEST = 64  # by which a deviation is judged
 PARTS = 8  # of these pixels, looked at one after the other
 CLEAR = 250  # hundredths of a standard deviation of what they say, beyond which no more are looked at
+LOOK = 4096  # pixels at most by which a shift is chosen, of so many tiles at most ...
+SIGHT = 16
+SHARE = 160  # ... of so many each one, ...
+FEW = 256  # ... but so many
+LEAST_BITS = 4  # of the coarse levels that a shift leaves
 
 
 class Draft:
-    """What an encoder knows of a tile (H, W, C) uint8 before it is coded: its intervals without latents,
+    """What an encoder knows of a tile (H, W, C) before it is coded: its intervals without latents,
     from the bottom up, and its posterior, as far as they were asked for.
     """
 
@@ -116,8 +125,7 @@ def try_latents(draft: Draft, count: int) -> Trial:
     rows = (height - 1) // codec.stride * codec.stride
     upper, (z, spent) = draft.tile[:rows], draw_latents(draft, rows)
     kl, context, area = sum(spent.costs.values()), codec.nets.context(z, width), rows * width
-    index = np.arange(min(count, area))  # one pixel of each of so many parts, at a place that has no period
-    places = ((index << 16) + (index * 2654435761 % (1 << 32) >> 16)) * area // (len(index) << 16)
+    places = spread_places(area, count)
     trial = Trial(context, kl, places[:0], places[:0], places[:0], area)
     ways = [codec.nets.pixels.whole(upper, features) for features in (None, context)]
     for k in range(PARTS):
@@ -154,3 +162,53 @@ def spare_bits(symbols: int) -> ans.Message:
     words = np.frombuffer(np.random.RandomState(1).bytes(4 * (2 * LANES + symbols)), "<u4").astype(np.uint32)
     heads = words[:LANES].astype(np.uint64) + np.uint64(ans.HEAD_MIN)  # empty ones would draw the rarest symbols first
     return ans.Message(heads, words[LANES:])
+
+
+def spread_places(area: int, count: int) -> np.ndarray:
+    """(min(count, area),) int64: one pixel of each of so many parts of an area, at a place that has no period."""
+    index = np.arange(min(count, area))
+    return ((index << 16) + (index * 2654435761 % (1 << 32) >> 16)) * area // (len(index) << 16)
+
+
+class Look:
+    """Some pixels of the tiles (H, W, C) of a picture, always the same, and what they take without latents."""
+
+    def __init__(self, codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> None:
+        self.coded, self.total = coded, sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+        seen = [tiles[i] for i in sorted({i * len(tiles) // SIGHT for i in range(SIGHT)})]
+        ends = np.cumsum([0, *(tile.shape[0] * tile.shape[1] for tile in seen)])
+        places = spread_places(int(ends[-1]), min(LOOK, max(FEW, self.total // SHARE)))
+        self.count = len(places)
+        self.parts = []
+        for tile, begin, end in zip(seen, ends, ends[1:]):
+            inside = places[(places >= begin) & (places < end)] - begin
+            self.parts.append((codec.nets.pixels.whole(tile, None), inside))
+
+    def cost(self, codec: TileCodec, step: int = 1) -> int:
+        """What the pixels, or each `step`-th of a tile's, take under a codec of these levels: units of 2^-20 bits."""
+        at = codec.nets.pixels.at
+        return sum(mixture.cost(at(tile, places[::step], self.coded)[1], self.coded) for tile, places in self.parts)
+
+
+def sample_cost(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> int:
+    """What tiles (H, W, C) take without latents, in units of 2^-20 bits, as some of their pixels tell.
+
+    The same pixels are looked at whatever the levels, so that pictures of mapped values may be compared.
+    """
+    look = Look(codec, tiles, coded)
+    return look.cost(codec) * look.total // look.count
+
+
+def choose_shift(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> int:
+    """The shift for a codec of these levels by which tiles (H, W, C) take least, as some of their pixels tell.
+
+    A quarter of these says which of the even shifts is best; all of them whether one beside it is better.
+    """
+    look = Look(codec, tiles, coded)
+    most = max(0, min(MAX_SHIFT, (codec.levels - 1).bit_length() - LEAST_BITS))
+
+    def cost(shift: int, step: int) -> int:
+        return look.cost(codec.scaled(codec.levels, shift), step)
+
+    even = min(range(0, most + 1, 2), key=lambda shift: cost(shift, 4))
+    return min(range(max(even - 1, 0), min(even + 1, most) + 1), key=lambda shift: cost(shift, 1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
-from vlae_codec.contract import PIXEL_CENTRE, RECTIFIED, STRETCH, window_offsets, window_slope
+from vlae_codec.contract import MAX_LEVELS, MAX_SHIFT, PIXEL_CENTRE, RECTIFIED, STRETCH, window_offsets, window_slope
 from vlae_codec.native.latents import Prior, centred
 from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
@@ -18,7 +20,7 @@ class Inference:
         config = model.config
         self.model, self.config = model, config
         self.stride, self.channels = config["stride"], config["latents"]
-        self.levels = config.get("levels", 256)
+        self.levels, self.shift = config.get("levels", 256), 0
         self.stretch = STRETCH[self.levels]
         wide, up = config["window"]
         self.slope = window_slope((wide, up))
@@ -36,15 +38,38 @@ class Inference:
             self.channels,
         )
 
+    def scaled(self, levels: int, shift: int) -> Inference:
+        """The same networks for samples of so many levels, which they work on in coarse levels of 2^shift levels.
+
+        Raises ValueError for levels outside 2 .. 65536 or a shift outside 0 .. 10.
+        """
+        if not 2 <= levels <= MAX_LEVELS or not 0 <= shift <= MAX_SHIFT:
+            raise ValueError(
+                f"there are 2 to {MAX_LEVELS} levels and shifts of 0 to {MAX_SHIFT}, not {levels}, {shift}"
+            )
+        made, own = copy(self), self.config.get("levels", 256)
+        made.levels, made.shift = levels, shift
+        made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
+        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift)
+        made.pixels = Pixels(setting, self.pixels.null)
+        return made
+
     def local(self, rows: np.ndarray) -> np.ndarray:
         """Parameters (n, P) int32 of pixels' distributions for rows (n, inputs) int8 of the local network."""
         return self.pixels.setting.net.run(rows)
 
     def posterior_parameters(self, x: np.ndarray) -> np.ndarray:
-        """Rows (cells, P) of q(z | x) for x (H, W, C) uint8, H a multiple of the stride, edges of W replicated."""
+        """Rows (cells, P) of q(z | x) for x (H, W, C), H a multiple of the stride, edges of W replicated.
+
+        The encoder sees samples stretched as their model has it, or else (x << 8) >> b, b the bits of levels - 1.
+        """
         if not len(x):
             return np.empty((0, self.encoder[-1].outputs), np.int32)
-        x = np.pad(x << self.stretch, ((0, 0), (0, -x.shape[1] % self.stride), (0, 0)), mode="edge")
+        if self.stretch or self.levels == 256:
+            x = x << self.stretch
+        else:
+            x = ((x.astype(np.uint32) << 8) >> (self.levels - 1).bit_length()).astype(np.uint8)
+        x = np.pad(x, ((0, 0), (0, -x.shape[1] % self.stride), (0, 0)), mode="edge")
         stem, *down, grid_0, grid_1, out = self.encoder
         a = stem.run(patches((x ^ PIXEL_CENTRE).view(np.int8), 4))
         for halving in down:

@@ -24,8 +24,13 @@ DOUBT = 20  # hundredths of a standard deviation within which both modes are tri
 Shape = tuple[int, int]  # (height, width) of a tile
 
 
+def sample_bytes(tile: np.ndarray) -> bytes:
+    """The samples' bytes, little-endian on every machine."""
+    return tile.astype(tile.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
 def encode_tile(codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, spread: Map = map) -> TileRecord:
-    """The stream of one tile (H, W, C) uint8: the smaller of the two modes.
+    """The stream of one tile (H, W, C) of the codec's `kind`: the smaller of the two modes.
 
     In a large tile a sample of the pixels says which mode is tried; both are where it leaves a doubt. coded: the number
     of channels that are coded; spread: a `map` for parts of the tile, perhaps of several threads.
@@ -66,16 +71,16 @@ def with_latents(draft: Draft, lane_symbols: int) -> tuple[TileRecord, Ledger] |
 
 def _tile_stream(draft: Draft, split: int, lane_symbols: int) -> tuple[bytes, Ledger]:
     tile, spent = draft.tile, Ledger()
-    message = ans.empty(lanes_for(tile[..., : draft.coded].size, lane_symbols), zlib.crc32(tile.tobytes()))
+    message = ans.empty(lanes_for(tile[..., : draft.coded].size, lane_symbols), zlib.crc32(sample_bytes(tile)))
     message = _push(draft.codec, message, tile, split, draft.coded, spent, draft.known(split), draft.spread)
     return ans.to_bytes(message), spent
 
 
 def encode_chain(codec: TileCodec, tiles: Arrays, coded: int, lane_symbols: int) -> TileRecord:
-    """The stream of one group's tiles, (H, W, C) uint8 each: all without latents, or each with all the latents that
+    """The stream of one group's tiles, (H, W, C) each: all without latents, or each with all the latents that
     the stack can pay for, whichever is smaller.
     """
-    seed = checksum(tile.tobytes() for tile in tiles)
+    seed = checksum(sample_bytes(tile) for tile in tiles)
     plain = message = ans.empty(lanes_for(sum(tile[..., :coded].size for tile in tiles), lane_symbols), seed)
     splits = []
     for tile in tiles:
@@ -102,7 +107,7 @@ def decode(
     lane_symbols: int,
     tick: Tick | None = None,
 ) -> list[Arrays]:
-    """The tiles (H, W, C) uint8 of each model-coded record; shapes: those of its tiles. A device takes all records in
+    """The tiles (H, W, C) of each model-coded record; shapes: those of its tiles. A device takes all records in
     common waves. tick: told how many pixels there are more.
 
     Raises CorruptFile when a stack does not end exactly empty.
@@ -122,7 +127,7 @@ def decode(
             tiles[g].append(np.concatenate(bands))
     for g, message in enumerate(messages):
         tiles[g].reverse()
-        if not ans.is_empty(message, checksum(tile.tobytes() for tile in tiles[g])):
+        if not ans.is_empty(message, checksum(sample_bytes(tile) for tile in tiles[g])):
             raise CorruptFile(f"the stack of stream {g} of the batch is not empty at its end; the file is damaged")
     return tiles
 
@@ -150,7 +155,7 @@ def retrace(
     """
     (tiles,) = decode(codec, [record], [shapes], coded, lane_symbols)
     splits, end = read_record(codec, record, shapes, coded, lane_symbols)
-    message = ans.empty(len(end.heads), checksum(tile.tobytes() for tile in tiles))
+    message = ans.empty(len(end.heads), checksum(sample_bytes(tile) for tile in tiles))
     for tile, split in zip(tiles, splits):
         spent = Ledger()
         message = _push(codec, message, tile, split, coded, spent, None, spread)

@@ -15,6 +15,7 @@ waves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ class TileCodec:
         if self.device is None and backend != "cpu":
             raise VlaeError(f"there is no device {backend!r}; use auto, cpu, cuda or torch:DEVICE")
         self.nets = Inference(model)
-        self.stride, self.channels, self.levels = self.nets.stride, self.nets.channels, self.nets.levels
+        self.stride, self.channels = self.nets.stride, self.nets.channels
+        self.levels, self.shift = self.nets.levels, self.nets.shift
         self.pixel_codec: PixelCodec = self.nets.pixels
         if self.device is not None:
             try:
@@ -83,6 +85,24 @@ class TileCodec:
                 ) from error
 
             self.pixel_codec = Convoy(DevicePixels(model, self.device))
+
+    @property
+    def kind(self) -> type[np.uint8 | np.uint16]:
+        """The type of the tiles' samples: uint16 for more than 256 levels."""
+        return mixture.sample_type(self.levels)
+
+    def scaled(self, levels: int, shift: int) -> TileCodec:
+        """The codec of samples 0 .. levels - 1 in coarse levels of 2^shift levels, with the networks of this one.
+
+        levels: 2 .. 65536; shift: 0 .. 10; a model's own are those of its configuration and 0. A device has only
+        these, so that a codec of others is of the CPU. Raises ValueError for numbers out of range.
+        """
+        if (levels, shift) == (self.levels, self.shift):
+            return self
+        made = copy(self)
+        made.nets, made.device, made.backend = self.nets.scaled(levels, shift), None, "cpu"
+        made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
+        return made
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
         """q(z | x): codec of latents, (gh, gw, C) uint8 for each x (H, W, C); cells in raster order, one wave.
@@ -155,9 +175,9 @@ class TileCodec:
         intervals: tuple[np.ndarray, np.ndarray] | None = None,
         spread: Map = map,
     ) -> Codec:
-        """p(x | context, known): codec of bands, (height, W, C) uint8 each, below the known rows of their tiles.
+        """p(x | context, known): codec of bands, (height, W, C) each, below the known rows of their tiles.
 
-        known: (rows, W, C) uint8; contexts: (height, W, F) int8, or None for the no-latent mode; intervals:
+        known: (rows, W, C); contexts: (height, W, F) int8, or None for the no-latent mode; intervals:
         what `Pixels.intervals` gives for a batch of one, if that is known; spread: see there.
         """
 
@@ -194,7 +214,7 @@ class TileCodec:
         """
         c = self.config["channels"]
         grids = [(s // self.stride, -(-w // self.stride)) for s, (_, w) in zip(splits, shapes)]
-        nothing = [np.zeros((0, w, c), np.uint8) for _, w in shapes]
+        nothing = [np.zeros((0, w, c), self.kind) for _, w in shapes]
 
         def likelihood(zs: Arrays) -> Codec:
             contexts = [self.nets.context(z, w) if len(z) else np.empty(0, np.int8) for z, (_, w) in zip(zs, shapes)]

@@ -7,6 +7,8 @@
     waves       the order in which positions are coded, and pushing in it
     pixels      the pixels of a tile: gather, network, distributions, coder
     latents     the flow prior of a tile's latents
+    deflate     deflate streams: taken apart, zlib's matches predicted, put together
+    rows        filters of PNG's rows
     gradients   bits of pixels and their gradient by an adapter's numbers
 
 `core/vlae.h` lists the library's functions; `build_core` compiles it.

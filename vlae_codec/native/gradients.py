@@ -19,9 +19,9 @@ PAD = 16  # columns of a factor are filled up to a multiple of this
 
 Gradient = list[np.ndarray]  # float32: left, right and bias of each layer in turn
 Factors = tuple[np.ndarray, np.ndarray, int, int]  # left (inputs, rank), right (rank, outputs), product, bias unit
-# From rows (n, inputs) int8, values (n, C) float32 (the pixels less their reference), edges (n, C) int8 (1 for the
-# first symbol, 2 for the last), weights (n,) float32 and the number of channels that are coded, to the bits of each
-# pixel (n,) and the gradient of their sum weighted by `weights`.
+# From rows (n, inputs) int8, values (n, C) float32 (the pixels less their reference, in coarse levels), edges (n, C)
+# int8 (1 for the first symbol, 2 for the last, and 4 times the pixel's shift), weights (n,) float32 and the number of
+# channels that are coded, to the bits of each pixel (n,) and the gradient of their sum weighted by `weights`.
 Block = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, Gradient]]
 
 

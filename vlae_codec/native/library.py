@@ -23,12 +23,12 @@ from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 
 TARGET_VARIABLE = "VLAE_CODEC_TARGET"
-ABI = 1
+ABI = 3
 MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
     *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
-    *("SLACK", "COST_BITS"),
+    *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT"),
 )
 
 
@@ -51,7 +51,9 @@ class TablesStruct(ctypes.Structure):
 
 class RowsStruct(ctypes.Structure):
     _fields_ = _fields(
-        (c_void_p, "params offsets outers"), (c_int64, "n"), (c_int32, "columns mixtures channels coupled levels coded")
+        (c_void_p, "params offsets outers shifts"),
+        (c_int64, "n"),
+        (c_int32, "columns mixtures channels coupled levels coded"),
     )
 
 
@@ -62,7 +64,7 @@ class StackStruct(ctypes.Structure):
 class PixelsStruct(ctypes.Structure):
     _fields_ = _fields(
         *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables")),
-        (c_int32, "channels wide up features mixtures levels stretch"),
+        (c_int32, "channels wide up features mixtures levels stretch shift"),
     )
 
 
@@ -91,6 +93,10 @@ class FitStruct(ctypes.Structure):
     )
 
 
+class MatcherStruct(ctypes.Structure):
+    _fields_ = _fields((c_int32, "rule window_bits hash_bits good lazy nice chain filtered far quads"))
+
+
 _P, _I, _L = c_void_p, c_int32, c_int64
 _LAYER, _ROWS, _TABLES, _STACK = POINTER(LayerStruct), POINTER(RowsStruct), POINTER(TablesStruct), POINTER(StackStruct)
 _PIXELS, _TILE, _PRIOR, _FIT = POINTER(PixelsStruct), POINTER(TileStruct), POINTER(PriorStruct), POINTER(FitStruct)
@@ -112,13 +118,20 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "push": (c_int, _STACK, _P, _P, _L, c_int),
     "pop": (_L, _STACK, _P, _L, _L, _P, _L, c_int),
     "push_region": (c_int, _STACK, _P, _P, _I, _I, _I, _I, _I),
-    "pixel_rows": (c_int, _PIXELS, _TILE, _P, _L, _P, _P),
+    "pixel_rows": (c_int, _PIXELS, _TILE, _P, _L, _P, _P, _P),
     "band_intervals": (c_int, _PIXELS, _TILE, _P, _L, _L, _I, _P, _P, _P, _L),
     "pop_band": (c_int, _PIXELS, _TILE, _I, _I, _I, _STACK, _P, _L),
     "prior_scratch": (_L, _PRIOR, _I, _I, _L),
     "prior_intervals": (c_int, _PRIOR, _P, _I, _I, _P, _P, _P, _L),
     "pop_prior": (c_int, _PRIOR, _P, _I, _I, _STACK, _P, _L),
     "fit_scratch": (_L, _FIT),
+    "png_unfilter": (_L, _P, _L, _P, _L, _L, _I, _P, _L),
+    "png_filter": (c_int, _P, _L, _L, _L, _I, _P, _L),
+    "inflate": (c_int, _P, _L, _P, _L, _P, _L, _P, _L, _P),
+    "deflate": (_L, _P, _L, _P, _L, _P, _L, _P, _L, _I, _P, _L),
+    "describe": (_L, _P, _L, _P, _L, _P, _L),
+    "walk_scratch": (_L,),
+    "walk": (_L, POINTER(MatcherStruct), _P, _L, _P, _L, _P, _L, c_int, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

@@ -11,19 +11,35 @@ channels (the form of PixelCNN++, Salimans et al. 2017, arXiv 1701.05517). Every
     outer affine map of a row and channel, what earlier flow steps (or the pixel's reference value) contribute
         offset     1/64 level
         outer      index of a scale 2^(index / 16 - 4), 64 is the identity, 0 .. 191
-        u          = (symbol - offset) / outer scale, 1/64
+    shift s of a row, 0 .. 10, and 0 in the plain form
+        locations, scales and u are in coarse levels of 2^s levels; symbols and offsets always in levels
 
-    e_k  = EXP[min(largest logit - logit_k, 511)]               12 bits
-    a_k  = (64 x - 32 - mean_k) * INVERSE[scale_k] >> 16        lower edge of symbol x, 1/256 scale, clamped to +-4096
-    F(x) = sum_k e_k * SIGMOID[a_k]                             20-bit sigmoid
-    C(x) = x + (F(x) * factor >> 38)                            factor = ((2^24 - n) << 18) // sum_k e_k
-    C(0) = 0, C(n) = 2^24
+    e_k    = EXP[min(largest logit - logit_k, 511)]               12 bits
+    mean_k = offset + (((location_k + moved_k) * OUTER_SCALE[outer] >> 16) << s)    1/64 level, clamped to +-2^29
+    moved_k = sum_c' coefficient_k,c' * u[c'] >> 8
+    a_k    = (64 x - 32 - mean_k) * INVERSE[index] >> (16 + s)    lower edge of symbol x, 1/256 scale, clamped to +-4096
+    index  = scale_k + outer - 64, clamped to 0 .. 159
+    F(x)   = sum_k e_k * SIGMOID[a_k]                             20-bit sigmoid
+    C(x)   = x + (F(x) * factor >> 38)                            factor = ((2^24 - n) << 18) // sum_k e_k
+    C(0) = 0, C(n) = 2^24                                         n levels, 2 .. 2^16
+    u      = ((64 symbol - offset) * OUTER_INVERSE[outer] >> 16) >> s               1/64 coarse level
 
 C is monotone because S, the argument and both floors are; the leading x makes every frequency at least 1 (a leak of
 2^-24 per symbol). After a channel is known, e_k is multiplied by component k's mass at it, SIGMOID at its upper edge
 minus SIGMOID at its lower (the first symbol begins at 0, the last ends at 2^20); all K products are shifted right by
 the least shift that brings the largest below 2^12, and are at least 1. If all are 0 the e_k stay. That is the posterior
 over the components.
+
+That is the plain form. Rows of deep pixels have shifts, and the deep form: there a level may be so small a part of a
+scale that the table alone would not tell one from the next, so arguments have 8 bits more, and sigmoids are
+interpolated and have 4 more.
+
+    a_k    = (64 x - 32 - mean_k) * INVERSE[index] >> (8 + s)     1/65536 scale, clamped to -2^20 .. 2^20 - 1
+    S_k    = 16 SIGMOID[i] + ((SIGMOID[i + 1] - SIGMOID[i]) * (a_k & 255) >> 4)     i = a_k >> 8; 24 bits
+    factor = ((2^24 - n) << 14) // sum_k e_k
+
+S_k stands in place of SIGMOID[a_k] everywhere, and the last symbol ends at 2^24. Without shifts, the core also takes
+this form for levels that are above 256 or no power of 2, with s = 0.
 
 The tables are data of the weight file (`models.export` makes them), never recomputed.
 """
@@ -58,6 +74,11 @@ class Tables(NamedTuple):
         return TablesStruct(*map(pointer, self, TYPES))
 
 
+def sample_type(levels: int) -> type[np.uint8 | np.uint16]:
+    """The type of symbols of so many levels."""
+    return np.uint8 if levels <= 256 else np.uint16
+
+
 def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), int32 (P,): the clamps of a network output that is a row of parameters."""
     layout, most = parameter_layout(mixtures, channels, coupled), (contract.LOGIT_LIMIT, contract.LOC_LIMIT)
@@ -74,9 +95,10 @@ class Rows(NamedTuple):
     outers: np.ndarray | None  # (n, C) int32; None: the identity
     mixtures: int
     coupled: bool
-    levels: int  # a power of 2
+    levels: int  # 2 .. 2^16
     coded: int  # only the first so many channels are coded
     tables: Tables
+    shifts: np.ndarray | None = None  # (n,) int32, 0 .. 10, of the deep form
 
     @property
     def struct(self) -> RowsStruct:
@@ -85,33 +107,37 @@ class Rows(NamedTuple):
         if len(self.params) != n or (self.outers is not None and self.outers.shape != (n, channels)):
             raise ValueError("parameters, offsets and outer scales are of different rows")
         params, offsets = pointer(self.params, np.int32), pointer(self.offsets, np.int32)
-        outers = None if self.outers is None else pointer(self.outers, np.int32)
+        if self.shifts is not None and self.shifts.shape != (n,):
+            raise ValueError("shifts are of different rows")
+        outers, shifts = (None if v is None else pointer(v, np.int32) for v in (self.outers, self.shifts))
         form = (self.params.shape[1], self.mixtures, channels, self.coupled, self.levels, self.coded)
-        return RowsStruct(params, offsets, outers, n, *form)
+        return RowsStruct(params, offsets, outers, shifts, n, *form)
 
 
 def intervals(rows: Rows, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(starts, freqs), (n, C) uint32, of symbols (n, C) uint8 below `levels`; 0 in channels that are not coded."""
-    symbols = np.ascontiguousarray(symbols, np.uint8)
+    """(starts, freqs), (n, C) uint32, of symbols (n, C) below `levels`; 0 in channels that are not coded."""
+    kind = sample_type(rows.levels)
+    symbols = np.ascontiguousarray(symbols, kind)
     if symbols.shape != rows.offsets.shape:
         raise ValueError(f"symbols must be {rows.offsets.shape}, not {symbols.shape}")
     starts, freqs = np.zeros((2, *symbols.shape), np.uint32)
     given, tables = ctypes.byref(rows.struct), ctypes.byref(rows.tables.struct)
     out = (pointer(array, np.uint32) for array in (starts, freqs))
-    check(core.vlae_intervals(given, tables, pointer(symbols, np.uint8), *out), "a distribution")
+    check(core.vlae_intervals(given, tables, pointer(symbols, kind), *out), "a distribution")
     return starts, freqs
 
 
 def pop_rows(rows: Rows, message: Message, what: str = "a message") -> tuple[Message, np.ndarray]:
-    """(message, symbols (n, C) uint8) popped. Raises EmptyStack, which names `what`.
+    """(message, symbols (n, C) of `sample_type`) popped. Raises EmptyStack, which names `what`.
 
     Order: groups of L rows, L being the lanes; in a group channel by channel; in a channel the rows of the group in
     turn. Row i is on lane i mod L.
     """
-    symbols, stack = np.zeros(rows.offsets.shape, np.uint8), Stack(message)
+    kind = sample_type(rows.levels)
+    symbols, stack = np.zeros(rows.offsets.shape, kind), Stack(message)
     memory = aligned((min(len(symbols), len(message.heads)) // SIDE + 1) * STATE)
     given, tables = ctypes.byref(rows.struct), ctypes.byref(rows.tables.struct)
-    args = (0, pointer(symbols, np.uint8), *span(memory))
+    args = (0, pointer(symbols, kind), *span(memory))
     check(core.vlae_pop_rows(given, tables, stack.struct, *args), what)
     return stack.message(), symbols
 

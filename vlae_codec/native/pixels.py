@@ -15,7 +15,7 @@ import numpy as np
 from vlae_codec.contract import PIXEL_CENTRE, SLACK
 from vlae_codec.native.ans import Message, Stack
 from vlae_codec.native.library import PixelsStruct, TileStruct, check, core, pointer, span
-from vlae_codec.native.mixture import Tables
+from vlae_codec.native.mixture import Tables, sample_type
 from vlae_codec.native.network import Packed
 from vlae_codec.threads import Map
 
@@ -58,6 +58,17 @@ class Setting(NamedTuple):
     mixtures: int
     levels: int
     stretch: int  # left shift of a symbol where it enters the network
+    shift: int = 0  # the network works in coarse levels of 2^shift levels
+
+    @property
+    def deep(self) -> bool:
+        """Whether pixels have shifts, and distributions of the deep form (`mixture`)."""
+        return self.shift > 0 or (self.levels != 256 and not self.stretch)
+
+    @property
+    def kind(self) -> type[np.uint8 | np.uint16]:
+        """The type of samples."""
+        return sample_type(self.levels)
 
     @property
     def struct(self) -> PixelsStruct:
@@ -68,7 +79,7 @@ class Setting(NamedTuple):
 class Tile(NamedTuple):
     """A tile from some row on, in the core's form."""
 
-    x: np.ndarray  # uint8, flat with SLACK: (height, width, C), stretched
+    x: np.ndarray  # the bytes of samples (height, width, C), stretched, with SLACK
     context: np.ndarray  # uint8, flat with SLACK: (period, width, features), PIXEL_CENTRE more than the features
     height: int
     width: int
@@ -93,9 +104,10 @@ class Pixels:
     def intervals(
         self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(starts, freqs), (height, W, C) uint32, of a band (height, W, C) uint8 below the rows `above` of its tile.
+        """(starts, freqs), (height, W, C) uint32, of a band (height, W, C) below the rows `above` of its tile.
 
-        context: (height, W, F) int8, or None for the no-latent mode; spread: maps over strips of the band.
+        Samples are uint8, or uint16 if there are more than 256 levels. context: (height, W, F) int8, or None for the
+        no-latent mode; spread: maps over strips of the band.
         """
         height, width, channels = band.shape
         tile, skip = self.prepare(above, band, context)
@@ -127,17 +139,20 @@ class Pixels:
     def _structs(self, tile: Tile) -> tuple[Any, Any]:
         return ctypes.byref(self.setting.struct), ctypes.byref(tile.struct)
 
-    def rows(self, tile: Tile, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs (n, inputs) int8 of the local network and reference values (n, C) uint8, stretched.
+    def rows(self, tile: Tile, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs (n, inputs) int8 of the local network, reference values (n, C) of the samples' type, stretched, and
+        shifts (n,) int32.
 
         positions: flat indices of the pixels in a tile that `whole` made.
         """
         positions = np.ascontiguousarray(positions, np.int64)
         rows = np.empty((len(positions), self.setting.net.inputs), np.uint8)
-        references = np.empty((len(positions), self.setting.channels), np.uint8)
-        args = (pointer(positions, np.int64), len(rows), pointer(rows, np.uint8), pointer(references, np.uint8))
-        check(core.vlae_pixel_rows(*self._structs(tile), *args), "a tile")
-        return np.bitwise_xor(rows, np.uint8(PIXEL_CENTRE), out=rows).view(np.int8), references
+        kind = self.setting.kind
+        references = np.empty((len(positions), self.setting.channels), kind)
+        shifts = np.empty(len(positions), np.int32)
+        out = (pointer(rows, np.uint8), pointer(references, kind), pointer(shifts, np.int32))
+        check(core.vlae_pixel_rows(*self._structs(tile), pointer(positions, np.int64), len(rows), *out), "a tile")
+        return np.bitwise_xor(rows, np.uint8(PIXEL_CENTRE), out=rows).view(np.int8), references, shifts
 
     def pop(
         self,
@@ -155,14 +170,16 @@ class Pixels:
         popped, bands = [], []
         for t, (message, above, height) in enumerate(zip(messages, known, heights)):
             _, width, channels = above.shape
-            band = np.zeros((height, width, channels), np.uint8)
+            kind = self.setting.kind
+            band = np.zeros((height, width, channels), kind)
             if height:
                 tile, skip = self.prepare(above, band, None if contexts is None else contexts[t])
                 stack, scratch = Stack(message), self.setting.net.scratch(height, len(message.heads), channels)
                 given = (*self._structs(tile), skip, skip + height, coded)
                 check(core.vlae_pop_band(*given, stack.struct, *span(scratch)), f"tile {t}")
                 message, begin = stack.message(), skip * width * channels
-                band[...] = tile.x[begin : begin + band.size].reshape(band.shape) >> self.setting.stretch
+                samples = tile.x.view(kind)[begin : begin + band.size]
+                np.right_shift(samples.reshape(band.shape), self.setting.stretch, out=band)
                 if tick is not None:
                     tick(height * width)
             popped.append(message)
@@ -170,12 +187,14 @@ class Pixels:
         return popped, bands
 
     def whole(self, tile: np.ndarray, context: np.ndarray | None) -> Tile:
-        """A whole tile (H, W, C) uint8 under its context, as `at` and `rows` take it."""
+        """A whole tile (H, W, C) under its context, as `at` and `rows` take it."""
         return self.prepare(tile[:0], tile, context)[0]
 
     def prepare(self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None) -> tuple[Tile, int]:
         """The tile from some row above the band on, and the row of it where the band begins."""
-        stride, width = len(self.null), band.shape[1]
+        stride, width, kind = len(self.null), band.shape[1], self.setting.kind
+        if above.dtype != kind or band.dtype != kind:
+            raise ValueError(f"samples of {self.setting.levels} levels are {kind.__name__}, not {band.dtype}")
         first = max(0, len(above) - self.setting.up) // stride * stride
         skip = len(above) - first
         x = with_slack(np.concatenate([above[first:], band]) << self.setting.stretch)
@@ -189,6 +208,6 @@ class Pixels:
 
 def with_slack(array: np.ndarray) -> np.ndarray:
     """The array's bytes, flat, with SLACK more behind them."""
-    flat = np.zeros(array.size + SLACK, np.uint8)
-    flat[: array.size].reshape(array.shape)[...] = array.view(np.uint8)
+    flat = np.zeros(array.nbytes + SLACK, np.uint8)
+    flat[: array.nbytes].view(array.dtype).reshape(array.shape)[...] = array
     return flat

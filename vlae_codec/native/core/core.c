@@ -1,5 +1,7 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "matches.h"
+#include "png.h"
 #include "targets.h"
 
 #include <string.h>
@@ -46,7 +48,9 @@ int vlae_constants(int32_t *values, int count)
     static const int32_t all[] = {VLAE_PRECISION,    VLAE_LEVEL_BITS,  VLAE_COEF_BITS,      VLAE_WEIGHT_BITS,
                                   VLAE_SIGMOID_BITS, VLAE_SIGMOID_HALF, VLAE_FACTOR_BITS,    VLAE_EXP_ENTRIES,
                                   VLAE_SCALES,       VLAE_OUTER_SCALES, VLAE_OUTER_IDENTITY, VLAE_DIGIT_BITS,
-                                  VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS};
+                                  VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS,
+                                  VLAE_MAX_LEVELS,   VLAE_MAX_SHIFT,    VLAE_LOGIT_LIMIT,    VLAE_LOC_LIMIT,
+                                  VLAE_COEF_LIMIT};
     int have = sizeof all / sizeof *all;
     for (int i = 0; i < count && i < have; i++)
         values[i] = all[i];
@@ -113,17 +117,36 @@ static int check_tables(const vlae_tables *tables)
             return checked;        \
     } while (0)
 
+static int within(const int32_t *values, int64_t count, int32_t low, int32_t high)
+{
+    int good = 1;
+    for (int64_t i = 0; i < count; i++)
+        good &= values[i] >= low && values[i] <= high;
+    return good;
+}
+
+/* The limits are those of an output layer of parameters, and those of a flow step or a reference value. */
 static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
 {
     CHECK(check_tables(tables));
     REQUIRE(rows->n >= 0 && rows->mixtures >= 1 && rows->mixtures <= VLAE_MAX_MIXTURES);
     REQUIRE(rows->channels >= 1 && rows->channels <= VLAE_MAX_CHANNELS);
     REQUIRE(rows->coded >= 0 && rows->coded <= rows->channels);
-    REQUIRE(rows->levels >= 2 && rows->levels <= 256 && (rows->levels & (rows->levels - 1)) == 0);
+    REQUIRE(rows->levels >= 2 && rows->levels <= VLAE_MAX_LEVELS);
     REQUIRE(rows->columns >= parameter_count(rows->mixtures, rows->channels, rows->coupled));
-    if (rows->outers)
-        for (int64_t i = 0; i < rows->n * rows->channels; i++)
-            REQUIRE(rows->outers[i] >= 0 && rows->outers[i] < VLAE_OUTER_SCALES);
+    const int64_t k = rows->mixtures, each = k * rows->channels;
+    const int64_t coefficients = parameter_count(k, rows->channels, rows->coupled) - k - 2 * each;
+    for (int64_t i = 0; i < rows->n; i++) {
+        const int32_t *row = rows->params + i * rows->columns;
+        REQUIRE(within(row, k, -VLAE_LOGIT_LIMIT, VLAE_LOGIT_LIMIT));
+        REQUIRE(within(row + k, each, -VLAE_LOC_LIMIT, VLAE_LOC_LIMIT));
+        REQUIRE(within(row + k + each, each, 0, VLAE_SCALES - 1));
+        REQUIRE(within(row + k + 2 * each, coefficients, -VLAE_COEF_LIMIT, VLAE_COEF_LIMIT));
+    }
+    const int32_t far = VLAE_MAX_LEVELS << VLAE_LEVEL_BITS;
+    REQUIRE(within(rows->offsets, rows->n * rows->channels, -far, far));
+    REQUIRE(!rows->outers || within(rows->outers, rows->n * rows->channels, 0, VLAE_OUTER_SCALES - 1));
+    REQUIRE(!rows->shifts || within(rows->shifts, rows->n, 0, VLAE_MAX_SHIFT));
     return VLAE_OK;
 }
 
@@ -140,15 +163,18 @@ static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
     REQUIRE(model->channels >= 1 && model->channels <= 3 && model->features >= 0 && model->features <= 1024);
     REQUIRE(model->wide >= 3 && model->wide <= 255 && model->wide % 2 && model->up >= 1 && model->up <= 255);
     REQUIRE(model->mixtures >= 1 && model->mixtures <= VLAE_MAX_MIXTURES && model->stretch >= 0 && model->stretch < 8);
-    REQUIRE(model->levels >= 2 && model->levels <= 256 >> model->stretch);
-    REQUIRE((model->levels & (model->levels - 1)) == 0);
+    REQUIRE(model->levels >= 2 && model->levels <= VLAE_MAX_LEVELS && model->shift >= 0 && model->shift <= VLAE_MAX_SHIFT);
+    if (model->stretch) /* the plain form */
+        REQUIRE(!model->shift && model->levels <= 256 >> model->stretch && (model->levels & (model->levels - 1)) == 0);
     REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
     int64_t window = (int64_t)model->up * model->wide + model->wide / 2;
     REQUIRE(inputs == (window + 1) * model->channels + model->features);
     REQUIRE(outputs >= parameter_count(model->mixtures, model->channels, 1));
     REQUIRE(tile->height >= 1 && tile->height <= VLAE_MAX_GRID && tile->width >= 1 && tile->width <= VLAE_MAX_GRID);
     int64_t row = tile->width;
-    REQUIRE(tile->period >= 1 && tile->x_size >= tile->height * row * model->channels + VLAE_SLACK);
+    int64_t size = model->levels > 256 ? 2 : 1;
+    REQUIRE(tile->period >= 1 && tile->x_size >= tile->height * row * model->channels * size + VLAE_SLACK);
+    REQUIRE((uintptr_t)tile->x % (uintptr_t)size == 0);
     REQUIRE(tile->context_size >= tile->period * row * model->features + VLAE_SLACK);
     return VLAE_OK;
 }
@@ -222,20 +248,21 @@ int vlae_merge(const vlae_layer *layer, const int8_t *left, const int8_t *right,
 
 /* ---------------------------------------------------------------------------------------------------- distributions */
 
-int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
                    uint32_t *freqs)
 {
     CHECK(check_rows(rows, tables));
+    REQUIRE(rows->levels <= 256 || (uintptr_t)symbols % 2 == 0);
     chosen->intervals(rows, tables, symbols, starts, freqs);
     return VLAE_OK;
 }
 
 int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                      uint8_t *symbols, void *scratch, int64_t scratch_size)
+                      void *symbols, void *scratch, int64_t scratch_size)
 {
     CHECK(check_rows(rows, tables));
     CHECK(check_stack(stack));
-    REQUIRE(phase >= 0);
+    REQUIRE(phase >= 0 && (rows->levels <= 256 || (uintptr_t)symbols % 2 == 0));
     int64_t most = rows->n < stack->lanes ? rows->n : stack->lanes;
     CHECK_SCRATCH((most / 8 + 1) * 4096);
     return rows->n ? chosen->pop_rows(rows, tables, stack, phase % stack->lanes, symbols, scratch) : VLAE_OK;
@@ -381,12 +408,12 @@ static int check_positions(const vlae_tile *tile, const int64_t *positions, int6
 }
 
 int vlae_pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n, uint8_t *rows,
-                    uint8_t *references)
+                    void *references, int32_t *shifts)
 {
     CHECK(check_pixels(model, tile));
-    REQUIRE(positions);
+    REQUIRE(positions && shifts && (model->levels <= 256 || (uintptr_t)references % 2 == 0));
     CHECK(check_positions(tile, positions, 0, n));
-    chosen->pixel_rows(model, tile, positions, n, rows, references);
+    chosen->pixel_rows(model, tile, positions, n, rows, references, shifts);
     return VLAE_OK;
 }
 
@@ -474,4 +501,90 @@ int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float *values,
     CHECK_SCRATCH(needed);
     chosen->fit_block(fit, rows, values, edges, weights, n, spent, gradient, scratch);
     return VLAE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- PNG */
+
+static int check_png(int64_t height, int64_t stride, int32_t step, int64_t filtered, int64_t plain)
+{
+    REQUIRE(height >= 1 && stride >= 1 && (step == 1 || step == 2 || step == 3 || step == 4 || step == 6 || step == 8));
+    REQUIRE(plain >= 1 && plain % height == 0 && plain / height == stride && filtered - plain == height);
+    return VLAE_OK;
+}
+
+int64_t vlae_png_unfilter(const uint8_t *rows, int64_t rows_size, const uint8_t *above, int64_t height, int64_t stride,
+                          int32_t step, uint8_t *out, int64_t out_size)
+{
+    CHECK(check_png(height, stride, step, rows_size, out_size));
+    return png_unfilter(rows, above, height, stride, step, out);
+}
+
+int vlae_png_filter(const uint8_t *rows, int64_t rows_size, int64_t height, int64_t stride, int32_t step, uint8_t *out,
+                    int64_t out_size)
+{
+    CHECK(check_png(height, stride, step, out_size, rows_size));
+    png_filter(rows, height, stride, step, out);
+    return VLAE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- deflate */
+
+enum { MOST_BYTES = 1 << 30 }; /* of a stream, packed or not */
+
+int vlae_inflate(const uint8_t *data, int64_t size, uint8_t *plain, int64_t plain_room, uint32_t *tokens,
+                 int64_t token_room, int64_t *blocks, int64_t block_room, int64_t *extent)
+{
+    vlae_extent found;
+    REQUIRE(size >= 0 && size <= MOST_BYTES && plain_room >= 0 && plain_room <= MOST_BYTES);
+    REQUIRE(token_room >= 0 && block_room >= 0);
+    CHECK(inflate_tokens(data, size, plain, plain_room, tokens, token_room, blocks, block_room, &found));
+    extent[0] = found.size;
+    extent[1] = found.plain;
+    extent[2] = found.tokens;
+    extent[3] = found.blocks;
+    extent[4] = found.padding;
+    return VLAE_OK;
+}
+
+int64_t vlae_deflate(const uint8_t *plain, int64_t size, const uint32_t *tokens, int64_t count, const int64_t *blocks,
+                     int64_t block_count, const uint8_t *described, int64_t described_size, int32_t padding,
+                     uint8_t *out, int64_t out_size)
+{
+    REQUIRE(size >= 0 && size <= MOST_BYTES && count >= 0 && count <= size && block_count >= 0);
+    REQUIRE(block_count <= MOST_BYTES && described_size >= 0 && described_size <= MOST_BYTES);
+    REQUIRE(padding >= 0 && padding < 128 && out_size >= 0);
+    vlae_writer writer = {out, 0, 8 * (out_size <= MOST_BYTES ? out_size : MOST_BYTES)};
+    return write_blocks(plain, size, tokens, count, blocks, block_count, described, described_size, (uint32_t)padding,
+                        &writer);
+}
+
+int64_t vlae_describe(const uint8_t *plain, int64_t size, const uint32_t *tokens, int64_t count, uint8_t *out,
+                      int64_t out_size)
+{
+    int64_t covered = 0;
+    REQUIRE(size >= 0 && size <= MOST_BYTES && count >= 0 && count <= size && out_size >= 0 && out_size <= MOST_BYTES);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t length = tokens[i] & 0xffff, distance = tokens[i] >> 16;
+        REQUIRE(distance ? length >= MIN_MATCH && length <= LONG_258 && distance <= WINDOW : length == 0);
+        covered += distance ? length_of(tokens[i]) : 1;
+    }
+    REQUIRE(covered <= size);
+    vlae_writer writer = {out, 0, 8 * out_size};
+    put_zlib_lengths(&writer, plain, tokens, count);
+    return writer.at;
+}
+
+int64_t vlae_walk_scratch(void)
+{
+    return sizeof(vlae_chains);
+}
+
+int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, uint32_t *tokens, int64_t count,
+                   uint32_t *corrections, int64_t corrected, int what, void *scratch, int64_t scratch_size)
+{
+    REQUIRE(check_matcher(how) && size >= 0 && size <= MOST_BYTES && count >= 0 && count <= size && corrected >= 0);
+    REQUIRE(what >= COUNT && what <= RESTORE);
+    CHECK_SCRATCH(vlae_walk_scratch());
+    start_chains(scratch, how, plain, size);
+    return walk(scratch, tokens, count, corrections, corrected, what);
 }

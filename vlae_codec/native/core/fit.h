@@ -121,6 +121,7 @@ INLINE void mixture_gradient(const vlae_fit *fit, const int32_t *params, size_t 
         int64_t count = n - begin < SIDE ? n - begin : SIDE;
         side_floats share[VLAE_MAX_MIXTURES], mass[VLAE_MAX_MIXTURES], value[VLAE_MAX_CHANNELS];
         side_floats by_mean[VLAE_MAX_MIXTURES][3], by_scale[VLAE_MAX_MIXTURES][3];
+        side_floats half; /* of a level, in coarse levels */
         ints first[3], last[3];
         for (int64_t i = 0; i < SIDE; i++)
             row[i] = params + (size_t)(begin + (i < count ? i : count - 1)) * columns;
@@ -128,8 +129,9 @@ INLINE void mixture_gradient(const vlae_fit *fit, const int32_t *params, size_t 
             for (int64_t i = 0; i < SIDE; i++) {
                 int64_t at = (begin + (i < count ? i : count - 1)) * channels + c;
                 value[c][i] = values[at];
-                first[c][i] = -(edges[at] == 1);
-                last[c][i] = -(edges[at] == 2);
+                first[c][i] = -((edges[at] & 3) == 1);
+                last[c][i] = -((edges[at] & 3) == 2);
+                half[i] = 0.5f / (float)(1 << (edges[at] >> 2 & 15));
             }
         ints top;
         for (int i = 0; i < SIDE; i++) {
@@ -168,8 +170,8 @@ INLINE void mixture_gradient(const vlae_fit *fit, const int32_t *params, size_t 
                 ints mirror = distance > 0;
                 distance = pick_floats(mirror, -distance, distance);
                 ints lowest = pick(mirror, last[c], first[c]), highest = pick(mirror, first[c], last[c]);
-                side_floats lower = limit(distance - 0.5f * inverse, -60, 60);
-                side_floats upper = limit(distance + 0.5f * inverse, -60, 60);
+                side_floats lower = limit(distance - half * inverse, -60, 60);
+                side_floats upper = limit(distance + half * inverse, -60, 60);
                 side_floats e = exponential(lower), below = e / (1.0f + e);
                 e = exponential(upper);
                 side_floats above = e / (1.0f + e);

@@ -13,12 +13,12 @@ struct vlae_kernels {
                   const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
     int64_t (*scratch_size)(const void *net, int32_t rows, int64_t lanes, int32_t mixtures);
     void (*run)(const void *net, const int8_t *rows, int64_t n, void *out, void *scratch);
-    void (*intervals)(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+    void (*intervals)(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
                       uint32_t *freqs);
-    int (*pop_rows)(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                    uint8_t *symbols, void *scratch);
+    int (*pop_rows)(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase, void *symbols,
+                    void *scratch);
     void (*pixel_rows)(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n,
-                       uint8_t *rows, uint8_t *references);
+                       uint8_t *rows, void *references, int32_t *shifts);
     void (*band_intervals)(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
                            int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch);
     int (*pop_band)(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,

@@ -1,8 +1,19 @@
 /* Integer CDFs of discretised mixtures of logistics, SIDE rows side by side; `mixture.py` has the formulas.
  *
- * Means are kept within +-2^29: a position is below 2^22 and an inverse scale at least 1, so beyond that every sigmoid
- * is at its end and stays there, and all products are of two 32-bit numbers. Beyond +-2^24 an inverse scale of 2^17, in
- * place of one up to 2^22, takes it to the same end, and what the table is looked up with stays below 2^31.
+ * Bounds. A position is 64 x - 32 for x up to 2^16, so at most 2^22. Means are kept within +-2^29, which is part of the
+ * formula, so a distance is below 2^30 and all products are of two 32-bit numbers. With |mean| up to 2^24 a distance is
+ * at most 5/4 2^24, an inverse scale at most 2^22 and an argument below 5/4 2^30. Beyond, an inverse scale of 2^17 stands
+ * in for a larger one: the distance is at least 3/4 2^24, so the argument, shifted right by up to 26, is at least
+ * 3/4 2^15 with it, beyond the table's end of 2^12 as it is with the larger one, and below 2^31. Before a mean is clamped
+ * it is a 64-bit number. Parameters are in the limits of their layer, to which a network clamps them and `check_rows`
+ * holds all others; an offset is at most 2^22 and an outer inverse at most 2^20, so |u| is at most 2^27, 31 channels move
+ * a location by less than 2^34, an outer scale is at most 2^24, and a left shift after it at most 10.
+ * In the deep form the product of distance and inverse is clamped before it is shifted, by at most 18; it is at least
+ * 3/4 2^41 with STEEP, beyond the table's end of 2^38 as it is with the larger one.
+ *
+ * The code has two forms. In the plain one symbols are bytes, levels a power of 2, and no row has a shift; in the deep one
+ * levels are any number up to 2^16, symbols of more than 256 levels are uint16, each row has its shift, and sigmoids are
+ * interpolated: a level may be so small a part of a scale that the table alone would not tell one from the next.
  */
 #ifndef VLAE_MIXTURE_H
 #define VLAE_MIXTURE_H
@@ -16,9 +27,12 @@
 #define STEEP (1 << 17)
 #define TOTAL ((int64_t)1 << VLAE_PRECISION)
 #define MASS_BITS (VLAE_FACTOR_BITS + VLAE_SIGMOID_BITS)
+#define FINE_BITS 8 /* of an argument in the deep form, below those that the table has */
+#define MORE_BITS 4 /* of a sigmoid in the deep form, and fewer of the factor */
 
 typedef int32_t ints __attribute__((vector_size(4 * SIDE)));
 typedef int64_t longs __attribute__((vector_size(8 * SIDE)));
+typedef uint64_t bits64 __attribute__((vector_size(8 * SIDE)));
 #define LONGS(v) __builtin_convertvector(v, longs)
 #define INTS(v) __builtin_convertvector(v, ints)
 
@@ -50,13 +64,23 @@ typedef struct {
     ints mean[VLAE_MAX_MIXTURES], inverse[VLAE_MAX_MIXTURES];
     longs factor; /* of the masses */
     ints offset, back; /* from a symbol to u */
+    longs shift; /* of the rows, if deep */
+    longs fine, most; /* if deep: of a product to an argument of FINE_BITS more, and what of it the table's end is */
 } channel;
 
-/* 20-bit sigmoids at positions in 1/64 level. */
-INLINE ints sigmoids(const int32_t *table, ints position, ints mean, ints inverse)
+INLINE int is_deep(const vlae_rows *rows)
 {
-    longs product = LONGS(position - mean) * LONGS(inverse);
-    ints at = clamp(INTS(product >> 16), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF) + VLAE_SIGMOID_HALF;
+    return rows->shifts || rows->levels > 256 || (rows->levels & (rows->levels - 1));
+}
+
+/* Symbol i of an array of bytes or, of more than 256 levels, of uint16. */
+INLINE int32_t symbol_at(const void *symbols, int64_t i, int32_t levels, const int deep)
+{
+    return deep && levels > 256 ? ((const uint16_t *)symbols)[i] : ((const uint8_t *)symbols)[i];
+}
+
+INLINE ints entries(const int32_t *table, ints at)
+{
 #if LANES == 16 || defined TARGET_avxvnni
     return (ints)_mm256_i32gather_epi32(table, (__m256i)at, 4);
 #else
@@ -65,6 +89,26 @@ INLINE ints sigmoids(const int32_t *table, ints position, ints mean, ints invers
         found[i] = table[(uint32_t)at[i]];
     return found;
 #endif
+}
+
+/* Sigmoids of component k at positions in 1/64 level: of 20 bits, or of MORE_BITS more if deep. The product is shifted
+ * as if it had no sign, which the 32 bits that are taken of it do not show. */
+INLINE ints sigmoids(const int32_t *table, ints position, const channel *now, int k, const int deep)
+{
+    longs product = LONGS(position - now->mean[k]) * LONGS(now->inverse[k]);
+    if (!deep)
+        return entries(table, clamp(INTS(product >> 16), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF) + VLAE_SIGMOID_HALF);
+    product = pick_long(product < -now->most, -now->most, product);
+    product = pick_long(product < now->most, product, now->most - 1);
+    ints argument = INTS((longs)((bits64)product >> (bits64)now->fine)) + (VLAE_SIGMOID_HALF << FINE_BITS);
+    ints at = argument >> FINE_BITS, part = argument & ((1 << FINE_BITS) - 1), low = entries(table, at);
+    return (low << MORE_BITS) + (((entries(table, at + 1) - low) * part) >> (FINE_BITS - MORE_BITS));
+}
+
+/* The sigmoid of what is above all symbols. */
+INLINE ints certain(const int deep)
+{
+    return (ints){0} + (1 << (VLAE_SIGMOID_BITS + (deep ? MORE_BITS : 0)));
 }
 
 /* Row i of SIDE, the last one where there are fewer. */
@@ -94,7 +138,8 @@ INLINE void load_weights(const int32_t *const *params, const vlae_tables *tables
 
 /* Locations and inverse scales of channel c of the rows from `begin` on. */
 INLINE void load_channel(const vlae_rows *rows, const int32_t *const *params, int64_t begin, int64_t count,
-                         const vlae_tables *tables, int k_count, int channels, int c, const state *s, channel *now)
+                         const vlae_tables *tables, int k_count, int channels, int c, const state *s, channel *now,
+                         const int deep)
 {
     int pairs = rows->coupled ? channels * (channels - 1) / 2 : 0;
     longs scale;
@@ -103,9 +148,15 @@ INLINE void load_channel(const vlae_rows *rows, const int32_t *const *params, in
         int64_t at = (begin + (i < count ? i : count - 1)) * channels + c;
         outer[i] = rows->outers ? rows->outers[at] : VLAE_OUTER_IDENTITY;
         now->offset[i] = rows->offsets[at];
+        if (deep)
+            now->shift[i] = rows->shifts ? rows->shifts[begin + (i < count ? i : count - 1)] : 0;
         scale[i] = tables->outer_scale[outer[i]];
         now->back[i] = (int32_t)tables->outer_inverse[outer[i]];
-        now->factor[i] = ((TOTAL - rows->levels) << VLAE_FACTOR_BITS) / s->total[i];
+        now->factor[i] = ((TOTAL - rows->levels) << (VLAE_FACTOR_BITS - (deep ? MORE_BITS : 0))) / s->total[i];
+    }
+    if (deep) {
+        now->fine = now->shift + (16 - FINE_BITS);
+        now->most = ((longs){0} + (VLAE_SIGMOID_HALF << FINE_BITS)) << now->fine;
     }
     for (int k = 0; k < k_count; k++) {
         ints loc, index, inverse;
@@ -120,7 +171,8 @@ INLINE void load_channel(const vlae_rows *rows, const int32_t *const *params, in
                 coefficient[i] = params[i][k_count * (1 + 2 * channels) + k * pairs + c * (c - 1) / 2 + e];
             moved += LONGS(coefficient) * LONGS(s->u[e]);
         }
-        longs mean = LONGS(now->offset) + (((LONGS(loc) + (moved >> VLAE_COEF_BITS)) * scale) >> 16);
+        moved = ((LONGS(loc) + (moved >> VLAE_COEF_BITS)) * scale) >> 16;
+        longs mean = LONGS(now->offset) + (deep ? (longs)((bits64)moved << (bits64)now->shift) : moved);
         mean = pick_long(mean < -FAR, (longs){0} - FAR, mean);
         now->mean[k] = INTS(pick_long(mean > FAR, (longs){0} + FAR, mean));
         index = clamp(index + outer - VLAE_OUTER_IDENTITY, 0, VLAE_SCALES - 1);
@@ -132,7 +184,7 @@ INLINE void load_channel(const vlae_rows *rows, const int32_t *const *params, in
 }
 
 /* Weights times their components' masses at a known symbol, brought back to 12 bits: the posterior of the components. */
-INLINE void observe(state *s, longs *product, int k_count, ints symbol, const channel *now, int c)
+INLINE void observe(state *s, longs *product, int k_count, ints symbol, const channel *now, int c, const int deep)
 {
     longs top = {0};
     for (int k = 0; k < k_count; k++)
@@ -150,11 +202,12 @@ INLINE void observe(state *s, longs *product, int k_count, ints symbol, const ch
         total += s->weight[k];
     }
     s->total = total;
-    s->u[c] = INTS((LONGS((symbol << VLAE_LEVEL_BITS) - now->offset) * LONGS(now->back)) >> 16);
+    longs u = (LONGS((symbol << VLAE_LEVEL_BITS) - now->offset) * LONGS(now->back)) >> 16;
+    s->u[c] = INTS(deep ? (longs)((bits64)u >> (bits64)now->shift) : u);
 }
 
-INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
-                         uint32_t *freqs, int k_count, int channels)
+INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
+                         uint32_t *freqs, int k_count, int channels, const int deep)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     state s;
@@ -165,16 +218,16 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
         side_rows(rows, begin, count, params);
         load_weights(params, tables, k_count, &s);
         for (int c = 0; c < rows->coded; c++) {
-            load_channel(rows, params, begin, count, tables, k_count, channels, c, &s, &now);
+            load_channel(rows, params, begin, count, tables, k_count, channels, c, &s, &now, deep);
             ints x;
             for (int64_t i = 0; i < SIDE; i++)
-                x[i] = symbols[(begin + (i < count ? i : count - 1)) * channels + c];
+                x[i] = symbol_at(symbols, (begin + (i < count ? i : count - 1)) * channels + c, rows->levels, deep);
             ints edge = (x << VLAE_LEVEL_BITS) - half, first = x == 0, final = x == last;
             longs low = {0}, high = {0}, product[VLAE_MAX_MIXTURES];
             for (int k = 0; k < k_count; k++) {
-                ints below = ~first & sigmoids(tables->sigmoid, edge, now.mean[k], now.inverse[k]);
-                ints above = sigmoids(tables->sigmoid, edge + 2 * half, now.mean[k], now.inverse[k]);
-                above = pick(final, (ints){0} + (1 << VLAE_SIGMOID_BITS), above);
+                ints below = ~first & sigmoids(tables->sigmoid, edge, &now, k, deep);
+                ints above = sigmoids(tables->sigmoid, edge + 2 * half, &now, k, deep);
+                above = pick(final, certain(deep), above);
                 longs weight = LONGS(s.weight[k]);
                 product[k] = weight * LONGS(above - below);
                 low += weight * LONGS(below);
@@ -188,36 +241,52 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
                 freqs[(begin + i) * channels + c] = (uint32_t)(end[i] - start[i]);
             }
             if (c + 1 < rows->coded)
-                observe(&s, product, k_count, x, &now, c);
+                observe(&s, product, k_count, x, &now, c, deep);
         }
     }
 }
 
-static void intervals(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+/* The loops of the models of photographs, unrolled, and those of all others. */
+#define FORMS(call, ...)                                                            \
+    do {                                                                            \
+        const int32_t k_count = rows->mixtures, channels = rows->channels;          \
+        if (is_deep(rows)) {                                                        \
+            if (k_count == 5 && channels == 3)                                      \
+                call(__VA_ARGS__, 5, 3, 1);                                         \
+            else                                                                    \
+                call(__VA_ARGS__, k_count, channels, 1);                            \
+        } else if (k_count == 5 && channels == 3)                                   \
+            call(__VA_ARGS__, 5, 3, 0);                                             \
+        else if (k_count == 5 && channels == 1)                                     \
+            call(__VA_ARGS__, 5, 1, 0);                                             \
+        else                                                                        \
+            call(__VA_ARGS__, k_count, channels, 0);                                \
+    } while (0)
+
+static void intervals(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
                       uint32_t *freqs)
 {
-    if (rows->mixtures == 5 && rows->channels == 3) /* the loops of the models of photographs, unrolled */
-        intervals_of(rows, tables, symbols, starts, freqs, 5, 3);
-    else if (rows->mixtures == 5 && rows->channels == 1)
-        intervals_of(rows, tables, symbols, starts, freqs, 5, 1);
-    else
-        intervals_of(rows, tables, symbols, starts, freqs, rows->mixtures, rows->channels);
+    FORMS(intervals_of, rows, tables, symbols, starts, freqs);
 }
 
-/* The symbols that own cf and where they begin and end, by bisection: levels is a power of 2. */
+/* The symbols that own cf and where they begin and end, by bisection of the next power of 2 of levels. */
 INLINE ints search(const vlae_tables *tables, const state *s, const channel *now, int k_count, int32_t levels,
-                   longs cf, longs *start, longs *end)
+                   longs cf, longs *start, longs *end, const int deep)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1);
+    const int32_t whole = deep ? 1 << (32 - __builtin_clz((uint32_t)levels - 1)) : levels;
     ints symbol = {0};
     *start = (longs){0};
     *end = (longs){0} + TOTAL;
-    for (int32_t step = levels / 2; step > 0; step /= 2) {
+    for (int32_t step = whole / 2; step > 0; step /= 2) {
         ints middle = symbol + step, position = (middle << VLAE_LEVEL_BITS) - half;
         longs mass = {0};
         for (int k = 0; k < k_count; k++)
-            mass += LONGS(s->weight[k]) * LONGS(sigmoids(tables->sigmoid, position, now->mean[k], now->inverse[k]));
-        longs value = LONGS(middle) + ((mass * now->factor) >> MASS_BITS), below = value <= cf;
+            mass += LONGS(s->weight[k]) * LONGS(sigmoids(tables->sigmoid, position, now, k, deep));
+        longs value = LONGS(middle) + ((mass * now->factor) >> MASS_BITS);
+        if (deep)
+            value = pick_long(LONGS(middle < levels), value, (longs){0} + TOTAL);
+        longs below = value <= cf;
         symbol = pick(INTS(below), middle, symbol);
         *start = pick_long(below, value, *start);
         *end = pick_long(below, *end, value);
@@ -226,7 +295,7 @@ INLINE ints search(const vlae_tables *tables, const state *s, const channel *now
 }
 
 INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                       uint8_t *symbols, state *states, int k_count, int channels)
+                       void *symbols, state *states, int k_count, int channels, const int deep)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     int64_t lanes = stack->lanes;
@@ -242,30 +311,33 @@ INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_st
                 side_rows(rows, begin, count, params);
                 if (c == 0)
                     load_weights(params, tables, k_count, s);
-                load_channel(rows, params, begin, count, tables, k_count, channels, c, s, &now);
+                load_channel(rows, params, begin, count, tables, k_count, channels, c, s, &now, deep);
                 longs cf = {0}, start, end;
                 for (int64_t i = 0; i < count; i++) {
                     cf[i] = (int64_t)(stack->heads[ahead] & (uint64_t)(TOTAL - 1));
                     ahead = ahead + 1 < lanes ? ahead + 1 : 0;
                 }
-                ints x = search(tables, s, &now, k_count, rows->levels, cf, &start, &end);
+                ints x = search(tables, s, &now, k_count, rows->levels, cf, &start, &end, deep);
                 longs freq = end - start;
                 for (int64_t i = 0; i < count; i++) {
                     if (pop_symbol(stack, lane, (uint64_t)start[i], (uint64_t)freq[i], VLAE_PRECISION) < 0)
                         return VLAE_EMPTY;
                     lane = lane + 1 < lanes ? lane + 1 : 0;
-                    symbols[(begin + i) * channels + c] = (uint8_t)x[i];
+                    if (deep && rows->levels > 256)
+                        ((uint16_t *)symbols)[(begin + i) * channels + c] = (uint16_t)x[i];
+                    else
+                        ((uint8_t *)symbols)[(begin + i) * channels + c] = (uint8_t)x[i];
                 }
                 if (c + 1 < rows->coded) {
                     ints edge = (x << VLAE_LEVEL_BITS) - half, first = x == 0, final = x == last;
                     longs product[VLAE_MAX_MIXTURES];
                     for (int k = 0; k < k_count; k++) {
-                        ints below = ~first & sigmoids(tables->sigmoid, edge, now.mean[k], now.inverse[k]);
-                        ints above = sigmoids(tables->sigmoid, edge + 2 * half, now.mean[k], now.inverse[k]);
-                        above = pick(final, (ints){0} + (1 << VLAE_SIGMOID_BITS), above);
+                        ints below = ~first & sigmoids(tables->sigmoid, edge, &now, k, deep);
+                        ints above = sigmoids(tables->sigmoid, edge + 2 * half, &now, k, deep);
+                        above = pick(final, certain(deep), above);
                         product[k] = LONGS(s->weight[k]) * LONGS(above - below);
                     }
-                    observe(s, product, k_count, x, &now, c);
+                    observe(s, product, k_count, x, &now, c, deep);
                 }
             }
         }
@@ -281,14 +353,10 @@ static size_t states_size(int64_t rows, int64_t lanes)
 }
 
 /* Groups of `lanes` rows; in a group channel by channel; in a channel the rows in turn, row i on lane phase + i. */
-static int pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                    uint8_t *symbols, void *scratch)
+static int pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase, void *symbols,
+                    void *scratch)
 {
-    if (rows->mixtures == 5 && rows->channels == 3)
-        return pop_rows_of(rows, tables, stack, phase, symbols, scratch, 5, 3);
-    if (rows->mixtures == 5 && rows->channels == 1)
-        return pop_rows_of(rows, tables, stack, phase, symbols, scratch, 5, 1);
-    return pop_rows_of(rows, tables, stack, phase, symbols, scratch, rows->mixtures, rows->channels);
+    FORMS(return pop_rows_of, rows, tables, stack, phase, symbols, scratch);
 }
 
 #endif

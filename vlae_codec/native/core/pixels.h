@@ -3,6 +3,20 @@
  * A row of network inputs is: differences of the causal window to the pixel's reference | reference - 128 | features of
  * its context. The reference is the median edge detector of LOCO-I (Weinberger et al. 2000), or what of it lies inside
  * the tile, or 128; a neighbour outside the tile counts as equal to it.
+ *
+ * The plain form, above, is that of 256 levels and of bilevel samples, which enter stretched. The deep form is that of any
+ * other number of levels, and of a model with a shift. There a pixel has a shift s and the network works in coarse levels
+ * of 2^s levels. With b the number of bits of levels - 1, and B the mean number of bits of the absolute differences of eight of
+ * the pixel's neighbours (`near_rows`, `near_columns`), all channels, to the reference,
+ *
+ *     first reference   2^(b - 1)
+ *     B                 (sum of their bits + n / 2) / n of the n samples of these neighbours that are in the window and in
+ *                       the tile, rounded down both times; 0 if there are none
+ *     s                 the larger one of the model's shift and B - QUIET, at most 10
+ *     difference d      sign(d) * ((|d| + (2^s >> 1)) >> s), clamped as above
+ *     reference         (reference << 8) >> b
+ *
+ * where they enter the network. So what is smooth and what is rough are alike to it, whatever their noise.
  */
 #ifndef VLAE_PIXELS_H
 #define VLAE_PIXELS_H
@@ -10,6 +24,8 @@
 #include "mixture.h"
 
 #define CHUNK 32 /* bytes taken at once; VLAE_SLACK covers what that is too much */
+#define QUIET 5 /* bits of differences up to which a pixel has the model's shift */
+#define NEIGHBOURS 8
 #define BLOCK (ROWS * (96 / ROWS)) /* pixels whose parameters are held at once where all are known */
 
 /* out[i] = clamp(x[i] + more[i] - less[i]) of CHUNK bytes; one of more and less is 0. */
@@ -21,19 +37,56 @@ INLINE void differences(const uint8_t *x, const uint8_t *less, const uint8_t *mo
     }
 }
 
+INLINE int is_deep_model(const vlae_pixels *model)
+{
+    return model->shift || (model->levels != 256 && !model->stretch);
+}
+
+/* Bytes of a sample. */
+INLINE size_t sample_size(const vlae_pixels *model)
+{
+    return model->levels > 256 ? 2 : 1;
+}
+
+INLINE int32_t sample_bits(const vlae_pixels *model)
+{
+    return 32 - __builtin_clz((uint32_t)model->levels - 1);
+}
+
+/* The median edge detector, or what of it is there. */
+INLINE int guess_of(int left, int upper, int corner)
+{
+    int least = left < upper ? left : upper, most = left < upper ? upper : left, guess = left + upper - corner;
+    return guess < least ? least : guess > most ? most : guess;
+}
+
+/* A difference in coarse levels as the network takes it. */
+INLINE uint8_t coarse(int32_t difference, int32_t half, int32_t shift)
+{
+    int32_t sign = difference >> 31, size = (difference ^ sign) - sign;
+    size = (size + half) >> shift;
+    difference = (size ^ sign) - sign;
+    return (uint8_t)((difference < -128 ? -128 : difference > 127 ? 127 : difference) + 128);
+}
+
+INLINE void put_features(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c, uint8_t *row)
+{
+    const uint8_t *features = tile->context + ((r % tile->period) * tile->width + c) * model->features;
+    for (int64_t k = 0; k < model->features; k += CHUNK)
+        memcpy(row + k, features + k, CHUNK);
+}
+
 /* Fills row (inputs bytes, VLAE_SLACK more are overwritten) and reference[channels] of pixel (r, c). less, more: memory
  * of one row of the window with slack. */
 INLINE void pixel_row(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c, uint8_t *less,
                       uint8_t *more, uint8_t *row, uint8_t *reference)
 {
     const int64_t width = tile->width, channels = model->channels, wide = model->wide, up = model->up, reach = wide / 2;
-    const uint8_t *here = tile->x + (r * width + c) * channels, *above = r > 0 ? here - width * channels : here;
+    const uint8_t *here = (const uint8_t *)tile->x + (r * width + c) * channels, *above = r > 0 ? here - width * channels : here;
     for (int64_t ch = 0; ch < channels; ch++)
-        if (r > 0 && c > 0) {
-            int left = here[ch - channels], upper = above[ch], corner = above[ch - channels];
-            int least = left < upper ? left : upper, most = left < upper ? upper : left, guess = left + upper - corner;
-            reference[ch] = (uint8_t)(guess < least ? least : guess > most ? most : guess);
-        } else
+        if (r > 0 && c > 0)
+            reference[ch] = (uint8_t)guess_of(here[ch - channels], above[ch], above[ch - channels]);
+        else
             reference[ch] = r > 0 ? above[ch] : c > 0 ? here[ch - channels] : 128;
     if (r >= up && c >= reach && c + reach < width) {
         const int64_t size = wide * channels;
@@ -65,36 +118,101 @@ INLINE void pixel_row(const vlae_pixels *model, const vlae_tile *tile, int64_t r
                 }
     for (int64_t ch = 0; ch < channels; ch++)
         *row++ = reference[ch];
-    const uint8_t *features = tile->context + ((r % tile->period) * width + c) * model->features;
-    for (int64_t k = 0; k < model->features; k += CHUNK)
-        memcpy(row + k, features + k, CHUNK);
+    put_features(model, tile, r, c, row);
 }
+
+static const int near_rows[NEIGHBOURS] = {0, 0, -1, -1, -1, -1, -2, -2};
+static const int near_columns[NEIGHBOURS] = {-2, -1, -1, 0, 1, 2, 0, 1};
+
+/* The same in the deep form, and the pixel's shift; tiled: memory of one row of the window in uint16. */
+#define DEEP_ROW(name, sample)                                                                                        \
+    static int32_t name(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c, uint16_t *tiled,       \
+                        uint8_t *row, sample *reference)                                                              \
+    {                                                                                                                 \
+        const int64_t width = tile->width, channels = model->channels, up = model->up, reach = model->wide / 2;       \
+        const int32_t bits = sample_bits(model);                                                                      \
+        const sample *here = (const sample *)tile->x + (r * width + c) * channels;                                    \
+        const sample *above = r > 0 ? here - width * channels : here;                                                 \
+        for (int64_t ch = 0; ch < channels; ch++)                                                                     \
+            if (r > 0 && c > 0)                                                                                       \
+                reference[ch] = (sample)guess_of(here[ch - channels], above[ch], above[ch - channels]);               \
+            else                                                                                                      \
+                reference[ch] = (sample)(r > 0 ? above[ch] : c > 0 ? here[ch - channels] : 1 << (bits - 1));          \
+        for (int64_t k = 0; k < model->wide * channels; k += channels)                                                \
+            for (int64_t ch = 0; ch < channels; ch++)                                                                 \
+                tiled[k + ch] = reference[ch];                                                                        \
+        int32_t lengths = 0, count = 0;                                                                               \
+        for (int j = 0; j < NEIGHBOURS; j++) {                                                                        \
+            const int64_t dr = near_rows[j], dc = near_columns[j];                                                    \
+            if (r + dr < 0 || c + dc < 0 || c + dc >= width || dr < -up || dc < -reach || dc > reach)                 \
+                continue;                                                                                             \
+            for (int64_t ch = 0; ch < channels; ch++) {                                                               \
+                int32_t difference = here[(dr * width + dc) * channels + ch] - reference[ch];                         \
+                lengths += 31 - __builtin_clz(2 * (uint32_t)(difference < 0 ? -difference : difference) + 1);         \
+            }                                                                                                         \
+            count += (int32_t)channels;                                                                               \
+        }                                                                                                             \
+        const int32_t found = count ? (lengths + count / 2) / count - QUIET : 0;                                      \
+        const int32_t rough = found < VLAE_MAX_SHIFT ? found : VLAE_MAX_SHIFT;                                        \
+        const int32_t shift = rough > model->shift ? rough : model->shift, half = (1 << shift) >> 1;                  \
+        for (int64_t dr = up; dr >= 0; dr--) { /* columns first .. last of the window's row lie in the tile */        \
+            int64_t right = dr ? reach + 1 : 0, first = c < reach ? -c : -reach;                                      \
+            int64_t last = c + right > width ? width - c : right, taken = (right + reach) * channels;                 \
+            memset(row, 128, (size_t)taken);                                                                          \
+            if (r >= dr)                                                                                              \
+                for (int64_t k = first * channels; k < last * channels; k++)                                          \
+                    row[k + reach * channels] =                                                                       \
+                        coarse(here[k - dr * width * channels] - tiled[k + reach * channels], half, shift);           \
+            row += taken;                                                                                             \
+        }                                                                                                             \
+        for (int64_t ch = 0; ch < channels; ch++)                                                                     \
+            *row++ = (uint8_t)(((uint32_t)reference[ch] << 8) >> bits);                                               \
+        put_features(model, tile, r, c, row);                                                                         \
+        return shift;                                                                                                 \
+    }
+
+DEEP_ROW(deep_row_8, uint8_t)
+DEEP_ROW(deep_row_16, uint16_t)
 
 /* Memory of the functions below, in one block. */
 typedef struct {
     activation *activations; /* of `forward` */
-    int32_t *params, *offsets;
-    uint8_t *row, *less, *more, *references, *symbols;
+    int32_t *params, *offsets, *shifts;
+    uint8_t *row, *less, *more; /* less: in the deep form uint16 */
+    void *references, *symbols;
     state *states;
 } pixel_memory;
+
+INLINE void any_row(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c, const pixel_memory *memory,
+                    int64_t i, const int deep)
+{
+    uint8_t *references = (uint8_t *)memory->references + i * model->channels * (deep ? (int64_t)sample_size(model) : 1);
+    if (!deep)
+        pixel_row(model, tile, r, c, memory->less, memory->more, memory->row, references);
+    else if (model->levels > 256)
+        memory->shifts[i] = deep_row_16(model, tile, r, c, (void *)memory->less, memory->row, (void *)references);
+    else
+        memory->shifts[i] = deep_row_8(model, tile, r, c, (void *)memory->less, memory->row, references);
+}
 
 static int64_t pixel_scratch(const packed_net *net, int64_t rows, int64_t lanes, int32_t channels, pixel_memory *memory,
                              uint8_t *base)
 {
-    size_t sizes[9] = {forward_size(net),
-                       sizeof(int32_t) * (size_t)rows * (size_t)net->columns,
-                       sizeof(int32_t) * (size_t)(rows * channels),
-                       (size_t)net->width + VLAE_SLACK,
-                       (size_t)net->width + VLAE_SLACK,
-                       (size_t)net->width + VLAE_SLACK,
-                       (size_t)(rows * channels),
-                       (size_t)(rows * channels),
-                       states_size(rows, lanes)};
-    void *parts[9];
-    int64_t size = carve(base, sizes, 9, parts);
+    size_t sizes[10] = {forward_size(net),
+                        sizeof(int32_t) * (size_t)rows * (size_t)net->columns,
+                        sizeof(int32_t) * (size_t)(rows * channels),
+                        sizeof(int32_t) * (size_t)rows,
+                        (size_t)net->width + VLAE_SLACK,
+                        2 * ((size_t)net->width + VLAE_SLACK),
+                        (size_t)net->width + VLAE_SLACK,
+                        sizeof(uint16_t) * (size_t)(rows * channels),
+                        sizeof(uint16_t) * (size_t)(rows * channels),
+                        states_size(rows, lanes)};
+    void *parts[10];
+    int64_t size = carve(base, sizes, 10, parts);
     if (memory)
         *memory = (pixel_memory){parts[0], parts[1], parts[2], parts[3], parts[4],
-                                 parts[5], parts[6], parts[7], parts[8]};
+                                 parts[5], parts[6], parts[7], parts[8], parts[9]};
     return size;
 }
 
@@ -104,15 +222,23 @@ static int64_t scratch_size(const void *net, int32_t rows, int64_t lanes, int32_
 }
 
 static void pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n,
-                       uint8_t *rows, uint8_t *references)
+                       uint8_t *rows, void *references, int32_t *shifts)
 {
     const packed_net *net = model->net;
-    uint8_t less[VLAE_MAX_WIDTH + VLAE_SLACK], more[VLAE_MAX_WIDTH + VLAE_SLACK], row[VLAE_MAX_WIDTH + VLAE_SLACK];
+    uint16_t less[VLAE_MAX_WIDTH + VLAE_SLACK];
+    uint8_t more[VLAE_MAX_WIDTH + VLAE_SLACK], row[VLAE_MAX_WIDTH + VLAE_SLACK];
+    const pixel_memory memory = {.row = row, .less = (void *)less, .more = more, .references = references,
+                                 .shifts = shifts};
     memset(less, 0, sizeof less);
     memset(more, 0, sizeof more);
     for (int64_t i = 0; i < n; i++) {
         int64_t r = positions[i] / tile->width, c = positions[i] % tile->width;
-        pixel_row(model, tile, r, c, less, more, row, references + i * model->channels);
+        if (is_deep_model(model))
+            any_row(model, tile, r, c, &memory, i, 1);
+        else {
+            any_row(model, tile, r, c, &memory, i, 0);
+            shifts[i] = 0;
+        }
         memcpy(rows + i * net->inputs, row, (size_t)net->inputs);
     }
 }
@@ -120,23 +246,23 @@ static void pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const in
 INLINE vlae_rows rows_of(const vlae_pixels *model, const pixel_memory *memory, int64_t n, int32_t coded)
 {
     const packed_net *net = model->net;
-    return (vlae_rows){.params = memory->params, .offsets = memory->offsets, .outers = NULL, .n = n,
-                       .columns = net->columns, .mixtures = model->mixtures, .channels = model->channels, .coupled = 1,
+    return (vlae_rows){.params = memory->params, .offsets = memory->offsets, .outers = NULL,
+                       .shifts = is_deep_model(model) ? memory->shifts : NULL, .n = n, .columns = net->columns, .mixtures = model->mixtures, .channels = model->channels, .coupled = 1,
                        .levels = model->levels, .coded = coded};
 }
 
-INLINE void offsets_of(const vlae_pixels *model, pixel_memory *memory, int64_t n)
+INLINE void offsets_of(const vlae_pixels *model, pixel_memory *memory, int64_t n, const int deep)
 {
     for (int64_t i = 0; i < n * model->channels; i++)
-        memory->offsets[i] = (memory->references[i] << VLAE_LEVEL_BITS) >> model->stretch;
+        memory->offsets[i] = (symbol_at(memory->references, i, model->levels, deep) << VLAE_LEVEL_BITS) >> model->stretch;
 }
 
-/* Intervals of the pixels at flat positions, or at begin .. begin + n. */
-static void band_intervals(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
-                           int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch)
+INLINE void band_intervals_of(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
+                              int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch,
+                              const int deep)
 {
     const packed_net *net = model->net;
-    const int64_t channels = model->channels;
+    const int64_t channels = model->channels, size = channels * (deep ? (int64_t)sample_size(model) : 1);
     pixel_memory memory;
     pixel_scratch(net, BLOCK + ROWS, 1, model->channels, &memory, scratch);
     for (int64_t at = 0; at < n; at += BLOCK) {
@@ -144,26 +270,37 @@ static void band_intervals(const vlae_pixels *model, const vlae_tile *tile, cons
         for (int64_t first = 0; first < count; first += ROWS) {
             for (int64_t i = first; i < count && i < first + ROWS; i++) {
                 int64_t position = positions ? positions[at + i] : begin + at + i;
-                pixel_row(model, tile, position / tile->width, position % tile->width, memory.less, memory.more,
-                          memory.row, memory.references + i * channels);
+                any_row(model, tile, position / tile->width, position % tile->width, &memory, i, deep);
                 put_inputs(memory.activations + (i - first) * net->width, memory.row, net->inputs);
-                for (int64_t ch = 0; ch < channels; ch++)
-                    memory.symbols[i * channels + ch] = (uint8_t)(tile->x[position * channels + ch] >> model->stretch);
+                const uint8_t *from = (const uint8_t *)tile->x + position * size;
+                uint8_t *to = (uint8_t *)memory.symbols + i * size;
+                for (int64_t k = 0; k < size; k++)
+                    to[k] = (uint8_t)(from[k] >> (deep ? 0 : model->stretch));
             }
             forward(net, memory.activations, memory.params + first * net->columns, NULL);
         }
-        offsets_of(model, &memory, count);
+        offsets_of(model, &memory, count, deep);
         vlae_rows rows = rows_of(model, &memory, count, coded);
         intervals(&rows, &model->tables, memory.symbols, starts + at * channels, freqs + at * channels);
     }
 }
 
-/* Pops rows first .. last into the tile, the rows above being there. */
-static int pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
-                    vlae_stack *stack, void *scratch)
+/* Intervals of the pixels at flat positions, or at begin .. begin + n. */
+static void band_intervals(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t begin,
+                           int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch)
+{
+    if (is_deep_model(model))
+        band_intervals_of(model, tile, positions, begin, n, coded, starts, freqs, scratch, 1);
+    else
+        band_intervals_of(model, tile, positions, begin, n, coded, starts, freqs, scratch, 0);
+}
+
+INLINE int pop_band_of(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                       vlae_stack *stack, void *scratch, const int deep)
 {
     const packed_net *net = model->net;
     const int32_t height = last - first, slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
+    const int64_t size = deep ? (int64_t)sample_size(model) : 1;
     pixel_memory memory;
     pixel_scratch(net, (height > BLOCK ? height : BLOCK) + ROWS, stack->lanes, channels, &memory, scratch);
     int64_t phase = 0; /* rows popped so far: the lanes are used in turn */
@@ -173,25 +310,38 @@ static int pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, in
         int32_t n = high - low;
         for (int32_t begin = 0; begin < n; begin += ROWS) {
             for (int32_t i = begin; i < n && i < begin + ROWS; i++) {
-                pixel_row(model, tile, first + low + i, wave - slope * (low + i), memory.less, memory.more, memory.row,
-                          memory.references + i * channels);
+                any_row(model, tile, first + low + i, wave - slope * (low + i), &memory, i, deep);
                 put_inputs(memory.activations + (i - begin) * net->width, memory.row, net->inputs);
             }
             forward(net, memory.activations, memory.params + (size_t)begin * (size_t)net->columns, NULL);
         }
-        offsets_of(model, &memory, n);
+        offsets_of(model, &memory, n, deep);
         vlae_rows rows = rows_of(model, &memory, n, coded);
         if (n && pop_rows(&rows, &model->tables, stack, phase, memory.symbols, memory.states) < 0)
             return VLAE_EMPTY;
         phase += n;
         for (int32_t i = 0; i < n; i++) {
-            uint8_t *to = tile->x + ((int64_t)(first + low + i) * width + wave - slope * (low + i)) * channels;
-            const uint8_t *from = memory.symbols + i * channels;
-            for (int32_t ch = 0; ch < channels; ch++)
-                to[ch] = (uint8_t)(from[ch < coded ? ch : 0] << model->stretch);
+            int64_t to = ((int64_t)(first + low + i) * width + wave - slope * (low + i)) * channels;
+            for (int32_t ch = 0; ch < channels; ch++) {
+                int64_t from = (int64_t)i * channels + (ch < coded ? ch : 0);
+                if (size == 2)
+                    ((uint16_t *)tile->x)[to + ch] = ((const uint16_t *)memory.symbols)[from];
+                else
+                    ((uint8_t *)tile->x)[to + ch] =
+                        (uint8_t)(((const uint8_t *)memory.symbols)[from] << (deep ? 0 : model->stretch));
+            }
         }
     }
     return VLAE_OK;
+}
+
+/* Pops rows first .. last into the tile, the rows above being there. */
+static int pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                    vlae_stack *stack, void *scratch)
+{
+    if (is_deep_model(model))
+        return pop_band_of(model, tile, first, last, coded, stack, scratch, 1);
+    return pop_band_of(model, tile, first, last, coded, stack, scratch, 0);
 }
 
 #endif

@@ -17,7 +17,7 @@
 #define VLAE_API __attribute__((visibility("default")))
 #endif
 
-#define VLAE_ABI 1 /* goes up when a function or a struct changes */
+#define VLAE_ABI 3 /* goes up when a function or a struct changes */
 
 enum vlae_error {
     VLAE_OK = 0,
@@ -53,7 +53,12 @@ enum {
     VLAE_OUTER_IDENTITY = 64,
     VLAE_DIGIT_BITS = 7,      /* of the low digit of a weight of two */
     VLAE_LATENT_LEVELS = 64,
-    VLAE_OFFSET_LIMIT = 1 << 20
+    VLAE_OFFSET_LIMIT = 1 << 20,
+    VLAE_MAX_LEVELS = 1 << 16,
+    VLAE_MAX_SHIFT = 10,
+    VLAE_LOGIT_LIMIT = 1 << 12, /* of the parameters of a row, on each side of 0 */
+    VLAE_LOC_LIMIT = 1 << 15,
+    VLAE_COEF_LIMIT = 1 << 10
 };
 
 typedef struct {
@@ -74,6 +79,7 @@ typedef struct {
 typedef struct {
     const int32_t *params, *offsets;
     const int32_t *outers; /* NULL: the identity everywhere */
+    const int32_t *shifts; /* (n,), 0 .. 10; NULL: 0 everywhere */
     int64_t n;
     int32_t columns, mixtures, channels, coupled, levels, coded;
 } vlae_rows;
@@ -90,14 +96,14 @@ typedef struct {
     const void *net; /* packed local network */
     int64_t net_size;
     vlae_tables tables;
-    int32_t channels, wide, up, features, mixtures, levels, stretch;
+    int32_t channels, wide, up, features, mixtures, levels, stretch, shift;
 } vlae_pixels;
 
 /* A part of a tile and its features; both with VLAE_SLACK bytes behind them. Bytes are 128 more than features. */
 typedef struct {
-    uint8_t *x; /* (height, width, channels), stretched */
+    void *x; /* (height, width, channels) uint8, stretched, or uint16 if there are more than 256 levels */
     const uint8_t *context; /* (period, width, features), repeated downwards */
-    int64_t x_size, context_size;
+    int64_t x_size, context_size; /* bytes */
     int32_t height, width, period;
 } vlae_tile;
 
@@ -127,6 +133,16 @@ typedef struct {
     int32_t count, mixtures, channels, coded;
 } vlae_fit;
 
+/* Which matches an encoder of deflate streams takes: zlib's numbers. */
+typedef struct {
+    int32_t rule;       /* 0 greedy, 1 lazy, 2 runs only, 3 literals only */
+    int32_t window_bits, hash_bits;
+    int32_t good, lazy, nice, chain; /* in greedy ones, strings inside matches longer than `lazy` are not in the chains */
+    int32_t filtered;   /* lazy ones take no matches of up to 5 bytes */
+    int32_t far;        /* nor such of 3 bytes at larger distances */
+    int32_t quads;      /* the chains are of strings of 4 bytes, by zlib-ng's hash of 16 bits */
+} vlae_matcher;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
@@ -144,11 +160,11 @@ VLAE_API int vlae_run(const void *net, int64_t size, const int8_t *rows, int64_t
 VLAE_API int vlae_merge(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
                         const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
 
-/* Distributions. */
-VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const uint8_t *symbols, uint32_t *starts,
+/* Distributions. Symbols (n, channels) are uint8, or uint16 if there are more than 256 levels. */
+VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
                             uint32_t *freqs);
 VLAE_API int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                               uint8_t *symbols, void *scratch, int64_t scratch_size);
+                               void *symbols, void *scratch, int64_t scratch_size);
 VLAE_API int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each);
 
 /* ANS. */
@@ -158,9 +174,9 @@ VLAE_API int64_t vlae_pop(vlae_stack *stack, const int64_t *cdfs, int64_t rows, 
 VLAE_API int vlae_push_region(vlae_stack *stack, const uint32_t *starts, const uint32_t *freqs, int32_t rows,
                               int32_t width, int32_t slope, int32_t channels, int32_t coded);
 
-/* Pixels. */
+/* Pixels. References (n, channels) have the type of samples. */
 VLAE_API int vlae_pixel_rows(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions, int64_t n,
-                             uint8_t *rows, uint8_t *references);
+                             uint8_t *rows, void *references, int32_t *shifts);
 VLAE_API int vlae_band_intervals(const vlae_pixels *model, const vlae_tile *tile, const int64_t *positions,
                                  int64_t begin, int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs,
                                  void *scratch, int64_t scratch_size);
@@ -174,10 +190,33 @@ VLAE_API int vlae_prior_intervals(const vlae_prior *prior, const uint8_t *z, int
 VLAE_API int vlae_pop_prior(const vlae_prior *prior, uint8_t *z, int32_t height, int32_t width, vlae_stack *stack,
                             void *scratch, int64_t scratch_size);
 
-/* The fit. gradient: for each layer left (inputs, rank), right (rank, outputs), bias (outputs), one after another. */
+/* The fit. edges: 1 of the first symbol, 2 of the last, and 4 times the shift of the pixel; gradient: for each layer left (inputs, rank), right (rank, outputs), bias (outputs), one after another. */
 VLAE_API int64_t vlae_fit_scratch(const vlae_fit *fit);
 VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float *values, const int8_t *edges,
                             const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size,
                             void *scratch, int64_t scratch_size);
+
+/* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
+ * 8. above: the (stride,) bytes above the first row, or NULL. `vlae_png_unfilter` returns how many rows come before one of
+ * an unknown filter. */
+VLAE_API int64_t vlae_png_unfilter(const uint8_t *rows, int64_t rows_size, const uint8_t *above, int64_t height,
+                                   int64_t stride, int32_t step, uint8_t *out, int64_t out_size);
+VLAE_API int vlae_png_filter(const uint8_t *rows, int64_t rows_size, int64_t height, int64_t stride, int32_t step,
+                             uint8_t *out, int64_t out_size);
+/* Deflate streams. extent: five int64: bytes, bytes unpacked, tokens, blocks, bits of padding. In all of them VLAE_EMPTY
+ * and VLAE_BOUND say that the data are damaged, VLAE_ARGUMENT also that there is no room. Without `out` vlae_deflate only
+ * counts. The number of bytes, of bits, or of corrections is returned. `what` vlae_walk does: 0 it counts the
+ * corrections, 1 it writes them, 2 it makes the tokens, whose number is returned, from them. */
+VLAE_API int vlae_inflate(const uint8_t *data, int64_t size, uint8_t *plain, int64_t plain_room, uint32_t *tokens,
+                          int64_t token_room, int64_t *blocks, int64_t block_room, int64_t *extent);
+VLAE_API int64_t vlae_deflate(const uint8_t *plain, int64_t size, const uint32_t *tokens, int64_t count,
+                              const int64_t *blocks, int64_t block_count, const uint8_t *described,
+                              int64_t described_size, int32_t padding, uint8_t *out, int64_t out_size);
+VLAE_API int64_t vlae_describe(const uint8_t *plain, int64_t size, const uint32_t *tokens, int64_t count, uint8_t *out,
+                               int64_t out_size);
+VLAE_API int64_t vlae_walk_scratch(void);
+VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, uint32_t *tokens,
+                          int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
+                          int64_t scratch_size);
 
 #endif
