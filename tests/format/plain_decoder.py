@@ -1,6 +1,6 @@
 """A decoder of .vlae files written from docs/format.md alone: it uses nothing of the package, and takes its time.
 
-    python tests/format/plain_decoder.py FILE.vlae WEIGHTS.safetensors
+    python tests/format/plain_decoder.py FILE.vlae [WEIGHTS.safetensors ...]
 
 Section numbers in comments are those of that page. It shows that the page is complete and right; for anything else the
 package is 100 times as fast.
@@ -9,18 +9,26 @@ package is 100 times as fast.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import lzma
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-NO_LATENTS, LATENTS, RAW, LZMA, CHAIN = range(5)
+NO_LATENTS, LATENTS, RAW, LZMA, CHAIN, WEBP = range(6)
+STORED = (RAW, LZMA, WEBP)
+MODES = ["L", "RGB", "1", "LA", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa", "RGBX", "bands"]
+CHANNELS = [1, 3, 1, 2, 4, 1, 2, 4, 3, 3, 3, 2, 4, 4]
+TYPES = ["unsigned", "int8", "int16", "uint32", "int32", "float16", "float32", "float64"]
+BYTES = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4, "float64": 8}
 WHOLE = 1 << 24
 EMPTY = 1 << 32
 
@@ -49,64 +57,229 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-class File(NamedTuple):
-    model_id: bytes
-    mode: int  # 0 grey, 1 RGB, 2 bilevel
+class Reader:
+    """Takes fields from a chunk."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def varint(self) -> int:
+        value, self.at = varint(self.data, self.at)
+        return value
+
+    def take(self, count: int) -> bytes:
+        must(self.at + count <= len(self.data), "a field that does not end")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def optional(self, there: int, read: Callable[[], Any], default: Any) -> Any:
+        """A field in brackets: it stands only where it says something else than its absence."""
+        if not there:
+            return default
+        found = read()
+        must(found != default, "a field that says nothing")
+        return found
+
+    def form(self, height: int, width: int, channels: int, levels: int, methods: Sequence[int]) -> np.ndarray:
+        """The samples of a stored form."""
+        method = self.byte()
+        must(method in methods, "a table of an unknown form")
+        stream = self.take(self.varint())
+        return stored(method, stream, [(height, width)], channels, levels)[0]
+
+
+@dataclass
+class Group:
+    """A group of planes."""
+
+    layout: int
+    channel: int  # the first
+    channels: int
+    model_id: bytes | None
+    levels: int
+    shift: int
+    scale: tuple[int, int]  # columns, rows
     tile_size: int
     lane_symbols: int
-    sizes: list[tuple[int, int]]  # (height, width) of each picture
-    groups: int | None
-    records: list[tuple[int, bytes]]  # (method, stream)
-    adapter: bytes | None
+    chains: int
+    values: list[np.ndarray]
+    shapes: dict[int, tuple[int, int]] = field(default_factory=dict)  # (rows, columns) of the pictures' samples
+    records: list[tuple[int, bool, bytes]] = field(default_factory=list)  # (method, differences, stream)
+    adapter: bytes | None = None
+
+    @property
+    def streams(self) -> list[list[tuple[int, tuple[int, int, int, int]]]]:
+        """What each stream holds: (picture, its place), ..."""
+        whole = [(i, (0, 0, *shape)) for i, shape in self.shapes.items()]
+        if self.chains:
+            return [whole[chain :: self.chains] for chain in range(self.chains)]
+        return [[(i, tile)] for i, shape in self.shapes.items() for tile in tiles_of(shape, self.tile_size)]
+
+
+@dataclass
+class Layout:
+    mode: str
+    type: str
+    levels: int
+    channels: int
+    palette: np.ndarray | None
+
+
+class File(NamedTuple):
+    layouts: list[Layout]
+    pictures: list[tuple[int, int, int]]  # (layout, height, width)
+    groups: list[Group]
+    metadata: list[dict[str, bytes]]  # of each picture
 
 
 def read_file(data: bytes) -> File:
-    must(len(data) > 33 and data[:8] == b"\xf6VLAE\r\n\x1a" and data[8] == 1, "not a .vlae file of version 1")
-    model_id, width, height, mode, depth, tile_size, lane_symbols = struct.unpack_from("<8sIIBBHI", data, 9)
-    must((mode, depth) in ((0, 8), (1, 8), (2, 1)) and width > 0 and height > 0, "an impossible header")
-    must(8 <= tile_size <= 2048 and tile_size % 8 == 0 and lane_symbols > 0, "an impossible header")
-    chunks: dict[str, bytes] = {}
-    at, kind = 33, ""
-    while kind != "E":
+    must(len(data) > 9 and data[:8] == b"\xf6VLAE\r\n\x1a" and data[8] == 2, "not a .vlae file of version 2")
+    chunks: list[tuple[str, bytes]] = []
+    at, kind = 9, ""
+    while kind != "D":
+        must(at < len(data), "the file ends early")
         start, kind = at, chr(data[at])
+        must(kind.isascii() and kind.isalpha(), "no type of a chunk")
         length, at = varint(data, at + 1)
         payload, at = data[at : at + length], at + length
         must(at + 4 <= len(data), "the file ends early")
-        covered = data[0 if not chunks or kind == "E" else start : at]
+        covered = data[0 if not chunks or kind == "D" else start : at]
         must(struct.unpack_from("<I", data, at)[0] == zlib.crc32(covered), f"the checksum of chunk {kind}")
         at += 4
-        must(kind in "TPADE" or kind.islower(), f"an unknown critical chunk {kind}")
-        must(bool(chunks) == (kind != "T"), "the first chunk is the tile table")
-        if kind.islower():  # the pixels do not depend on it
-            continue
-        must(kind not in chunks, f"two chunks {kind}")
-        must(kind not in "PA" or "D" not in chunks, f"chunk {kind} comes before the data")
-        chunks[kind] = payload
-    must(at == len(data) and "D" in chunks and not chunks["E"], "chunks are missing or too many")
+        must(kind in "HAD" or kind.islower(), f"an unknown critical chunk {kind}")
+        must((kind == "H") == (not chunks), "the first chunk is the header, and no other")
+        chunks.append((kind, payload))
+    must(at == len(data), "something follows the data")
 
-    sizes, groups = [(height, width)], None
-    if "P" in chunks:
-        groups, at = varint(chunks["P"], 0)
-        sizes = []
-        while at < len(chunks["P"]):
-            count, at = varint(chunks["P"], at)
-            wide, at = varint(chunks["P"], at)
-            high, at = varint(chunks["P"], at)
-            sizes += [(high, wide)] * count
-        must(sizes[0] == (height, width) and 1 <= groups <= len(sizes), "an impossible table of pictures")
+    reader = Reader(chunks[0][1])
+    layouts, groups = [], []
+    for number in range(reader.varint()):
+        layout, found = read_layout(reader, number)
+        layouts.append(layout)
+        groups += found
+    pictures = []
+    for _ in range(reader.varint()):
+        count, number, width, height = (reader.varint() for _ in range(4))
+        must(count > 0 and number < len(layouts) and 0 < width < 1 << 32 and 0 < height < 1 << 32, "impossible sizes")
+        must(count * width * height <= 1 << 28, "more than this decoder takes")
+        pictures += [(number, height, width)] * count
+    must({number for number, _, _ in pictures} == {*range(len(layouts))} and layouts != [], "an unused layout")
 
-    records, at, offset = [], 0, 0
-    for _ in range(-(-height // tile_size) * -(-width // tile_size) if groups is None else groups):
-        method = chunks["T"][at]
-        length, at = varint(chunks["T"], at + 1)
-        stream, offset = chunks["D"][offset : offset + length], offset + length
+    for group in groups:
+        sx, sy = group.scale
+        group.shapes = {i: (-(-h // sy), -(-w // sx)) for i, (n, h, w) in enumerate(pictures) if n == group.layout}
+        must(group.chains <= len(group.shapes), "more chains than pictures")
+    wanted = [(group, pieces) for group in groups for pieces in group.streams]
+    streams, offset = chunks[-1][1], 0
+    for index, (group, pieces) in enumerate(wanted):
+        code = reader.byte()
+        length = reader.varint() if index + 1 < len(wanted) else len(streams) - offset
+        stream, offset = streams[offset : offset + length], offset + length
         must(len(stream) == length, "a stream that does not fit the data")
-        must(struct.unpack_from("<I", chunks["T"], at)[0] == zlib.crc32(stream), "the checksum of a stream")
-        must(method in ((0, 1, 2, 3) if groups is None else (2, 3, 4)), "a method that does not fit")
-        records.append((method, stream))
-        at += 4
-    must(at == len(chunks["T"]) and offset == len(chunks["D"]), "a tile table that does not fit the data")
-    return File(model_id, mode, tile_size, lane_symbols, sizes, groups, records, chunks.get("A"))
+        must(struct.unpack("<I", reader.take(4))[0] == zlib.crc32(stream), "the checksum of a stream")
+        check_record(group, pieces, code % 128, code >= 128, stream, pictures)
+        group.records.append((code % 128, code >= 128, stream))
+    must(reader.at == len(reader.data) and offset == len(streams), "records that do not fit the data")
+
+    last = -1
+    metadata: list[dict[str, bytes]] = [{} for _ in pictures]
+    for kind, payload in chunks[1:-1]:
+        reader = Reader(payload)
+        if kind == "A":
+            number = reader.varint()
+            must(last < number < len(groups) and groups[number].model_id is not None, "an adapter of no group")
+            groups[number].adapter, last = payload[reader.at :], number
+        elif kind == "m":
+            first, count = reader.varint(), reader.varint()
+            name = reader.take(reader.byte()).decode()
+            value = payload[reader.at :]
+            must(name != "" and value != b"" and 0 < count <= len(pictures) - first, "metadata of nothing")
+            must(not any(name in one for one in metadata[first:]), "metadata out of order")
+            for one in metadata[first : first + count]:
+                one[name] = value
+    return File(layouts, pictures, groups, metadata)
+
+
+def read_layout(reader: Reader, number: int) -> tuple[Layout, list[Group]]:
+    code = reader.byte()
+    must(code < 128 and code & 31 < len(MODES), "an unknown mode")
+    mode, indexed = MODES[code & 31], code & 31 in (5, 6)
+    kind = reader.optional(code & 32, reader.byte, 0)
+    must(kind < len(TYPES), "an unknown type")
+    usual = 2 if mode == "1" else 65536 if TYPES[kind] == "int16" else 256
+    levels = reader.optional(code & 64, reader.varint, usual)
+    must(2 <= levels <= (256 if indexed else 65536), "impossible levels")
+    must(levels == usual or (kind == 0 and mode != "1"), "levels where there are none")
+    must(kind == 0 or not (indexed or mode == "1"), "a type of other modes")
+    channels = reader.byte() if mode == "bands" else CHANNELS[code & 31]
+    palette = None
+    if indexed:
+        colours, columns = reader.varint(), reader.byte()
+        must(1 <= colours <= 256 and columns in (3, 4), "an impossible palette")
+        palette = reader.form(1, colours, columns, 256, STORED)[0]
+    layout = Layout(mode, TYPES[kind], levels, channels, palette)
+    coded, groups = channels * BYTES.get(TYPES[kind], 1), []
+    first = 0
+    while first < coded:
+        groups.append(read_group(reader, number, first, levels))
+        first += groups[-1].channels
+    must(first == coded and coded > 0, "groups of planes that do not fit")
+    return layout, groups
+
+
+def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
+    channels, flags = reader.byte(), reader.byte()
+    must(channels > 0, "a group of nothing")
+    model_id = reader.take(8) if flags & 1 else None
+    must(model_id is None or channels in (1, 3), "a model of so many channels")
+    fewer = reader.optional(flags & 2, reader.varint, levels)
+    must(2 <= fewer <= levels and (fewer == levels or flags & 128 > 0), "impossible levels of a group")
+    shift = reader.optional(flags & 4, reader.byte, 0)
+    must(shift <= (10 if fewer > 256 else 0), "an impossible shift")
+    scale = reader.optional(flags & 8, lambda: (reader.byte(), reader.byte()), (1, 1))
+    tile_size = 8 * reader.optional(flags & 16, reader.varint, 64)
+    lane_symbols = reader.optional(flags & 32, reader.varint, 32768)
+    chains = reader.optional(flags & 64, reader.varint, 0)
+    must(min(scale) > 0 and 8 <= tile_size <= 4096 and 0 < lane_symbols < 1 << 32, "an impossible group")
+    values, n = [], 65536 if levels > 256 else 256
+    if flags & 128:
+        tables = reader.byte()
+        must(tables == 1 or 2 <= tables == channels <= 4, "an impossible number of tables")
+        for _ in range(tables):
+            count = reader.varint()
+            must(1 <= count <= fewer, "a table of an impossible size")
+            steps = reader.form(1, count, 1, n, (RAW, LZMA)).ravel().astype(np.int64)
+            steps[1:] += 1
+            table = steps.cumsum() % n
+            must(int(table.max()) < levels and len({*table.tolist()}) == count, "an impossible table")
+            values.append(table)
+    return Group(layout, first, channels, model_id, fewer, shift, scale, tile_size, lane_symbols, chains, values)
+
+
+def check_record(
+    group: Group,
+    pieces: Sequence[tuple[int, tuple[int, int, int, int]]],
+    method: int,
+    differences: bool,
+    stream: bytes,
+    pictures: Sequence[tuple[int, int, int]],
+) -> None:
+    allowed = [RAW, LZMA] if group.chains else [*STORED]
+    if group.model_id is not None:
+        allowed += [CHAIN] if group.chains else [NO_LATENTS, LATENTS]
+    must(method in allowed, "a method that does not fit")
+    if method == WEBP:
+        must(group.levels <= 256 and group.channels <= 4, "WebP has no such samples")
+    if differences:
+        ((i, _),) = pieces
+        must(
+            method in STORED and not group.chains and i > 0 and pictures[i] == pictures[i - 1], "differences from what"
+        )
+    tiles = sum(len(tiles_of(place[2:], group.tile_size)) for _, place in pieces)
+    must(tiles <= 64 * len(stream), "too many tiles for so few bytes")
 
 
 def tiles_of(shape: tuple[int, int], size: int) -> list[tuple[int, int, int, int]]:
@@ -122,29 +295,68 @@ def tiles_of(shape: tuple[int, int], size: int) -> list[tuple[int, int, int, int
 # ------------------------------------------------------------------------------------------------ stored tiles (3)
 
 
-def stored(method: int, stream: bytes, shapes: Sequence[tuple[int, int]], mode: int) -> list[np.ndarray]:
-    """The pixels of each picture, (h, w, channels)."""
-    channels = 3 if mode == 1 else 1
-    widths = [-(-w // 8) if mode == 2 else w * channels for _, w in shapes]
-    raw = stream
-    if method == LZMA:
-        must(stream[:1] in (b"\0", b"\1"), "an unknown filter")
-        filters: list[dict[str, Any]] = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
-        raw = lzma.decompress(stream[1:], lzma.FORMAT_RAW, filters=filters)
-        if stream[0] == 1:
-            flat = np.frombuffer(raw, np.uint8).reshape(-1, channels)
-            raw = flat.cumsum(0, dtype=np.uint8).tobytes()
-    must(len(raw) == sum(h * wide for (h, _), wide in zip(shapes, widths)), "a stored stream of a wrong length")
-    found, at = [], 0
-    for (h, w), wide in zip(shapes, widths):
-        part = np.frombuffer(raw, np.uint8, h * wide, at).reshape(h, wide)
-        at += h * wide
-        if mode == 2:
-            bits = np.unpackbits(part, axis=1)
-            must(not bits[:, w:].any(), "bits behind a row")
-            part = bits[:, :w]
-        found.append(part.reshape(h, w, channels))
+def stored(
+    method: int, stream: bytes, shapes: Sequence[tuple[int, int]], channels: int, levels: int
+) -> list[np.ndarray]:
+    """The symbols of each picture, (h, w, channels)."""
+    if method == WEBP:
+        found = [webp(stream, *shapes[0], channels)]
+    else:
+        bits = next(bits for bits in (1, 2, 4, 8, 16) if levels <= 1 << bits)
+        sizes = [-(-w * channels * bits // 8) for _, w in shapes]
+        raw = stream
+        if method == LZMA:
+            must(stream[:1] in (b"\0", b"\1"), "an unknown filter")
+            raw = unpack_lzma(stream[1:], sum(h * size for (h, _), size in zip(shapes, sizes)))
+            if stream[0] == 1:
+                distance = 1 if bits < 8 else min(channels * bits // 8, 256)
+                sums = bytearray(raw)
+                for i in range(distance, len(sums)):
+                    sums[i] = (sums[i] + sums[i - distance]) % 256
+                raw = bytes(sums)
+        must(len(raw) == sum(h * size for (h, _), size in zip(shapes, sizes)), "a stored stream of a wrong length")
+        found, at = [], 0
+        for (h, w), size in zip(shapes, sizes):
+            part = np.frombuffer(raw, np.uint8, h * size, at).reshape(h, size)
+            at += h * size
+            if bits == 16:
+                symbols = part[:, ::2] + 256 * part[:, 1::2].astype(np.int64)
+            elif bits == 8:
+                symbols = part.astype(np.int64)
+            else:
+                digits = np.unpackbits(part, axis=1)
+                must(not digits[:, w * channels * bits :].any(), "bits behind a row")
+                digits = digits[:, : w * channels * bits].reshape(h, w * channels, bits)
+                symbols = (digits << np.arange(bits - 1, -1, -1)).sum(2)
+            found.append(symbols.reshape(h, w, channels).astype(np.int64))
+    must(all(int(symbols.max()) < levels for symbols in found), "a symbol that there is not")
     return found
+
+
+def unpack_lzma(stream: bytes, length: int) -> bytes:
+    filters: list[dict[str, Any]] = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    try:
+        raw = decoder.decompress(stream, max_length=length + 1)
+    except lzma.LZMAError as error:
+        raise Damage("a stored stream that does not decode") from error
+    if not decoder.eof:
+        must(decoder.decompress(b"", max_length=1) == b"", "a stored stream that is too long")
+    must(decoder.eof and not decoder.unused_data, "a stored stream without its end")
+    return raw
+
+
+def webp(stream: bytes, height: int, width: int, channels: int) -> np.ndarray:
+    chunk = b"VP8L" + struct.pack("<I", len(stream)) + stream + bytes(len(stream) % 2)
+    try:
+        image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk))
+        must(image.size == (width, height), "a WebP tile of another size")
+        pixels = np.asarray(image.convert("RGBA"), np.int64)
+    except Damage:
+        raise
+    except Exception as error:
+        raise Damage("a WebP tile that does not decode") from error
+    return pixels[..., {1: [1], 2: [1, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[channels]]
 
 
 # ------------------------------------------------------------------------------------------------ the message (5)
@@ -243,7 +455,19 @@ class Model:
         self.tables = {name[7:]: t.tolist() for name, t in self.tensors.items() if name.startswith("tables.")}
         names = [name.removesuffix(".weight") for name in self.tensors if name.endswith(".weight")]
         self.layers = {name: self.layer(name) for name in names}
-        self.stretch = {256: 0, 2: 6}[self.config["levels"]]
+        self.scale(self.config["levels"], 0)
+
+    def scale(self, levels: int, shift: int) -> None:
+        """Samples of so many levels, in coarse levels of 2^shift of them at least (12)."""
+        must(2 <= levels <= 1 << 16 and 0 <= shift <= 10, "an impossible number of levels or shift")
+        self.levels, self.shift, self.bits = levels, shift, (levels - 1).bit_length()
+        own = (levels, shift) == (self.config["levels"], 0)
+        self.stretch = 6 if own and levels == 2 else 0
+        self.deep = (levels, shift) != (256, 0) and not self.stretch
+
+    def stretched(self, x: Any) -> Any:
+        """Samples as networks see them where it is not in differences (11)."""
+        return (x << 8) >> self.bits if self.deep else x << self.stretch
 
     def layer(self, name: str) -> Layer:
         weight, multiplier, addend, shift = (
@@ -309,7 +533,10 @@ class Row:
         mixtures: int,
         channels: int,
         levels: int,
+        shift: int | None = None,
     ) -> None:
+        self.shift, self.deep = shift or 0, shift is not None
+        self.more = 4 if self.deep else 0  # bits of a sigmoid
         self.t, self.levels, self.offsets, self.outers = tables, levels, offsets, outers
         k, kc = mixtures, mixtures * channels
         logits, rest = params[:k], params[k:]
@@ -328,17 +555,22 @@ class Row:
         for locations, scales, coefficients in zip(self.locations, self.scales, self.coefficients):
             first = c * (c - 1) // 2
             moved = sum(a * b for a, b in zip(coefficients[first:], self.u)) >> 8
-            self.mean.append(self.offsets[c] + ((locations[c] + moved) * self.t["outer_scale"][outer] >> 16))
+            far = ((locations[c] + moved) * self.t["outer_scale"][outer] >> 16) << self.shift
+            self.mean.append(min(max(self.offsets[c] + far, -(1 << 29)), 1 << 29))
             self.inverse.append(self.t["inverse"][min(max(scales[c] + outer - 64, 0), 159)])
-        self.factor = ((WHOLE - self.levels) << 18) // sum(self.e)
+        self.factor = ((WHOLE - self.levels) << 18 - self.more) // sum(self.e)
 
     def sigmoids(self, x: int) -> list[int]:
         """Of each component, at the lower edge of x."""
         if x == 0:
             return [0] * len(self.e)
         if x == self.levels:
-            return [1 << 20] * len(self.e)
+            return [1 << 20 + self.more] * len(self.e)
         edge, table = 64 * x - 32, self.t["sigmoid"]
+        if self.deep:
+            fine = [(edge - mean) * inverse >> 8 + self.shift for mean, inverse in zip(self.mean, self.inverse)]
+            parts = [divmod(min(max(a, -(1 << 20)), (1 << 20) - 1) + (1 << 20), 256) for a in fine]
+            return [16 * table[i] + ((table[i + 1] - table[i]) * part >> 4) for i, part in parts]
         at = [(edge - mean) * inverse >> 16 for mean, inverse in zip(self.mean, self.inverse)]
         return [table[min(max(a, -4096), 4096) + 4096] for a in at]
 
@@ -364,7 +596,8 @@ class Row:
         shift = max(0, max(products).bit_length() - 12)
         if max(products) > 0:
             self.e = [max(1, product >> shift) for product in products]
-        self.u.append((64 * symbol - self.offsets[c]) * self.t["outer_inverse"][self.outers[c]] >> 16)
+        u = (64 * symbol - self.offsets[c]) * self.t["outer_inverse"][self.outers[c]] >> 16
+        self.u.append(u >> self.shift)
         if len(self.u) < len(self.offsets):
             self.next_channel()
 
@@ -387,10 +620,20 @@ class TileDecoder:
     def __init__(self, model: Model) -> None:
         self.model, self.c = model, model.config
         self.z = self.c["latents"]
+        self.first = 1 << (model.bits - 1) if model.deep else 128
 
-    def row(self, params: Any, offsets: Any, outers: Any, mixtures: int, channels: int, levels: int) -> Row:
+    def row(
+        self,
+        params: Any,
+        offsets: Any,
+        outers: Any,
+        mixtures: int,
+        channels: int,
+        levels: int,
+        shift: int | None = None,
+    ) -> Row:
         params, offsets, outers = (np.asarray(part).tolist() for part in (params, offsets, outers))
-        return Row(self.model.tables, params, offsets, outers, mixtures, channels, levels)
+        return Row(self.model.tables, params, offsets, outers, mixtures, channels, levels, shift)
 
     def pop_tile(self, stack: Stack, height: int, width: int, split: int, coded: int) -> np.ndarray:
         """Section 9."""
@@ -461,7 +704,7 @@ class TileDecoder:
     def posterior(self, band: np.ndarray) -> np.ndarray:
         """Section 11: the rows of all cells."""
         stride, hidden = self.c["stride"], self.model.hidden
-        x = np.pad(band << self.model.stretch, ((0, 0), (0, -band.shape[1] % stride), (0, 0)), mode="edge")
+        x = np.pad(self.model.stretched(band), ((0, 0), (0, -band.shape[1] % stride), (0, 0)), mode="edge")
         h, w, _ = x.shape
         a, size = hidden("encoder.stem", patches(x - 128, 4)), 4
         while size < stride:
@@ -487,7 +730,7 @@ class TileDecoder:
         self, stack: Stack, tile: np.ndarray, first: int, last: int, coded: int, features: Callable[[int, int], Any]
     ) -> None:
         """Section 12: rows first .. last of the tile."""
-        c, width, stretch = self.c, tile.shape[1], self.model.stretch
+        c, width, stretch, levels = self.c, tile.shape[1], self.model.stretch, self.model.levels
         channels, window = c["channels"], window_of(c["window"])
         limits = row_limits(c["mixtures"], channels, True)
         before = 0
@@ -495,32 +738,45 @@ class TileDecoder:
             positions = [(first + r, s) for r, s in wave]
             if not positions:
                 continue
-            inputs, references = [], []
+            inputs, references, shifts = [], [], []
             for r, s in positions:
                 reference = self.reference(tile << stretch, r, s)
-                differences = [
-                    np.clip((tile[r + i, s + j] << stretch) - reference, -128, 127)
-                    if r + i >= 0 and 0 <= s + j < width
-                    else np.zeros(channels, np.int64)
+                found = {
+                    (i, j): (tile[r + i, s + j] << stretch) - reference
                     for i, j in window
-                ]
-                inputs.append(np.concatenate([*differences, reference - 128, features(r, s)]))
+                    if r + i >= 0 and 0 <= s + j < width
+                }
+                shift = self.shift(found, channels)
+                coarse = shift or 0
+                half, nothing = (1 << coarse) >> 1, np.zeros(channels, np.int64)
+                whole = [found.get(at, nothing) for at in window]
+                differences = [np.clip(np.sign(d) * ((np.abs(d) + half) >> coarse), -128, 127) for d in whole]
+                seen = self.model.stretched(reference) if self.model.deep else reference
+                inputs.append(np.concatenate([*differences, seen - 128, features(r, s)]))
                 references.append(reference)
+                shifts.append(shift)
             out = self.model.chain("local", c["layers"], np.array(inputs), limits)
             rows = [
-                self.row(params, (64 * reference) >> stretch, [64] * channels, c["mixtures"], channels, c["levels"])
-                for params, reference in zip(out, references)
+                self.row(params, (64 * reference) >> stretch, [64] * channels, c["mixtures"], channels, levels, shift)
+                for params, reference, shift in zip(out, references, shifts)
             ]
             for (r, s), symbols in zip(positions, pop_wave(stack, rows, coded, before)):
                 tile[r, s] = symbols if coded == channels else symbols[0]
             before += len(positions)
 
-    @staticmethod
-    def reference(x: np.ndarray, r: int, s: int) -> np.ndarray:
+    def shift(self, differences: dict[tuple[int, int], np.ndarray], channels: int) -> int | None:
+        if not self.model.deep:
+            return None
+        near = [(0, -2), (0, -1), (-1, -1), (-1, 0), (-1, 1), (-1, 2), (-2, 0), (-2, 1)]
+        lengths = [abs(int(d)).bit_length() for at in near if at in differences for d in differences[at]]
+        mean = (sum(lengths) + len(lengths) // 2) // len(lengths) if lengths else 0
+        return min(max(self.model.shift, mean - 5), 10)
+
+    def reference(self, x: np.ndarray, r: int, s: int) -> np.ndarray:
         if r and s:
             left, up, corner = x[r, s - 1], x[r - 1, s], x[r - 1, s - 1]
             return np.clip(left + up - corner, np.minimum(left, up), np.maximum(left, up))
-        return x[r - 1, s] if r else x[r, s - 1] if s else np.full(x.shape[2], 128)
+        return x[r - 1, s] if r else x[r, s - 1] if s else np.full(x.shape[2], self.first)
 
 
 # ------------------------------------------------------------------------------------------------ streams (4)
@@ -555,7 +811,7 @@ def pop_tiles(
     decoder = TileDecoder(model)
     found: list[np.ndarray] = []
     for (h, w), split in reversed([*zip(shapes, splits)]):
-        found.insert(0, decoder.pop_tile(stack, h, w, split, coded).astype(np.uint8))
+        found.insert(0, decoder.pop_tile(stack, h, w, split, coded).astype("<u2" if model.levels > 256 else "u1"))
     stack.check_empty(zlib.crc32(b"".join(tile.tobytes() for tile in found)))
     return found
 
@@ -604,35 +860,96 @@ def adapt(model: Model, payload: bytes) -> None:
 # ------------------------------------------------------------------------------------------------ all of it
 
 
-def decode(data: bytes, weights: str | Path) -> list[np.ndarray]:
-    """The pictures of a file, (H, W, channels) uint8."""
-    file = read_file(data)
-    coded = 3 if file.mode == 1 else 1
-    model = None
-    if any(method not in (RAW, LZMA) for method, _ in file.records):
-        model = Model(weights)
-        must(model.id == file.model_id, "the file was made with another model")
-        if file.adapter is not None:
-            adapt(model, file.adapter)
-    pictures = [np.zeros((*size, coded), np.uint8) for size in file.sizes]
-    if file.groups is None:
-        parts: Iterable[Any] = [[(0, tile)] for tile in tiles_of(file.sizes[0], file.tile_size)]
+def make_model(group: Group, layout: Layout, weights: Sequence[str | Path]) -> Model:
+    """The model of a group, changed by its adapter and for its samples."""
+    for path in weights:
+        model = Model(path)
+        if model.id == group.model_id:
+            break
     else:
-        members = [range(g, len(pictures), file.groups) for g in range(file.groups)]
-        parts = [[(i, (0, 0, *file.sizes[i])) for i in group] for group in members]
-    for (method, stream), part in zip(file.records, parts):
-        if method in (RAW, LZMA):
-            tiles = stored(method, stream, [place[2:] for _, place in part], file.mode)
+        raise Damage("the file was made with another model")
+    must(model.config["levels"] == (2 if layout.mode == "1" else 256), "a model of other samples")
+    must(model.config["channels"] >= group.channels, "a model of fewer channels")
+    if group.adapter is not None:
+        adapt(model, group.adapter)
+    model.scale(group.levels, group.shift)
+    return model
+
+
+def decode_group(group: Group, layout: Layout, weights: Sequence[str | Path]) -> dict[int, np.ndarray]:
+    """The symbols of the samples of a group of planes, of each picture."""
+    model = None
+    if any(method not in STORED for method, _, _ in group.records):
+        model = make_model(group, layout, weights)
+    planes = {i: np.zeros((*shape, group.channels), np.int64) for i, shape in group.shapes.items()}
+    for (method, differences, stream), pieces in zip(group.records, group.streams):
+        if method in STORED:
+            tiles = stored(method, stream, [place[2:] for _, place in pieces], group.channels, group.levels)
         else:
             if method == CHAIN:
-                part = [(i, tile) for i, _ in part for tile in tiles_of(file.sizes[i], file.tile_size)]
+                pieces = [(i, tile) for i, _ in pieces for tile in tiles_of(group.shapes[i], group.tile_size)]
             assert model is not None
-            tiles = pop_tiles(model, method, stream, [place[2:] for _, place in part], coded, file.lane_symbols)
-        for (i, (y, x, h, w)), tile in zip(part, tiles):
-            pictures[i][y : y + h, x : x + w] = tile[..., :coded]
-    return pictures
+            shapes = [place[2:] for _, place in pieces]
+            tiles = pop_tiles(model, method, stream, shapes, group.channels, group.lane_symbols)
+        for (i, (y, x, h, w)), tile in zip(pieces, tiles):
+            symbols = tile[..., : group.channels].astype(np.int64)
+            if differences:  # the picture before is done: streams are in the order of the pictures
+                symbols = (symbols + planes[i - 1][y : y + h, x : x + w]) % group.levels
+            planes[i][y : y + h, x : x + w] = symbols
+    return planes
+
+
+def values_of(group: Group, symbols: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What stands in the picture for the symbols of a group."""
+    if group.values:
+        tables = group.values * (group.channels if len(group.values) == 1 else 1)
+        must(all(int(symbols[..., c].max()) < len(table) for c, table in enumerate(tables)), "a number of no value")
+        symbols = np.stack([table[symbols[..., c]] for c, table in enumerate(tables)], axis=2)
+    sx, sy = group.scale
+    return symbols.repeat(sy, axis=0).repeat(sx, axis=1)[:height, :width]
+
+
+def samples_of(values: np.ndarray, layout: Layout) -> np.ndarray:
+    """(H, W, channels) of the type that they were given in."""
+    if layout.mode == "1":
+        return values.astype(bool)
+    if layout.type == "unsigned":
+        return values.astype(np.uint8 if layout.levels <= 256 else np.uint16)
+    if layout.type in ("int8", "int16"):
+        return (values - (128 if layout.type == "int8" else 32768)).astype(layout.type)
+    size, flat = BYTES[layout.type], values.reshape(-1, BYTES[layout.type]).tolist()
+    top, found = 1 << 8 * size - 1, []
+    for row in flat:
+        bits = int.from_bytes(bytes(row), "big")
+        if layout.type == "int32":
+            bits ^= top
+        elif layout.type != "uint32":
+            bits = bits ^ top if bits & top else bits ^ (2 * top - 1)
+        found.append(bits.to_bytes(size, sys.byteorder))
+    return np.frombuffer(b"".join(found), layout.type).reshape(*values.shape[:2], -1)
+
+
+class Picture(NamedTuple):
+    pixels: np.ndarray  # (H, W, channels)
+    mode: str
+    levels: int
+    palette: np.ndarray | None
+    metadata: dict[str, bytes]
+
+
+def decode(data: bytes, *weights: str | Path) -> list[Picture]:
+    """The pictures of a file; weights: files among which all models are that it needs."""
+    file = read_file(data)
+    planes: list[list[np.ndarray]] = [[] for _ in file.pictures]
+    for group in file.groups:
+        for i, symbols in decode_group(group, file.layouts[group.layout], weights).items():
+            planes[i].append(values_of(group, symbols, *file.pictures[i][1:]))
+    return [
+        Picture(samples_of(np.concatenate(parts, axis=2), layout), layout.mode, layout.levels, layout.palette, metadata)
+        for parts, layout, metadata in zip(planes, (file.layouts[n] for n, _, _ in file.pictures), file.metadata)
+    ]
 
 
 if __name__ == "__main__":
-    for picture in decode(Path(sys.argv[1]).read_bytes(), sys.argv[2]):
-        print(picture.shape, hashlib.sha256(picture.tobytes()).hexdigest())
+    for picture in decode(Path(sys.argv[1]).read_bytes(), *sys.argv[2:]):
+        print(picture.mode, picture.pixels.shape, hashlib.sha256(picture.pixels.tobytes()).hexdigest())

@@ -16,9 +16,10 @@ from vlae_codec.coder.choice import Draft
 from vlae_codec.coder.streams import with_latents
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container, stored
+from vlae_codec.format.header import Planes
+from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
-from vlae_codec.pictures.modes import tile_of
 from vlae_codec.weights.model import load_weights, weights_folder
 
 DATA = make_golden.DATA
@@ -45,19 +46,32 @@ def test_independent():
     tree = ast.parse(Path(plain_decoder.__file__).read_text("utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy"}
+    assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy", "PIL"}
 
 
 @pytest.mark.parametrize("name", ["colour", "grey", "strip", "pixel", "tiles", "adapted", "mnist-binary", *LONG])
 def test_golden(name):
     (found,) = plain_decoder.decode((DATA / f"{name}.vlae").read_bytes(), weights(name))
-    assert same(found, expected(name))
+    assert same(found.pixels, expected(name))
 
 
 def test_many(tiny):
     found = plain_decoder.decode((DATA / "many.vlae").read_bytes(), tiny)
     assert len(found) == len(make_golden.many_pictures())
-    assert all(map(same, found, make_golden.many_pictures()))
+    assert all(same(one.pixels, other) for one, other in zip(found, make_golden.many_pictures(), strict=True))
+
+
+@pytest.mark.parametrize("name", make_golden.kinds())
+def test_kinds(name, tiny):
+    """The other kinds, with all that comes along."""
+    paths = [tiny, *(weights_folder() / f"{name}.safetensors" for name in ("photo", "photo-gray", "mnist-binary"))]
+    found = plain_decoder.decode((DATA / f"{name}.vlae").read_bytes(), *paths)
+    for one, other in zip(found, make_golden.kinds()[name], strict=True):
+        assert one.pixels.dtype == other.pixels.dtype
+        assert same(one.pixels, other.pixels)
+        assert (one.mode, one.metadata) == (other.mode, other.metadata)
+        assert other.levels in (0, one.levels)
+        assert other.palette is None or np.array_equal(one.palette, other.palette)
 
 
 SHAPES = {
@@ -77,59 +91,89 @@ def test_other_models(changes, random_vlae, synthetic, tmp_path):
     mode = {(3, 256): "RGB", (1, 256): "L", (1, 2): "1"}[config["channels"], config["levels"]]
     pixels = {"RGB": pixels, "L": pixels[..., 0], "1": pixels[..., 0] > 127}[mode]
     codec = TileCodec(load_weights(path))
-    header = container.Header(38, 45, mode, codec.model.id, 64, 500)
-    draft = Draft(codec, tile_of(pixels, config["channels"]), header.channels)
-    made = with_latents(draft, header.lane_symbols)
-    assert made is not None
-    (found,) = plain_decoder.decode(container.write(header, [made[0]]), path)
-    assert same(found, pixels)
+    planes = Planes(3 if mode == "RGB" else 1, codec.levels, codec.model.id, tile_size=64, lane_symbols=500)
+
+    def encode(codec, tile, coded, lane_symbols):
+        made = with_latents(Draft(codec, tile, coded), lane_symbols)
+        assert made is not None
+        return made[0]
+
+    data = make_golden.write_planes(Picture(pixels), [(codec, planes)], encode=encode)
+    (found,) = plain_decoder.decode(data, path)
+    assert same(found.pixels, pixels)
 
 
 def test_metadata(tiny):
     """Any number of ancillary chunks."""
     contents = container.read((DATA / "grey.vlae").read_bytes())
-    metadata = {"icc": b"profile", "one": b"1", "two": b"2"}
-    data = container.write(contents.header, contents.tiles, metadata)
-    assert same(plain_decoder.decode(data, tiny)[0], expected("grey"))
+    metadata = [container.Metadata(0, 1, name, value) for name, value in (("icc", b"profile"), ("one", b"1"))]
+    data = container.write(contents.header, contents.parts, metadata)
+    (found,) = plain_decoder.decode(data, tiny)
+    assert same(found.pixels, expected("grey"))
+    assert found.metadata == {"icc": b"profile", "one": b"1"}
 
 
 def noise(*shape):
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
 
 
+RNG = np.random.default_rng(2)
 STORED = {
-    "noise": noise(20, 30, 3),
-    "grey noise": noise(20, 30),
-    "bilevel noise": noise(20, 30) > 127,
-    "repeats": np.tile(noise(8, 8, 3), (10, 10, 1)),
+    "noise": Picture(noise(20, 30, 3)),
+    "grey noise": Picture(noise(20, 30)),
+    "bilevel noise": Picture(noise(20, 30) > 127),
+    "repeats": Picture(np.tile(noise(8, 8, 3), (10, 10, 1))),
+    "two bits": Picture(noise(9, 7) // 64, levels=4),
+    "four bits of bands": Picture(noise(9, 7, 5) // 16, levels=16),
+    "five levels": Picture(noise(9, 7) // 52, levels=5),
+    "deep noise": Picture(RNG.integers(0, 65536, (9, 7, 3), np.uint16)),
+    "deep bands": Picture(RNG.integers(0, 300, (9, 7, 2), np.uint16), levels=300, mode="bands"),
+    "values": Picture(np.array([3, 900, 7, 65535], np.uint16)[noise(30, 20) // 64]),
+    "int8": Picture(noise(9, 7).view(np.int8)),
+    "int16": Picture(RNG.integers(-32768, 32768, (9, 7, 2), np.int16), mode="LA"),
+    "uint32": Picture(RNG.integers(0, 2**32, (9, 7), np.uint32)),
+    "int32": Picture(RNG.integers(-(2**31), 2**31, (9, 7), np.int32)),
+    "float16": Picture(RNG.normal(size=(9, 7)).astype(np.float16)),
+    "float32": Picture(RNG.normal(size=(9, 7, 3)).astype(np.float32)),
+    "float64": Picture(RNG.normal(size=(9, 7))),
+    "palette and alpha": Picture(noise(9, 7, 2) // 9, mode="PA", palette=noise(20, 4)),
+    "blocks": Picture(noise(4, 5, 4).repeat(4, axis=0).repeat(3, axis=1)[:15, :14]),
 }
 
 
 @pytest.mark.parametrize("name", STORED)
 def test_stored(name, tiny):
-    data = compress(STORED[name], effort=1)
-    wanted = plain_decoder.LZMA if name == "repeats" else plain_decoder.RAW
-    assert [method for method, _ in plain_decoder.read_file(data).records] == [wanted]
-    assert same(plain_decoder.decode(data, tiny)[0], STORED[name])
+    """Mostly noise, which models do not code well."""
+    pictures = [STORED[name], STORED[name].replaced(pixels=np.ascontiguousarray(STORED[name].pixels[::-1]))]
+    paths = [weights_folder() / f"{name}.safetensors" for name in ("photo", "photo-gray", "mnist-binary")]
+    for data in (compress(pictures, effort=1), compress_many(pictures, effort=1, groups=1)):
+        for found, picture in zip(plain_decoder.decode(data, *paths), pictures, strict=True):
+            assert found.pixels.dtype == picture.pixels.dtype
+            assert same(found.pixels, picture.pixels)
+            assert found.mode == picture.mode
 
 
-def test_stored_differences():
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("levels", [2, 3, 16, 256])
+def test_webp(channels, levels):
+    symbols = RNG.integers(0, levels, (9, 14, channels)).astype(np.uint8)
+    stream = stored.pack_webp(symbols, 50)
+    assert same(plain_decoder.stored(plain_decoder.WEBP, stream, [(9, 14)], channels, levels)[0], symbols)
+
+
+@pytest.mark.parametrize("levels", [4, 256, 65536])
+def test_filtered(levels):
     """The second filter of LZMA."""
-    pixels = noise(6, 5, 3)
-    flat = pixels.reshape(-1, 3)
-    raw = np.diff(flat, axis=0, prepend=np.zeros((1, 3), np.uint8)).tobytes()
-    stream = lzma.compress(raw, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}])
-    (found,) = plain_decoder.stored(plain_decoder.LZMA, b"\1" + stream, [(6, 5)], 1)
-    assert same(found, pixels)
-    (found,) = stored.restore(container.Method.LZMA, b"\1" + stream, [(6, 5)], "RGB")
-    assert same(found, pixels)
-
-
-def test_stored_pictures(tiny):
-    pictures = [noise(5, 7) > 127, noise(9, 3) > 127, noise(1, 17) > 127]
-    data = compress_many(pictures, effort=1, groups=1)
-    assert {method for method, _ in plain_decoder.read_file(data).records} == {plain_decoder.RAW}
-    assert all(map(same, plain_decoder.decode(data, tiny), pictures))
+    kind = np.uint8 if levels <= 256 else np.uint16
+    symbols = RNG.integers(0, levels, (6, 5, 3)).astype(kind)
+    packed = stored.pack(symbols, levels)
+    distance = packed.shape[2]
+    flat = packed.reshape(-1, distance)
+    raw = np.diff(flat, axis=0, prepend=np.zeros((1, distance), np.uint8)).tobytes()
+    stream = b"\1" + lzma.compress(raw, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}])
+    assert same(plain_decoder.stored(plain_decoder.LZMA, stream, [(6, 5)], 3, levels)[0], symbols)
+    (found,) = stored.restore(container.Method.LZMA, stream, [(6, 5)], 3, levels)
+    assert same(found, symbols)
 
 
 @pytest.mark.parametrize("at", [5, 20, 40, -300, -5])

@@ -43,21 +43,21 @@ def checksum(parts: Iterable[bytes]) -> int:
 
 
 def scan(data: bytes, position: int) -> Iterator[Chunk]:
-    """The chunks from ``position`` to the end chunk, which must end the file.
+    """The chunks from ``position`` to chunk D, which must end the file.
 
     The chunk after one that is not ``good`` is where its length, perhaps wrong, says; do not go on to it.
     Raises TruncatedFile or CorruptFile.
     """
     view = memoryview(data)
     first, kind = True, b""
-    while kind != b"E":
+    while kind != b"D":
         start, kind = position, data[position : position + 1]
         length, payload = read_varint(data, start + 1)
         end = payload + length
         position = end + CRC.size
         if position > len(data):
             raise TruncatedFile(f"the file ends early, inside a chunk that starts at byte {start}: {DAMAGED}")
-        covered_from = 0 if first or kind == b"E" else start
+        covered_from = 0 if first or kind == b"D" else start
         good = zlib.crc32(view[covered_from:end]) == CRC.unpack_from(data, end)[0]
         yield Chunk(kind, start, payload, end, good)
         if not kind.isalpha():

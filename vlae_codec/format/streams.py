@@ -4,12 +4,13 @@
     method LATENTS       u16 little-endian, rows of band B in latent rows; the message
     method CHAIN         { length varint, 1 or more; rows varint }, 0 varint, rows varint; the message
 
-A message (`native.ans`) starts as the empty stack with the CRC-32 of the tile's pixels (as many equal channels as the
-model has, for grey and bilevel) as its seed, and a decoder must find exactly that at its end.
+A message (`native.ans`) starts as the empty stack with the CRC-32 of the tile's symbols as its seed, and a decoder MUST
+find exactly that at its end: row by row, u8 each or u16 of more than 256 levels, of a group of one channel as many
+equal ones as the model has.
 
 In a chain the tiles of all pictures of a group, in the order of its pictures and each picture's tiles row by row, are
 pushed one after another onto one message, so that the bits of those before pay for the latents of the next. The seed is
-the CRC-32 of all their pixels in this order, the lanes are those of all their symbols. The splits are runs: `length`
+the CRC-32 of all their symbols in this order, the lanes are those of all their symbols. The splits are runs: `length`
 tiles have band B of `rows` latent rows, or of all whole ones where they have fewer, and length 0 stands for all tiles
 that are left, of which there MUST be one or more. A decoder pops the tiles last to first.
 """
