@@ -8,25 +8,8 @@ from typing import Any
 import numpy as np
 
 from vlae_codec.errors import UnsupportedImage
+from vlae_codec.format.header import CHANNELS
 
-# mode -> channels; None: any number, of no meaning that is known here
-CHANNELS: dict[str, int | None] = {
-    "L": 1,  # grey
-    "RGB": 3,
-    "1": 1,  # bilevel, True being white
-    "LA": 2,  # grey and alpha
-    "RGBA": 4,
-    "P": 1,  # indices of a palette
-    "PA": 2,  # indices of a palette and alpha
-    "CMYK": 4,
-    "YCbCr": 3,
-    "LAB": 3,
-    "HSV": 3,
-    "La": 2,  # grey times alpha, and alpha
-    "RGBa": 4,
-    "RGBX": 4,  # RGB and a channel of no meaning
-    "bands": None,
-}
 UNSIGNED = (np.uint8, np.uint16)  # whose samples the models code
 KINDS = (*UNSIGNED, np.int8, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64)
 _BY_CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -69,7 +52,7 @@ class Picture:
     @property
     def bits(self) -> int:
         """Bits a sample."""
-        return (self.levels - 1).bit_length() or 8 * self.pixels.itemsize
+        return (self.levels - 1).bit_length() if self.levels else 8 * self.pixels.itemsize
 
     def replaced(self, **changes: Any) -> Picture:
         """The picture with other values of some fields."""
