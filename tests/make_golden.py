@@ -1,19 +1,23 @@
 """Makes tests/data anew: a tiny model, a few tiny pictures and their .vlae files. Run by hand, from the root:
 
-    python tests/make_golden.py            # after a change of the format
+    python tests/make_golden.py model      # the model and all of its files: after a change of what a model is
+    python tests/make_golden.py files      # all but the model: after a change of the format
     python tests/make_golden.py shipped    # those of the shipped models only: after a change of their weights
     python tests/make_golden.py many       # many.vlae only: after a change of how pictures are chained
     python tests/make_golden.py adapted    # adapted.vlae only: after a change of what an adapter is
+    python tests/make_golden.py kinds      # those of other kinds than 8 bits of grey or RGB
 
-The first is only for a change of the format. Training is not reproducible to the bit, so the model, and with it every
-golden file, will be another one; the tests then hold the codec to the new bytes. All are of effort 1: a fit is in
-floats, so the adapter of adapted.vlae is made of integers by a formula.
+Training is not reproducible to the bit, so after the first the model, and with it every golden file, will be another
+one; the tests then hold the codec to the new bytes. All are of effort 1: a fit is in floats, so the adapter of
+adapted.vlae is made of integers by a formula.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +28,21 @@ from PIL import Image
 from vlae_codec import compress, compress_many
 from vlae_codec.adapter import chunk
 from vlae_codec.coder.streams import encode_tile
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
+from vlae_codec.format.container import TileRecord
+from vlae_codec.format.header import Header, Planes
+from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
 from vlae_codec.native.network import Network
 from vlae_codec.pictures import encode
-from vlae_codec.pictures.codec import find_codec, with_adapter
-from vlae_codec.pictures.encode import Source, Tiles
+from vlae_codec.pictures.codec import find_codec, scaled, with_adapter
+from vlae_codec.pictures.layout import make_source
+from vlae_codec.pictures.modes import layout_of, symbols_of
+from vlae_codec.pictures.planes import Tiles
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA.parent.parent / "examples" / "mountains.png"
@@ -114,6 +124,26 @@ def some_adapter(network: Network, ranks: list[int], most: int = 6, salt: int = 
     return chunk.from_groups(groups, units)
 
 
+def write_planes(
+    picture: Picture,
+    groups: Sequence[tuple[TileCodec, Planes]],
+    adapters: Sequence[bytes | None] = (None,),
+    encode: Callable[[TileCodec, np.ndarray, int, int], TileRecord] = encode_tile,
+) -> bytes:
+    """The file of a picture whose groups of planes are coded by these codecs, whatever would be smaller."""
+    layout, symbols, parts, channel = layout_of(picture), symbols_of(picture.pixels), [], 0
+    layout = replace(layout, planes=tuple(planes for _, planes in groups))
+    for (codec, planes), adapter in zip(groups, [*adapters, *[None] * len(groups)]):
+        codec = scaled(codec if adapter is None else with_adapter(codec, adapter), planes)
+        source = make_source(layout, planes, channel, {0: symbols})
+        tiles = Tiles(source, codec.config["channels"])
+        records = tuple(encode(codec, tile, planes.channels, planes.lane_symbols) for tile in tiles)
+        parts.append(replace(source.part, records=records, adapter=adapter))
+        channel += planes.channels
+    height, width = picture.pixels.shape[:2]
+    return container.write(Header((layout,), ((1, 0, width, height),)), parts)
+
+
 def write_adapted(
     pixels: np.ndarray,
     payload: bytes,
@@ -123,10 +153,9 @@ def write_adapted(
     lane_symbols: int = 32768,
 ) -> bytes:
     """The file of RGB pixels under an adapter, whether or not it pays."""
-    codec = with_adapter(find_codec(model, None, backend, "RGB"), payload)
-    header = container.Header(pixels.shape[1], pixels.shape[0], "RGB", codec.model.id, tile_size, lane_symbols)
-    tiles = [encode_tile(codec, tile, 3, lane_symbols) for tile in Tiles(Source([pixels], header, None, {}), 3)]
-    return container.write(header, tiles, adapter=payload)
+    codec = find_codec(model, None, backend, "RGB")
+    planes = Planes(3, 256, codec.model.id, tile_size=tile_size, lane_symbols=lane_symbols)
+    return write_planes(Picture(pixels), [(codec, planes)], [payload])
 
 
 def adapted_payload() -> bytes:
@@ -164,22 +193,83 @@ def shipped() -> None:
         print(f"{name}: {pixels.shape}, {len(data)} bytes")
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for i in range(24):
-            Image.fromarray(synthetic(160, 160, 100 + i)).save(f"{folder}/{i:02}.png")
-        model = train([folder], Path(folder) / "run.ckpt", CONFIG, SETTINGS)
-    export(model, DATA / "tiny.safetensors")
+# ---------------------------------------------------------------------------------------------------- kinds
+
+
+def kinds() -> dict[str, list[Picture]]:
+    """Tiny pictures of other kinds than 8 bits of grey or RGB."""
+    base = synthetic(20, 26, 31)
+    grey = base[..., 1].astype(np.int64)
+    rng = np.random.default_rng(32)
+    slope = 40 * np.add.outer(np.arange(20), np.arange(26)) + 9 * grey // 4
+    noise = rng.integers(0, 32, slope.shape)
+    alpha = np.clip(12 * np.add.outer(np.arange(20), np.arange(26)) - 100, 0, 255).astype(np.uint8)
+    palette = (np.arange(48) * 37 % 256).astype(np.uint8).reshape(16, 3)
+    still = synthetic(16, 16, 33)
+    frames = [still.copy() for _ in range(3)]
+    for i, frame in enumerate(frames):
+        frame[4 * i : 4 * i + 3, 2:6] += np.uint8(40)
+    timed = [{"frame": f"delay={i + 1}/10".encode()} for i in range(3)]
+    return {
+        "deep": [Picture((slope + noise).astype(np.uint16), {"icc": b"profile"}, levels=4096)],
+        "deep-rgb": [Picture((base[:12, :14].astype(np.uint16) << 7) + rng.integers(0, 99, (12, 14, 3), np.uint16))],
+        "alpha": [Picture(np.concatenate([base, alpha[..., None]], axis=2))],
+        "palette": [Picture((grey // 16).astype(np.uint8), mode="P", palette=palette)],
+        "mapped": [Picture(np.round(grey / 255 * 40).astype(np.uint8) * 6)],
+        "frames": [Picture(frame, metadata) for frame, metadata in zip(frames, timed)],
+        "signed": [Picture((slope + noise - 800).astype(np.int16))],
+        "floats": [Picture((slope / 7 - 60).astype(np.float32))],
+        "blocks": [Picture(base[:8, :9].repeat(3, axis=0).repeat(2, axis=1)[:, :17])],
+        "mixed": [
+            Picture(grey[:9, :12].astype(np.uint8)),
+            Picture(base[:7, :9], {"xmp": b"packet"}),
+            Picture(grey[:8, :12] > 127),
+            Picture(grey[3:12, :12].astype(np.uint8)),
+            Picture((slope + noise)[:6, :5].astype(np.uint16)),
+            Picture(grey[:9, 5:17].astype(np.uint8), {"xmp": b"packet"}),
+        ],
+    }
+
+
+def compress_kind(name: str, **options: Any) -> bytes:
+    """The file of some of `kinds`. Alpha has a model of its own, and a picture of 12 bits a shift."""
+    pictures, tiny = kinds()[name], DATA / "tiny.safetensors"
+    if name == "alpha":
+        first, second = find_codec(tiny, None, "cpu", "RGB"), find_codec("photo-gray", None, "cpu", "L")
+        planes = [Planes(3, 256, first.model.id), Planes(1, 256, second.model.id, tile_size=16)]
+        return write_planes(pictures[0], list(zip((first, second), planes)))
+    if name == "mixed":
+        return compress_many(pictures, model=None, groups=2, effort=1, **options)
+    return compress(pictures, model=tiny, effort=1, **options)
+
+
+def other_kinds() -> None:
+    for name in kinds():
+        data = compress_kind(name)
+        (DATA / f"{name}.vlae").write_bytes(data)
+        print(f"{name}: {len(data)} bytes")
+
+
+def files() -> None:
     for name, pixels in golden_pictures().items():
         Image.fromarray(pixels).save(DATA / f"{name}.png")
         data = compress_golden(name, pixels)
         (DATA / f"{name}.vlae").write_bytes(data)
         print(f"{name}: {pixels.shape}, {len(data)} bytes, {8 * len(data) / pixels.size:.3f} bpsp")
+    for part in (many, adapted, shipped, other_kinds):
+        part()
+
+
+def model() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(24):
+            Image.fromarray(synthetic(160, 160, 100 + i)).save(f"{folder}/{i:02}.png")
+        found = train([folder], Path(folder) / "run.ckpt", CONFIG, SETTINGS)
+    export(found, DATA / "tiny.safetensors")
+    files()
 
 
 if __name__ == "__main__":
-    parts = {"many": many, "adapted": adapted, "shipped": shipped}
-    if not sys.argv[1:]:
-        main()
-    for part in sys.argv[1:] or parts:
+    parts = {"model": model, "files": files, "many": many, "adapted": adapted, "shipped": shipped, "kinds": other_kinds}
+    for part in sys.argv[1:] or sys.exit(str(__doc__)):
         parts[part]()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from vlae_codec import compress, decompress, decompress_many
+from vlae_codec.api import decompress_pictures
 from vlae_codec.format import container
 from vlae_codec.format.container import Method
 from vlae_codec.native import library
@@ -33,10 +34,10 @@ def test_sanity():
         pixels, data = golden(name)
         assert np.array_equal(pixels, pictures[name])
         contents = container.read(data)
-        grid = container.tile_grid(contents.header.width, contents.header.height, contents.header.tile_size)
-        for tile, (_, _, h, w) in zip(contents.tiles, grid, strict=True):
-            methods.add((contents.header.mode, tile.method))
-            lanes.add(container.lanes_for(h * w * contents.header.channels, contents.header.lane_symbols))
+        (part,) = contents.parts
+        for record, ((_, (_, _, h, w)),) in zip(part.records, part.pieces, strict=True):
+            methods.add((part.layout.mode, record.method))
+            lanes.add(container.lanes_for(h * w * part.planes.channels, part.planes.lane_symbols))
     assert methods > {("RGB", Method.LATENTS), ("RGB", Method.NO_LATENTS), ("L", Method.LATENTS)}
     assert min(lanes) == 1
     assert max(lanes) > 8
@@ -50,9 +51,35 @@ def test_sanity_of_shipped():
         pixels, data = golden(name)
         assert np.array_equal(pixels, pictures[name])
         contents = container.read(data)
-        assert contents.header.model_id == find_model(name).id
-        assert [tile.method for tile in contents.tiles] == [Method.LATENTS]
+        (part,) = contents.parts
+        assert part.planes.model_id == find_model(name).id
+        assert [record.method for record in part.records] == [Method.LATENTS]
         assert len(data) < 5000
+
+
+def kind(name):
+    """What the file of a kind is there for."""
+    parts = container.read((make_golden.DATA / f"{name}.vlae").read_bytes()).parts
+    first = parts[0].planes
+    return {
+        "deep": first.levels == 4096 and first.shift > 0,
+        "deep-rgb": first.levels == 65536 and first.channels == 3 and first.shift > 0,
+        "alpha": len({part.planes.model_id for part in parts}) == 2 and parts[1].planes.tile_size == 16,
+        "palette": parts[0].layout.palette is not None and parts[0].model_needed,
+        "mapped": bool(first.values) and parts[0].model_needed,
+        "frames": [record.differences for record in parts[0].records] == [False, True, True],
+        "signed": parts[0].layout.type == "int16" and first.shift > 0,
+        "floats": parts[0].layout.type == "float32" and parts[0].records[0].method == Method.WEBP,
+        "blocks": first.scale == (2, 3),
+        "mixed": [part.planes.chains for part in parts] == [2, 1, 1, 1] and parts[0].model_needed,
+    }[name]
+
+
+@pytest.mark.parametrize("name", make_golden.kinds())
+def test_sanity_of_kinds(name):
+    """Each file has what it is there for, and is small."""
+    assert kind(name)
+    assert (make_golden.DATA / f"{name}.vlae").stat().st_size < 1200
 
 
 # ---------------------------------------------------------------------------------------------------- targets
@@ -76,10 +103,11 @@ def test_adapted(target, threads, tiny):
     pixels, _ = golden("colour")
     data = ADAPTED.read_bytes()
     contents = container.read(data)
-    assert contents.adapter == make_golden.adapted_payload()
-    assert contents.tiles[0].method == Method.LATENTS
+    (part,) = contents.parts
+    assert part.adapter == make_golden.adapted_payload()
+    assert part.records[0].method == Method.LATENTS
     assert np.array_equal(decompress(data, model=tiny, threads=threads), pixels)
-    assert make_golden.write_adapted(pixels, contents.adapter) == data
+    assert make_golden.write_adapted(pixels, part.adapter) == data
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -89,6 +117,22 @@ def test_many(target, threads, tiny):
     for found, expected in zip(back, make_golden.many_pictures(), strict=True):
         assert np.array_equal(found, expected)
     assert make_golden.compress_many_golden(threads=threads, verify=False) == MANY.read_bytes()
+
+
+@pytest.mark.parametrize("name", make_golden.kinds())
+def test_kinds(name, target, tiny):
+    """The other kinds; those that do not depend on the version of a library are written again, too."""
+    data = (make_golden.DATA / f"{name}.vlae").read_bytes()
+    found = decompress_pictures(data, model=None if name == "mixed" else tiny, threads=1)
+    for one, other in zip(found, make_golden.kinds()[name], strict=True):
+        assert (one.mode, one.levels, one.metadata) == (other.mode, other.levels, other.metadata)
+        assert one.pixels.dtype == other.pixels.dtype
+        assert np.array_equal(one.pixels, other.pixels)
+        assert (one.palette is None) == (other.palette is None)
+        if one.palette is not None and other.palette is not None:
+            assert np.array_equal(one.palette, other.palette)
+    if not any(record.stored for record in container.read(data).records):
+        assert make_golden.compress_kind(name) == data
 
 
 @pytest.mark.parametrize("name", SHIPPED)

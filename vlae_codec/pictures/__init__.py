@@ -1,8 +1,9 @@
 """Pictures <-> files in memory.
 
-image    picture files <-> pixels and metadata, by Pillow
-modes    pixels of a mode <-> tiles
-codec    the codec of a picture: which model, device and adapter
+modes    samples <-> the symbols that are coded, by groups of planes
+codec    the codec of a group of planes: which model, device and adapter
+layout   which groups, scales and values an encoder takes
+planes   a group of planes -> its streams
 encode   pictures -> a .vlae file
 decode   a .vlae file -> pictures
 """

@@ -1,20 +1,40 @@
-"""The codec of a picture's tiles: which model, on which device, changed by which adapter."""
+"""The codecs of a file's groups of planes: which model, on which device, changed by which adapter."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from vlae_codec.adapter.chunk import adapt, unpack
 from vlae_codec.coder.tile import TileCodec
-from vlae_codec.errors import CorruptFile, InputError, WeightsError
-from vlae_codec.format.container import Contents
-from vlae_codec.pictures.modes import coded_modes, codes
+from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
+from vlae_codec.format.container import Contents, Part
+from vlae_codec.format.header import Planes
 from vlae_codec.weights.model import Model, default_model_name, find_model
 
 _LOCK = Lock()  # so that threads that want a codec at once read its model once
+
+
+def codes(config: Mapping[str, Any], mode: str) -> bool:
+    """Whether a model of this configuration codes planes like those of pictures of mode RGB, L or 1."""
+    return config.get("levels", 256) == (2 if mode == "1" else 256) and (mode != "RGB" or config["channels"] == 3)
+
+
+def coded_modes(config: Mapping[str, Any]) -> str:
+    """The pictures that a model of this configuration codes, for people."""
+    if config.get("levels", 256) == 2:
+        return "bilevel pictures (mode 1)"
+    return "grey pictures (mode L)" if config["channels"] == 1 else "RGB and grey pictures (modes RGB and L)"
+
+
+def kind_of(mode: str, channels: int) -> str | None:
+    """The mode whose models code a group of planes: of a mode "1" that, else by its channels; None where none does."""
+    return "1" if mode == "1" else {1: "L", 3: "RGB"}.get(channels)
 
 
 def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> TileCodec:
@@ -27,7 +47,7 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
         found = _find_model(model, model_id, mode)
         if not codes(found.config, mode):
             if model_id is not None:
-                raise CorruptFile(f"the file's model does not code pictures of mode {mode}: the file is damaged")
+                raise CorruptFile(f"the file's model does not code planes of mode {mode}: the file is damaged")
             name = "the default model" if model is None else f"the model {str(model)!r}"
             raise InputError(
                 f"{name} codes {coded_modes(found.config)}, not pictures of mode {mode}: leave the model out, give "
@@ -50,15 +70,32 @@ def _codec(model: Model, backend: str) -> TileCodec:
     return TileCodec(model, backend)
 
 
-def codec_for(contents: Contents, model: str | Path | None, device: str) -> TileCodec | None:
-    """The codec of a file's streams, its adapter in place; None when nothing in it needs a model.
+def scaled(codec: TileCodec, planes: Planes) -> TileCodec:
+    """The codec at the levels and the shift of a group of planes."""
+    return codec.scaled(planes.levels, planes.shift)
 
-    Raises UnknownModel, InputError, WeightsError and CorruptFile.
+
+def codecs_for(contents: Contents, model: str | Path | None, device: str) -> list[TileCodec | None]:
+    """The codec of each part's streams, its adapter in place; None where nothing in it needs a model.
+
+    model: for the parts that it has coded; it has to be that of the first one. Raises UnknownModel, InputError,
+    WeightsError and CorruptFile.
     """
-    if not contents.model_needed:
-        return None
-    codec = find_codec(model, contents.header.model_id, device, contents.header.mode)
-    return codec if contents.adapter is None else with_adapter(codec, contents.adapter)
+    return [codec_for(part, model, device) if part.model_needed else None for part in contents.parts]
+
+
+def codec_for(part: Part, model: str | Path | None, device: str) -> TileCodec:
+    """The codec of a part that needs one."""
+    mode = kind_of(part.layout.mode, part.planes.channels)
+    if mode is None:
+        raise CorruptFile(f"no model codes planes of {part.planes.channels} channels: the file is damaged")
+    codec = None
+    if model is not None and part.channel:
+        with suppress(UnknownModel):  # another model than that of the first planes
+            codec = find_codec(model, part.planes.model_id, device, mode)
+        model = None
+    codec = scaled(codec or find_codec(model, part.planes.model_id, device, mode), part.planes)
+    return codec if part.adapter is None else with_adapter(codec, part.adapter)
 
 
 def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
@@ -70,4 +107,4 @@ def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
         raise CorruptFile(f"adapter: {str(error).split(';')[0]}; the file is damaged") from error
     except CorruptFile as error:
         raise type(error)(f"adapter: {error}") from error
-    return TileCodec(replace(model, local=local), codec.backend)
+    return TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)

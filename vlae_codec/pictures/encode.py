@@ -1,45 +1,51 @@
 """Pictures -> a file, straight through.
 
-    plain    the file with the model's own weights
-    adapted  the file with weights that were fitted to the pictures, and with the adapter that changes them
+    layouts  pictures whose samples mean the same are one layout
+    planes   their channels are coded in groups, each with its model; where models do not do well, in one without
+    plain    a group's streams with the model's own weights
+    adapted  its streams with weights that were fitted to the pictures, and with the adapter that changes them
 
-The smaller one is decoded and compared before it is returned. A picture is coded tile by tile, each in a stream of its
-own, so that any of them can be decoded alone. A list of pictures is coded in groups, each a chain in one stream: alone,
-a small picture cannot use its latents, for to draw them takes bits that are not there yet; in a chain (Townsend, Bird
-and Barber 2019, arXiv 1901.04866) the bits of one picture pay for the latents of the next. A group is serial, but
-groups do not depend on each other, so there are as many as their overhead allows.
+The smallest one is kept, and the file is decoded and compared before it is returned. A picture is coded tile by tile,
+each in a stream of its own, so that any of them can be decoded alone. A list of small pictures is coded in chains:
+alone, a small picture cannot use its latents, for to draw them takes bits that are not there yet; in a chain (Townsend,
+Bird and Barber 2019, arXiv 1901.04866) the bits of one picture pay for the latents of the next. A chain is serial, but
+chains do not depend on each other, so there are as many as their overhead allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from vlae_codec.adapter.effort import Effort, Watch, level
-from vlae_codec.coder.streams import encode_chain, encode_tile
+from vlae_codec.adapter.effort import Watch, level
 from vlae_codec.coder.tile import TileCodec
-from vlae_codec.errors import InputError, VlaeError, WeightsError
-from vlae_codec.format import container, stored
-from vlae_codec.format.container import Header, Pictures, Piece, TileRecord, pieces, tile_grid, tiles_of
+from vlae_codec.errors import InputError, VlaeError
+from vlae_codec.format import container, header
+from vlae_codec.format.container import Metadata, Part, Piece
+from vlae_codec.format.header import Header, Layout, Planes
+from vlae_codec.images.picture import Picture
 from vlae_codec.limits import UNLIMITED
-from vlae_codec.pictures.codec import with_adapter
-from vlae_codec.pictures.decode import each_piece
-from vlae_codec.pictures.image import Picture
-from vlae_codec.pictures.modes import tile_of
-from vlae_codec.threads import Progress, Run, alone, counter
+from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
+from vlae_codec.pictures.decode import added, each_piece, samples_in
+from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
+from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
+from vlae_codec.pictures.planes import (
+    CHAIN_LANE_SYMBOLS,
+    encode_planes,
+    encode_whole,
+    find_chains,
+    plan_planes,
+    size_of,
+)
+from vlae_codec.threads import Progress, Run, counter
+from vlae_codec.weights.model import find_model
 
-TILE_SIZE = 512
-LANE_SYMBOLS = 32768
-CHAIN_LANE_SYMBOLS = 2**32 - 1  # one lane a group: there are groups enough to work on side by side
-GROUP_BITS = 1 << 18  # a group has a head and checksums of some 130 bits, and a first picture without latents
-GROUP_PIXELS = 1 << 22  # at most: a group is decoded one picture after another, however few bits they have
-SAMPLE = 16  # pictures from which the bits of all are estimated
-HOPELESS = 0.7  # a file of stored tiles that is so much smaller than the model's will not be beaten by adapting it
-SURE = 4.0  # standard deviations of the size without an adapter by which a file with one must be smaller ...
-MARGIN = 0.005  # ... and this share of it, so that the other file need not be made
+TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
 
 
 class Options(NamedTuple):
@@ -50,149 +56,146 @@ class Options(NamedTuple):
     verify: bool = True
     progress: Progress | None = None
     watch: Watch | None = None
+    model: str | Path | None = None
+    device: str = "auto"
 
 
-class Source(NamedTuple):
-    """What a file is made of."""
-
-    pictures: Sequence[np.ndarray]
-    header: Header
-    table: Pictures | None  # None: one picture
-    metadata: dict[str, bytes]
-
-    def part(self, piece: Piece) -> np.ndarray:
-        """The pixels of a piece, a view."""
-        i, (y, x, h, w) = piece
-        return self.pictures[i][y : y + h, x : x + w]
-
-
-class Tiles(Sequence[np.ndarray]):
-    """All tiles (H, W, channels) uint8 of a source: each is made when it is asked for."""
-
-    def __init__(self, source: Source, channels: int) -> None:
-        self.source, self.channels = source, channels
-        parts = [part for some in pieces(source.header, source.table) for part in some]
-        self.places = tiles_of(parts, source.header.tile_size)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: Any) -> Any:
-        return tile_of(self.source.part(self.places[index]), self.channels)
-
-
-def encode_picture(codec: TileCodec, picture: Picture, options: Options, run: Run) -> bytes:
-    """The file of one picture, whose pixels were checked. Raises InputError, and VlaeError if it does not come back."""
-    height, width = picture.pixels.shape[:2]
-    header = Header(width, height, picture.mode, codec.model.id, TILE_SIZE, LANE_SYMBOLS)
-    return _encode(codec, Source([picture.pixels], header, None, picture.metadata), options, run)
-
-
-def encode_list(
-    codec: TileCodec, pictures: Sequence[np.ndarray], mode: str, groups: int | None, options: Options, run: Run
-) -> bytes:
-    """The file of a list of pictures of a mode, whose pixels were checked; groups: None for as many as cost little.
-
-    Raises InputError, and VlaeError if they do not come back.
+def encode(pictures: Sequence[Picture], chains: int | None, options: Options, run: Run) -> bytes:
+    """The file of pictures that were checked. chains: 0 for tiles that are coded alone, None for as many chains as cost
+    little. Raises InputError, and VlaeError if the pictures do not come back.
     """
-    sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in pictures]
-    header = Header(*sizes[0], mode, codec.model.id, TILE_SIZE, CHAIN_LANE_SYMBOLS)
-    if groups is None:
-        sample = pictures[:: -(-len(pictures) // SAMPLE)]
-        bits = sum(run(lambda pixels: _chain_bits(codec, pixels, header), sample)) * _area(pictures) // _area(sample)
-        groups = max(bits // GROUP_BITS, -(-_area(pictures) // GROUP_PIXELS))
-    table = Pictures.of(sizes, min(max(groups, 1), len(pictures)))
-    return _encode(codec, Source(pictures, header, table, {}), options, run)
-
-
-def _chain_bits(codec: TileCodec, pixels: np.ndarray, header: Header) -> int:
-    """The bits of a picture that is alone in its group, without the group's head."""
-    places = tile_grid(pixels.shape[1], pixels.shape[0], header.tile_size)
-    tiles = [tile_of(pixels[y : y + h, x : x + w], codec.config["channels"]) for y, x, h, w in places]
-    return 8 * len(encode_chain(codec, tiles, header.channels, header.lane_symbols).data) - 64
-
-
-def _area(pictures: Sequence[np.ndarray]) -> int:
-    return sum(pixels.shape[0] * pixels.shape[1] for pixels in pictures)
-
-
-def _encode(codec: TileCodec, source: Source, options: Options, run: Run) -> bytes:
-    """The smaller one of the files without and with an adapter, decoded and compared."""
-    effort = level(options.effort)
+    level(options.effort)
     if options.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {options.seed}")
-    if effort.passes:
-        data = _with_adapter(codec, source, effort, options, run)
-    else:
-        data = _write(codec, source, None, options, run)
+    numbers: dict[Layout, list[int]] = {}
+    for i, picture in enumerate(pictures):
+        numbers.setdefault(layout_of(picture), []).append(i)
+    symbols = [symbols_of(picture.pixels) for picture in pictures]
+    shown = [(layout, *picture.pixels.shape[1::-1]) for picture, layout in zip(pictures, _each(numbers, len(pictures)))]
+    before = [False, *(one == other for one, other in pairwise(shown))]
+    layouts: list[Layout] = []
+    parts: list[Part] = []
+    for layout, some in numbers.items():
+        mine = {i: symbols[i] for i in some}
+        count = None if chains is None else min(chains, len(some))
+        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, options, run)
+        layouts.append(replace(layout, planes=tuple(part.planes for part in found)))
+        parts += found
+    order = {layout: i for i, layout in enumerate(numbers)}
+    described = Header.of(layouts, [(order[layout], width, height) for layout, width, height in shown])
+    data = container.write(described, parts, _metadata(pictures))
     if options.verify:
-        contents = container.read(data, UNLIMITED)
-        adapted = codec if contents.adapter is None else with_adapter(codec, contents.adapter)
-
-        def compare(piece: Piece, found: np.ndarray) -> None:
-            if not np.array_equal(found, source.part(piece)):
-                raise VlaeError("the compressed picture did not come back exactly; please report this picture")
-
-        each_piece(contents, adapted, compare, run, options.progress)
+        _verify(data, symbols, options, run)
     return data
 
 
-def _write(codec: TileCodec, source: Source, adapter: bytes | None, options: Options, run: Run) -> bytes:
-    """The file of the source under a codec; adapter: the payload of the adapter that the codec has."""
-    parts = pieces(source.header, source.table)
-    tick = counter(options.progress, sum(h * w for some in parts for _, (_, _, h, w) in some))
-
-    def stream(some: list[Piece]) -> TileRecord:
-        record = _stream(codec, source, some, run)
-        tick(sum(h * w for _, (_, _, h, w) in some))
-        return record
-
-    return container.write(source.header, run(stream, parts), source.metadata, source.table, adapter)
+def _each(numbers: dict[Layout, list[int]], count: int) -> list[Layout]:
+    found = {i: layout for layout, some in numbers.items() for i in some}
+    return [found[i] for i in range(count)]
 
 
-def _stream(codec: TileCodec, source: Source, parts: list[Piece], run: Run) -> TileRecord:
-    """The stream of a tile or of a group of pictures."""
-    header, channels = source.header, codec.config["channels"]
-    pixels = [source.part(piece) for piece in parts]
-    if stored.is_blank(pixels):
-        return stored.keep(header, parts, pixels)
-    tiles = [tile_of(source.part(place), channels) for place in tiles_of(parts, header.tile_size)]
-    if source.table is None:
-        record = encode_tile(codec, tiles[0], header.channels, header.lane_symbols, run)
+def _metadata(pictures: Sequence[Picture]) -> list[Metadata]:
+    """What the pictures have, each thing once for all neighbours that have the same."""
+    runs: dict[str, list[Metadata]] = {}
+    for i, picture in enumerate(pictures):
+        for name, value in sorted(picture.metadata.items()):
+            last = runs.setdefault(name, [])
+            if last and last[-1].first + last[-1].count == i and last[-1].value == value:
+                last[-1] = replace(last[-1], count=last[-1].count + 1)
+            elif value:
+                last.append(Metadata(i, 1, name, value))
+    return [one for name in sorted(runs) for one in runs[name]]
+
+
+def _encode_layout(
+    layout: Layout,
+    pictures: dict[int, np.ndarray],
+    comparable: set[int],
+    chains: int | None,
+    options: Options,
+    run: Run,
+) -> list[Part]:
+    """The parts of all groups of planes of a layout. comparable: pictures that may hold differences."""
+    found, channel, tried = [], 0, False
+    for channels in groups_of(layout):
+        part, drawn = _encode_group(layout, channel, channels, pictures, comparable, chains, options, run)
+        found.append(part)
+        channel, tried = channel + channels, tried or drawn
+    if tried and layout.coded_channels in (2, 4) and layout.levels <= 256 and chains == 0:
+        planes = Planes(layout.coded_channels, layout.levels)
+        together = whole_tile(make_source(layout, planes, 0, pictures))
+        if together is not None:
+            part = encode_whole(together, comparable, run)
+            if size_of(part) < sum(map(size_of, found)):
+                return [part]
+    return found
+
+
+def _encode_group(
+    layout: Layout,
+    channel: int,
+    channels: int,
+    pictures: dict[int, np.ndarray],
+    comparable: set[int],
+    chains: int | None,
+    options: Options,
+    run: Run,
+) -> tuple[Part, bool]:
+    """The part of a group of planes, and whether it may be smaller without a model."""
+    codec = _codec(layout, channel, channels, options)
+    planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=TILE_SIZE)
+    if chains == 0:
+        mine = [symbols[..., channel : channel + channels] for symbols in pictures.values()]
+        planes = replace(planes, scale=find_scale(mine), lane_symbols=LANE_SYMBOLS)
     else:
-        record = encode_chain(codec, tiles, header.channels, header.lane_symbols)
-    return stored.smaller(record, header, parts, pixels)
+        planes = replace(planes, lane_symbols=CHAIN_LANE_SYMBOLS)
+        chains = chains or find_chains(codec, make_source(layout, planes, channel, pictures), run)
+        planes = replace(planes, chains=chains)
+    plain = make_source(layout, planes, channel, pictures)
+    source = plan_planes(codec, layout, planes, channel, pictures)
+    part, drawn = encode_planes(codec, source, comparable, options, run)
+    if not part.model_needed:
+        part = replace(part, planes=replace(part.planes, model_id=None, shift=0), adapter=None)
+    whole = whole_tile(plain) if drawn and chains == 0 else None
+    return (part if whole is None else min(part, encode_whole(whole, comparable, run), key=size_of)), drawn
 
 
-def _with_adapter(codec: TileCodec, source: Source, effort: Effort, options: Options, run: Run) -> bytes:
-    """The smaller one of the files without and with an adapter fitted to the pictures.
-
-    The file without is not made where a sample of the pixels says that it would be larger.
-    """
-    from vlae_codec.adapter.chunk import pack
-    from vlae_codec.adapter.fit import fit, look
-
-    coded, tiles = source.header.channels, Tiles(source, codec.config["channels"])
-    problem = look(codec, tiles, coded, effort, run, options.seed)
-    plain = None
-    if _may_be_stored(tiles, coded, problem.before):
-        plain = _write(codec, source, None, options, run)
-        if 8 * len(plain) <= HOPELESS * problem.before:
-            return plain
-    adapter = None
-    with suppress(WeightsError), alone():  # it would break the accumulator bound
-        adapter = fit(problem, effort, run, options.watch)
-    if adapter is not None:
-        payload = pack(adapter, codec.model.tables)
-        adapted = _write(with_adapter(codec, payload), source, payload, options, run)
-        if plain is None and 8 * len(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
-            return adapted
-        return min(plain or _write(codec, source, None, options, run), adapted, key=len)
-    return plain or _write(codec, source, None, options, run)
+def _codec(layout: Layout, channel: int, channels: int, options: Options) -> TileCodec | None:
+    """The codec of a group of planes: of the model that is asked for where it codes them, else of the default one."""
+    kind = kind_of(layout.mode, channels)
+    if kind is None or (layout.type not in ("unsigned", "int8", "int16")):
+        return None
+    model = options.model
+    if model is not None and channel:
+        model = model if codes(find_model(model).config, kind) else None
+    return find_codec(model, None, options.device, kind)
 
 
-def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:
-    """Whether a tile may be stored without the model, which needs so many bits for all of them."""
-    total = sum(tile[..., 0].size for tile in tiles)
-    parts = (np.ascontiguousarray(tile[..., :coded]) for tile in tiles)
-    return any(stored.worth_a_try(part, int(bits * part[..., 0].size / total / 8)) for part in parts)
+def _verify(data: bytes, symbols: Sequence[np.ndarray], options: Options, run: Run) -> None:
+    """Raises VlaeError unless the file holds these pictures."""
+    contents = container.read(data, UNLIMITED)
+    tick = counter(options.progress, samples_in(contents.parts))
+    for part, codec in zip(contents.parts, codecs_for(contents, options.model, options.device)):
+        each_piece(part, codec, _comparison(part, symbols), run, tick)
+
+
+def _comparison(part: Part, symbols: Sequence[np.ndarray]) -> Callable[[Piece, np.ndarray, bool], None]:
+    channels = slice(part.channel, part.channel + part.planes.channels)
+    tables = unpack_values(part.planes, part.layout)
+    source = (
+        make_source(part.layout, part.planes, part.channel, {i: symbols[i] for i, _, _ in part.pictures}, tables)
+        if any(record.differences for record in part.records)
+        else None
+    )
+
+    def compare(piece: Piece, found: np.ndarray, differences: bool) -> None:
+        i, (y, x, h, w) = piece
+        if differences:
+            assert source is not None
+            found = added(found, source.piece((i - 1, piece[1])), part.planes.levels)
+        sx, sy = part.planes.scale
+        wanted = symbols[i][y * sy : (y + h) * sy, x * sx : (x + w) * sx, channels]
+        if not np.array_equal(restored(part, found, *wanted.shape[:2]), wanted):
+            raise VlaeError("the compressed picture did not come back exactly; please report this picture")
+
+    return compare

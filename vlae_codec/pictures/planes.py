@@ -1,0 +1,245 @@
+"""A group of planes -> its streams: with the model, with the model adapted, or without one, whichever is smallest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from vlae_codec.adapter.effort import Effort, Watch, level
+from vlae_codec.coder.choice import choose_shift, sample_cost
+from vlae_codec.coder.streams import encode_chain, encode_tile
+from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import COST_BITS
+from vlae_codec.errors import WeightsError
+from vlae_codec.format import stored
+from vlae_codec.format.container import Part, Piece, TileRecord, tile_grid, tiles_of
+from vlae_codec.format.header import Layout, Planes
+from vlae_codec.pictures.codec import scaled, with_adapter
+from vlae_codec.pictures.layout import PALETTES, Source, by_lightness, find_values, make_source, whole_tile, with_values
+from vlae_codec.pictures.modes import tile_of, unpack_form
+from vlae_codec.threads import Progress, Run, alone, counter
+
+CHAIN_LANE_SYMBOLS = 2**32 - 1  # one lane a chain: there are chains enough to work on side by side
+CHAIN_BITS = 1 << 18  # a chain has a head and checksums of some 130 bits, and a first picture without latents
+CHAIN_PIXELS = 1 << 22  # at most: a chain is decoded one picture after another, however few bits they have
+SAMPLE = 16  # pictures from which the bits of all are estimated
+RECORD_BYTES = 7  # of a record in the header
+CHUNK_BYTES = 8  # of a chunk, beside its payload
+HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
+SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
+MARGIN = 0.005  # ... and this share of it, so that the others need not be made
+
+
+class Wishes(Protocol):
+    """What the options of an encoder say of a group of planes."""
+
+    @property
+    def effort(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def progress(self) -> Progress | None: ...
+    @property
+    def watch(self) -> Watch | None: ...
+
+
+class Tiles(Sequence[np.ndarray]):
+    """All tiles (H, W, channels) of a source: each is made when it is asked for."""
+
+    def __init__(self, source: Source, channels: int) -> None:
+        self.source, self.channels = source, channels
+        pieces = [piece for some in source.part.pieces for piece in some]
+        self.places = tiles_of(pieces, source.part.planes.tile_size)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tile_of(self.source.piece(self.places[index]), self.channels)
+
+
+def plan_planes(
+    codec: TileCodec | None, layout: Layout, planes: Planes, channel: int, pictures: dict[int, np.ndarray]
+) -> Source:
+    """The group of planes with the values and the shift by which its model needs least, as a sample tells."""
+    plain = make_source(layout, planes, channel, pictures)
+    if codec is None or codec.levels == 2:
+        return plain
+    best = _shifted(codec, plain)
+    if planes.chains:
+        return best
+    if layout.mode in PALETTES and not channel and layout.palette is not None:
+        tables = [by_lightness(unpack_form(layout.palette, (1, layout.colours), layout.columns, 256)[0], layout.levels)]
+    else:
+        tables = find_values(list(plain.symbols.values()), layout.levels)
+    if tables:
+        mapped = with_values(planes, tables, layout)
+        source = _shifted(codec, make_source(layout, mapped, channel, pictures, tables))
+        best = min(best, source, key=lambda one: _cost(codec, one))
+    return best
+
+
+def _shifted(codec: TileCodec, source: Source) -> Source:
+    """The source with the best shift; of 256 levels or fewer it is 0."""
+    planes = source.part.planes
+    if planes.levels <= 256:
+        return source
+    tiles = Tiles(source, codec.config["channels"])
+    shift = choose_shift(codec.scaled(planes.levels, 0), tiles, planes.channels)
+    return Source(replace(source.part, planes=replace(planes, shift=shift)), source.symbols)
+
+
+def _cost(codec: TileCodec, source: Source) -> int:
+    """About the bits of a source under a model."""
+    planes = source.part.planes
+    tiles = Tiles(source, codec.config["channels"])
+    return (sample_cost(scaled(codec, planes), tiles, planes.channels) >> COST_BITS) + 8 * size_of(source.part)
+
+
+def size_of(part: Part) -> int:
+    """About the bytes that a part takes in a file."""
+    tables = sum(len(form.data) + 4 for _, form in part.planes.values)
+    records = sum(len(record.data) + RECORD_BYTES for record in part.records)
+    adapter = len(part.adapter) + CHUNK_BYTES if part.adapter else 0
+    return records + adapter + tables + (12 if part.model_needed else 2)
+
+
+def encode_planes(
+    codec: TileCodec | None, source: Source, comparable: set[int], wishes: Wishes, run: Run
+) -> tuple[Part, bool]:
+    """(the part with its streams, whether it may be smaller with other planes and no model). comparable: pictures that
+    may hold differences from the one before.
+    """
+    if codec is None:
+        return encode_whole(whole_tile(source) or source, comparable, run), True
+    codec, effort = scaled(codec, source.part.planes), level(wishes.effort)
+    if effort.passes:
+        part = _adapted(codec, source, comparable, effort, wishes, run)
+    else:
+        part = _plain(codec, source, comparable, None, wishes, run)
+    drawn = sum(record.stored for record in part.records) * 2 >= len(part.records)
+    if not part.model_needed:  # then the file need not name it
+        part = replace(part, planes=replace(part.planes, model_id=None, shift=0), adapter=None)
+    return part, drawn
+
+
+def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
+    """The part of a group of planes without a model."""
+    planes = source.part.planes
+
+    def stream(some: list[Piece]) -> TileRecord:
+        symbols = [source.piece(piece) for piece in some]
+        return _with_differences(stored.keep(planes, some, symbols), source, some, comparable)
+
+    return replace(source.part, records=tuple(run(stream, source.part.pieces)))
+
+
+def find_chains(codec: TileCodec | None, source: Source, run: Run) -> int:
+    """As many chains as cost little."""
+    part = source.part
+    area = sum(width * height for _, width, height in part.pictures)
+    chains = -(-area // CHAIN_PIXELS)
+    if codec is not None:
+        codec = scaled(codec, part.planes)
+        sample = part.pictures[:: -(-len(part.pictures) // SAMPLE)]
+        bits = sum(run(lambda which: _chain_bits(codec, source, which[0]), sample))
+        chains = max(chains, bits * area // sum(width * height for _, width, height in sample) // CHAIN_BITS)
+    return min(max(chains, 1), len(part.pictures))
+
+
+def _chain_bits(codec: TileCodec, source: Source, picture: int) -> int:
+    """The bits of a picture that is alone in its chain, without the chain's head."""
+    symbols, planes = source.symbols[picture], source.part.planes
+    grid = tile_grid(symbols.shape[1], symbols.shape[0], planes.tile_size)
+    tiles = [tile_of(symbols[y : y + h, x : x + w], codec.config["channels"]) for y, x, h, w in grid]
+    return 8 * len(encode_chain(codec, tiles, planes.channels, planes.lane_symbols).data) - 64
+
+
+def _plain(
+    codec: TileCodec, source: Source, comparable: set[int], adapter: bytes | None, wishes: Wishes, run: Run
+) -> Part:
+    """The part under a codec; adapter: the payload of the adapter that the codec has."""
+    pieces = source.part.pieces
+    tick = counter(wishes.progress, sum(h * w for some in pieces for _, (_, _, h, w) in some))
+
+    def stream(some: list[Piece]) -> TileRecord:
+        record = _stream(codec, source, some, comparable, run)
+        tick(sum(h * w for _, (_, _, h, w) in some))
+        return record
+
+    return replace(source.part, records=tuple(run(stream, pieces)), adapter=adapter)
+
+
+def _stream(codec: TileCodec, source: Source, some: list[Piece], comparable: set[int], run: Run) -> TileRecord:
+    """The stream of a tile or of a chain of pictures."""
+    planes, channels = source.part.planes, codec.config["channels"]
+    symbols = [source.piece(piece) for piece in some]
+    if stored.is_blank(symbols):
+        return stored.keep(planes, some, symbols)
+    if not planes.chains and some[0][0] in comparable and np.array_equal(*_pair(source, some[0])):
+        same = np.zeros_like(symbols[0])
+        return replace(stored.keep(planes, some, [same]), differences=True)
+    tiles = [tile_of(source.piece(place), channels) for place in tiles_of(some, planes.tile_size)]
+    if planes.chains:
+        record = encode_chain(codec, tiles, planes.channels, planes.lane_symbols)
+    else:
+        record = encode_tile(codec, tiles[0], planes.channels, planes.lane_symbols, run)
+    record = stored.smaller(record, planes, some, symbols)
+    return _with_differences(record, source, some, comparable)
+
+
+def _pair(source: Source, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+    """A piece, and the same place in the picture before."""
+    return source.piece(piece), source.piece((piece[0] - 1, piece[1]))
+
+
+def _with_differences(record: TileRecord, source: Source, some: Sequence[Piece], comparable: set[int]) -> TileRecord:
+    """The record, or one of the differences from the picture before where there is one and that is smaller."""
+    planes = source.part.planes
+    if planes.chains or some[0][0] not in comparable:
+        return record
+    here, before = _pair(source, some[0])
+    differences = ((here.astype(np.int32) - before) % planes.levels).astype(here.dtype)
+    if stored.worth_a_try(differences, len(record.data)):
+        kept = stored.keep(planes, some, [differences])
+        if len(kept.data) < len(record.data):
+            return TileRecord(kept.method, kept.data, differences=True)
+    return record
+
+
+def _adapted(codec: TileCodec, source: Source, comparable: set[int], effort: Effort, wishes: Wishes, run: Run) -> Part:
+    """The smaller one of the parts without and with an adapter fitted to the pictures.
+
+    The part without is not made where a sample of the pixels says that it would be larger.
+    """
+    from vlae_codec.adapter.chunk import pack
+    from vlae_codec.adapter.fit import fit, look
+
+    coded, tiles = source.part.planes.channels, Tiles(source, codec.config["channels"])
+    problem = look(codec, tiles, coded, effort, run, wishes.seed)
+    plain = None
+    if comparable or _may_be_stored(tiles, coded, problem.before):
+        plain = _plain(codec, source, comparable, None, wishes, run)
+        if 8 * size_of(plain) <= HOPELESS * problem.before:
+            return plain
+    adapter = None
+    with suppress(WeightsError), alone():  # it would break the accumulator bound
+        adapter = fit(problem, effort, run, wishes.watch)
+    if adapter is not None:
+        payload = pack(adapter, codec.model.tables)
+        adapted = _plain(with_adapter(codec, payload), source, comparable, payload, wishes, run)
+        if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
+            return adapted
+        return min(plain or _plain(codec, source, comparable, None, wishes, run), adapted, key=size_of)
+    return plain or _plain(codec, source, comparable, None, wishes, run)
+
+
+def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:
+    """Whether a tile may be stored without the model, which needs so many bits for all of them."""
+    total = sum(tile[..., 0].size for tile in tiles)
+    parts = (np.ascontiguousarray(tile[..., :coded]) for tile in tiles)
+    return any(stored.worth_a_try(part, int(bits * part[..., 0].size / total / 8)) for part in parts)
