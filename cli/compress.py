@@ -14,7 +14,7 @@ from vlae_codec.jobs import plan
 
 from .common import progress_bar, say
 from .options import converting
-from .summary import Direction, Reporter
+from .summary import Direction, Reporter, not_kept
 
 
 @click.command()
@@ -36,6 +36,16 @@ from .summary import Direction, Reporter
 @click.option(
     "--verify/--no-verify", default=True, show_default=True, help="Decode and compare before the file is written."
 )
+@click.option("--exact", is_flag=True, help="Keep the very file: decompress gives it back byte for byte.")
+@click.option("--strict", is_flag=True, help="Refuse a picture of which anything would not be kept.")
+@click.option(
+    "--strip",
+    type=click.Choice(["all", "all-but-icc"]),
+    is_flag=False,
+    flag_value="all",
+    help="Drop the metadata; --strip=all-but-icc keeps the colour profile.",
+)
+@click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by: their pixels take more room than the files.")
 def compress(
     sources: tuple[str, ...],
     output: str,
@@ -44,9 +54,17 @@ def compress(
     newer: bool,
     quiet: bool,
     verbose: bool,
+    exact: bool,
+    strict: bool,
+    strip: str | None,
+    skip_jpeg: bool,
     **options: Any,
 ) -> None:
-    """Compress the picture INPUT (8-bit grey or RGB, or 1 bit) into the .vlae file OUTPUT.
+    """Compress the picture INPUT into the .vlae file OUTPUT.
+
+    INPUT is of any kind that can be read sample by sample: PNG, TIFF, PNM, GIF, WebP and others, with palettes,
+    transparency, 1 to 16 bits a sample and more, frames, pages and metadata. What is not kept is named in a line that
+    says "not kept"; what cannot be read sample by sample is refused.
 
     Several pictures, and folders with all pictures in them and in their subfolders, go into the folder OUTPUT, each
     into a file of its own; so does one picture if OUTPUT is a folder or ends in /. Hidden files, and files in folders
@@ -59,11 +77,17 @@ def compress(
     """
     if skip_existing and newer:
         raise click.UsageError("--skip-existing and --newer exclude each other.")
+    if exact and strip:
+        raise click.UsageError("--exact and --strip exclude each other.")
+    from vlae_codec.jobs import convert
+
+    keep = convert.Keep({None: "all", "all": "none", "all-but-icc": "icc"}[strip], exact, strict)
     direction = Direction(compressing=True)
     if plan.into_folder(sources, output):
         from vlae_codec.jobs import batch
 
         options |= {"force": force, "skip_existing": skip_existing, "newer": newer}
+        options |= {"keep": keep, "skip_jpeg": skip_jpeg}
         with progress_bar("compress", quiet) as bar:
             reporter = Reporter(direction, bar, quiet, verbose)
             done = batch.compress_files(sources, output, **options, **reporter.options())
@@ -78,9 +102,12 @@ def compress(
     files.check_output(output, force or newer, source)
     with progress_bar("compress", quiet) as bar:
         progress, watch = (bar.report, bar.watch) if bar else (None, None)
-        data = api.compress(source, progress=progress, watch=watch, **options)
+        loaded = convert.load(source, keep, options["limits"])
+        data = api.compress(loaded.pictures, progress=progress, watch=watch, **options)
     before = files.size(source)
     files.write_file(output, data, force or newer)
     if not quiet:
         header = container.read_header(data)
         say(direction.picture(output, source, header, before, len(data), time.perf_counter() - start))
+    for line in not_kept(source, loaded.notes, loaded.jpeg, before, len(data)):
+        say(line)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from vlae_codec import files
-from vlae_codec.limits import Limits
+from vlae_codec.limits import UNLIMITED, Limits
 
 from .common import blame, progress_bar
 from .options import limited, threads
@@ -36,15 +37,18 @@ def info(
     spread over its pixels (blue where a cell saves bits). The map of a file of many pictures is a mosaic.
     """
     if drawing is not None:
-        from vlae_codec.pictures import image
+        from vlae_codec.images import image
 
         image.output_format(drawing, "RGB")
         files.check_output(drawing, force, source)
+    from vlae_codec.format import container
+    from vlae_codec.images.metadata import describe as describe_metadata
     from vlae_codec.views.describe import describe
 
     with blame(source):
         data = files.read_file(source, limits)
         facts = describe(data)
+        metadata = container.read(data, UNLIMITED).metadata_of(0)
         if drawing is not None:
             from vlae_codec.views import bitsmap
 
@@ -59,17 +63,21 @@ def info(
     if as_json:
         click.echo(json.dumps(facts))
         return
-    size, parts = f"{facts['width']}x{facts['height']}", f"of up to {facts['tile_size']}x{facts['tile_size']}"
-    if facts["groups"] is not None:
-        sizes = "" if facts["sizes"] == 1 else f"{facts['sizes']} sizes, the first "
-        size, parts = f"{facts['pictures']} of {sizes}{size}", "groups"
+    size = f"{facts['width']}x{facts['height']}"
+    if facts["pictures"] > 1:
+        sizes = "" if facts["sizes"] == facts["kinds"] == 1 else f"{facts['sizes']} sizes, the first "
+        size = f"{facts['pictures']} of {sizes}{size}"
     bits = "1 bit" if facts["bit_depth"] == 1 else f"{facts['bit_depth']} bits"
+    bits = bits if facts["type"] == "unsigned" else facts["type"]
+    colours = f", {facts['colours']} colours" if facts["colours"] else ""
     lines = {
-        "picture" if facts["groups"] is None else "pictures": f"{size} {facts['mode']}, {bits}",
+        "picture" if facts["pictures"] == 1 else "pictures": f"{size} {facts['mode']}, {bits}{colours}",
         "size": f"{facts['bytes']} bytes, {facts['bpsp']:.4f} bits per subpixel",
-        "model": facts["model"],
-        "tiles": f"{facts['tiles']} {parts} ({_list(facts['methods'])})",
-        "metadata": _list(facts["metadata"]) or "none",
+    }
+    for number, planes in enumerate(facts["planes"]):
+        lines[f"planes {number}" if len(facts["planes"]) > 1 else "planes"] = _planes(planes)
+    lines |= {
+        "metadata": "; ".join(describe_metadata(metadata)) or "none",
         "bytes of": _list(facts["items"]),
         "decoding": "{model_pixels} pixels by the model, {bytes} bytes of pixels".format(**facts["decoding"]),
     }
@@ -78,6 +86,21 @@ def info(
         lines["map"] = f"{drawing}, bytes of {shares}"
     for name, text in lines.items():
         click.echo(f"{name:9} {text}")
+
+
+def _planes(planes: dict[str, Any]) -> str:
+    """A group of planes in a line: its channels, what is special about it, its model and its streams."""
+    first, last = planes["channels"]
+    parts = [f"channel {first}" if first == last else f"channels {first} to {last}"]
+    if planes["values"]:
+        parts.append(f"{max(planes['values'])} values that occur")
+    if planes["shift"]:
+        parts.append(f"shift {planes['shift']}")
+    if planes["scale"] != [1, 1]:
+        parts.append("blocks of {}x{}".format(*planes["scale"]))
+    parts.append("no model" if planes["model"] is None else f"model {planes['model']}")
+    where = f"{planes['chains']} chains" if planes["chains"] else f"tiles of up to {planes['tile_size']}"
+    return f"{', '.join(parts)}, {where} ({_list(planes['methods'])})"
 
 
 def _list(numbers: dict[str, int]) -> str:

@@ -33,7 +33,7 @@ def preview(
     are mid grey. The pictures of a file of many lie side by side; their latents lie too deep to be read alone.
     """
     from vlae_codec.format import container
-    from vlae_codec.pictures import image
+    from vlae_codec.images import image
     from vlae_codec.views import sampling
     from vlae_codec.views.mosaic import mosaic
 
@@ -42,7 +42,8 @@ def preview(
     files.check_output(output, force, source)
     with blame(source):
         data = files.read_file(source, options["limits"])
-        image.output_format(output, "RGB" if container.read_header(data).mode == "RGB" else "L")
+        first = container.read_header(data).first
+        image.output_format(output, "RGB" if first.channels >= 3 or first.colours else "L")
     with blame(source), progress_bar("preview", quiet) as bar:
         found = sampling.preview(data, beside=beside, progress=bar.report if bar else None, **options)
     image.save(output, mosaic(found.pictures), force=force)

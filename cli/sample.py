@@ -35,7 +35,7 @@ def sample(
 
     Random bits are decoded as if they were a file: first the latents, then the pixels.
     """
-    from vlae_codec.pictures import image
+    from vlae_codec.images import image
     from vlae_codec.views import sampling
     from vlae_codec.views.mosaic import mosaic
 

@@ -20,7 +20,7 @@ class Direction:
     def sizes(self, source: str, headers: Sequence[Any], picture_size: int, size: int) -> str:
         """source: the name of the input; picture_size: bytes of the picture files, size: of their .vlae files."""
         subpixels = sum(header.subpixels for header in headers)
-        pixels = sum(header.subpixels * header.bit_depth for header in headers) / 8
+        pixels = sum(header.bits for header in headers) / 8
         rate = f"{size:,} bytes, {8 * size / subpixels:.3f} bpsp"
         if not self.compressing:
             return f"{picture_size:,} bytes; {source}: {rate}"
@@ -34,7 +34,7 @@ class Direction:
     def picture(self, output: str, source: str, header: Any, picture_size: int, size: int, seconds: float) -> str:
         """The line on one picture."""
         sizes = self.sizes(source, [header], picture_size, size)
-        return f"{output}: {header.width}x{header.height} {header.mode}, {sizes}, {seconds:.1f} s"
+        return f"{output}: {shape(header)}, {sizes}, {seconds:.1f} s"
 
     def total(self, output: str, outcomes: Sequence[Any], seconds: float) -> str:
         """The line on all pictures of a folder run that did not fail."""
@@ -43,6 +43,26 @@ class Direction:
         larger = sum(outcome.size > outcome.picture_size for outcome in outcomes) if self.compressing else 0
         also = f", {larger} of them larger than the input file" if larger else ""
         return f"{output}: {len(outcomes)} pictures{also}, {sizes}, {seconds:.1f} s"
+
+
+def shape(header: Any) -> str:
+    """The pictures of a file in a few words."""
+    first, several = header.first, f"{header.count} pictures, the first " if header.count > 1 else ""
+    usual = 1 if first.mode == "1" else 8
+    depth = f" {first.type}" if first.type != "unsigned" else f" of {first.bits} bits" if first.bits != usual else ""
+    return f"{several}{header.width}x{header.height} {first.mode}{depth}"
+
+
+def not_kept(path: Any, notes: Sequence[str], jpeg: bool = False, before: int = 0, size: int = 0) -> list[str]:
+    """Lines on what a file has lost; of a JPEG, that its pixels were kept and not the file, and the sizes of both."""
+    damage = [note for note in notes if note.startswith("the file is damaged")]
+    lines = [f"{path}: {note}" for note in damage]
+    if lost := [note for note in notes if note not in damage]:
+        lines.append(f"{path}: not kept: {', '.join(lost)}")
+    if jpeg:
+        sizes = f", which takes more: {before:,} -> {size:,} bytes" if size > before else ""
+        lines.append(f"{path}: a JPEG: its pixels are kept, not the file{sizes}")
+    return lines
 
 
 class Reporter:
@@ -63,8 +83,11 @@ class Reporter:
         names = (str(outcome.output), str(outcome.source))
         sizes = (outcome.picture_size, outcome.size)
         text = self.direction.picture(*names, outcome.header, *sizes, outcome.seconds)
+        named = outcome.source if self.direction.compressing else outcome.output
+        notes = not_kept(named, outcome.notes, outcome.jpeg, *sizes)
         try:
-            self.bar.line(text) if self.bar else say(text)
+            for line in (text, *notes):
+                self.bar.line(line) if self.bar else say(line)
         except OSError as error:
             self.broken = error
 

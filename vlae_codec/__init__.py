@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlae_codec.api import (
+        Keep,
         Limits,
+        Picture,
         bits_map,
         compress,
         compress_files,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         decompress_files,
         decompress_many,
         decompress_picture,
+        decompress_pictures,
         preview,
         sample,
     )
@@ -31,7 +34,9 @@ if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, model
     __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = [
+    "Keep",
     "Limits",
+    "Picture",
     "bits_map",
     "compress",
     "compress_files",
@@ -40,6 +45,7 @@ __all__ = [
     "decompress_files",
     "decompress_many",
     "decompress_picture",
+    "decompress_pictures",
     "preview",
     "sample",
 ]

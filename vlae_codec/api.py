@@ -20,20 +20,21 @@ import numpy as np
 from vlae_codec.adapter.effort import DEFAULT as DEFAULT_EFFORT
 from vlae_codec.adapter.effort import Watch
 from vlae_codec.errors import InputError
-from vlae_codec.format import container
 from vlae_codec.format.container import Bytes, Region
+from vlae_codec.images.picture import Picture, check_picture
+from vlae_codec.jobs import convert
 from vlae_codec.jobs.batch import compress_files, decompress_files
+from vlae_codec.jobs.convert import ALL, Keep
 from vlae_codec.limits import DEFAULT, Limits
-from vlae_codec.pictures import image
-from vlae_codec.pictures.codec import codec_for, find_codec
-from vlae_codec.pictures.decode import decode, decode_picture
-from vlae_codec.pictures.image import Picture
+from vlae_codec.pictures.decode import decode_all, decode_picture
 from vlae_codec.threads import Progress, workers
 from vlae_codec.views.bitsmap import bits_map
 from vlae_codec.views.sampling import preview, sample
 
 __all__ = [
+    "Keep",
     "Limits",
+    "Picture",
     "bits_map",
     "compress",
     "compress_files",
@@ -42,13 +43,14 @@ __all__ = [
     "decompress_files",
     "decompress_many",
     "decompress_picture",
+    "decompress_pictures",
     "preview",
     "sample",
 ]
 
 
 def compress(
-    source: np.ndarray | str | os.PathLike[str],
+    source: np.ndarray | Picture | list[Picture] | tuple[Picture, ...] | str | os.PathLike[str],
     *,
     model: str | Path | None = None,
     effort: int = DEFAULT_EFFORT,
@@ -56,33 +58,41 @@ def compress(
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
+    keep: Keep = ALL,
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> bytes:
-    """The .vlae file of a picture: a path, or pixels: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
+    """The .vlae file of a picture: a path, samples, a `Picture`, or a list of those: frames or pages.
 
-    A path's ICC profile and EXIF block are kept. effort: 1 .. 9, how long the model is adapted to the picture
+    Samples are (H, W) or (H, W, C), of bool (bilevel), uint8, uint16, int8, int16, uint32, int32, float16, float32 or
+    float64; 1 to 4 channels are grey, grey and alpha, RGB, RGB and alpha, unless a `Picture` says otherwise. Of a path
+    all frames or pages are taken, with their metadata; keep: `Keep(metadata="all", exact=False, strict=False)`, what
+    else, as `Keep` says. effort: 1 .. 9, how long the model is adapted to the picture
     (`vlae_codec.adapter.effort`); 1 is not at all. The fit is in floats and begins with the random numbers of `seed`:
     on another machine it may find another adapter, and so another file, which decodes to the same pixels everywhere;
-    the file of effort 1 is the same on all. verify: decode the result and compare before returning it. watch: a
-    function that is told how far the fit is.
+    the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes
+    in other versions. verify: decode the result and compare before returning it. watch: a function that is told how far
+    the fit is.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
-    from vlae_codec.pictures.encode import Options, encode_picture
+    from vlae_codec.pictures.encode import Options, encode
 
     if isinstance(source, (str, os.PathLike)):
-        picture = image.load(Path(source), limits)
+        pictures = convert.load(Path(source), keep, limits).pictures
     elif isinstance(source, np.ndarray):
-        picture = Picture(source)
+        pictures = [Picture(source)]
+    elif isinstance(source, Picture):
+        pictures = [source]
+    elif isinstance(source, (list, tuple)) and source and all(isinstance(one, Picture) for one in source):
+        pictures = list(source)
     else:
-        raise InputError(f"a picture is a path or an array, not {type(source).__name__}: give one of them")
-    picture = Picture(image.check_pixels(picture.pixels), picture.metadata)
-    _check_pictures([picture.pixels], limits)
+        raise InputError(f"a picture is a path, an array or a Picture, not {type(source).__name__}: give one of them")
+    pictures = [check_picture(picture) for picture in pictures]
+    _check_pictures([picture.pixels for picture in pictures], limits)
     with workers(threads) as run:
-        codec = find_codec(model, None, device, picture.mode)
-        return encode_picture(codec, picture, Options(effort, seed, verify, progress, watch), run)
+        return encode(pictures, 0, Options(effort, seed, verify, progress, watch, model, device), run)
 
 
 def decompress(
@@ -95,13 +105,13 @@ def decompress(
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """The pixels of a .vlae file: (H, W) grey or (H, W, 3) RGB uint8, or (H, W) bool (bilevel).
+    """The samples of a .vlae file of one picture: (H, W) or (H, W, C), of the type that they were given in.
 
     region: (x, y, w, h), the rectangle to bring back; only the tiles that it touches are decoded (`progress` counts
     their pixels), and damage in others does not matter.
 
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, ImageTooLarge, and InputError
-    for a region that is not in the picture and for a file of several pictures (`decompress_many`).
+    for a region that is not in the picture and for a file of several pictures (`decompress_pictures`).
     """
     return decompress_picture(
         data, region=region, model=model, device=device, threads=threads, limits=limits, progress=progress
@@ -118,13 +128,27 @@ def decompress_picture(
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> Picture:
-    """The same with the metadata."""
+    """The same with mode, palette and metadata."""
     with workers(threads) as run:
         return decode_picture(data, region, model, device, run, progress, limits)
 
 
+def decompress_pictures(
+    data: Bytes,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    progress: Progress | None = None,
+) -> list[Picture]:
+    """All pictures of a .vlae file, in order, with modes, palettes and metadata. Raises what `decompress` raises."""
+    with workers(threads) as run:
+        return decode_all(data, None, model, device, run, progress, limits)
+
+
 def compress_many(
-    arrays: Iterable[np.ndarray],
+    arrays: Iterable[np.ndarray | Picture],
     *,
     model: str | Path | None = None,
     effort: int = DEFAULT_EFFORT,
@@ -137,29 +161,24 @@ def compress_many(
     watch: Watch | None = None,
     groups: int | None = None,
 ) -> bytes:
-    """The .vlae file of a list of pictures of one mode: (H, W) uint8, (H, W, 3) uint8 or (H, W) bool, of any sizes.
+    """The .vlae file of a list of small pictures, of any kinds and sizes: as of `compress`, but coded in chains.
 
-    groups: how many chains share the pictures out (at most as many as there are pictures); fewer is smaller, more is
-    faster. By default each has some 2^18 bits, so that groups cost less than 0.1 %. The other options are those of
-    `compress`.
+    groups: how many chains share the pictures of a kind out (at most as many as there are pictures); fewer is smaller,
+    more is faster. By default each has some 2^18 bits, so that groups cost less than 0.1 %. The other options are those
+    of `compress`.
 
-    Raises InputError (no pictures, several modes, a model for others), UnsupportedImage, ImageTooLarge, WeightsError,
-    UnknownModel.
+    Raises InputError (no pictures, a model for others), UnsupportedImage, ImageTooLarge, WeightsError, UnknownModel.
     """
-    from vlae_codec.pictures.encode import Options, encode_list
+    from vlae_codec.pictures.encode import Options, encode
 
-    pictures = [image.check_pixels(pixels) for pixels in arrays]
+    pictures = [check_picture(one if isinstance(one, Picture) else Picture(np.asarray(one))) for one in arrays]
     if not pictures:
         raise InputError("there are no pictures: give one or more")
-    modes = sorted({Picture(pixels).mode for pixels in pictures})
-    if len(modes) > 1:
-        raise InputError(f"the pictures are of modes {' and '.join(modes)}: make a file of each mode")
     if groups is not None and groups < 1:
         raise InputError(f"the number of groups must be 1 or more, not {groups}")
-    _check_pictures(pictures, limits)
+    _check_pictures([picture.pixels for picture in pictures], limits)
     with workers(threads) as run:
-        codec = find_codec(model, None, device, modes[0])
-        return encode_list(codec, pictures, modes[0], groups, Options(effort, seed, verify, progress, watch), run)
+        return encode(pictures, groups, Options(effort, seed, verify, progress, watch, model, device), run)
 
 
 def decompress_many(
@@ -171,14 +190,12 @@ def decompress_many(
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The pictures of a .vlae file, in order: (H, W) uint8, (H, W, 3) uint8 or (H, W) bool each.
+    """The samples of all pictures of a .vlae file, in order: (H, W) or (H, W, C) each.
 
-    For a file of `compress` the result is a list of one. Raises NotAVlaeFile, UnsupportedVersion, UnknownModel,
-    CorruptFile, TruncatedFile, ImageTooLarge.
+    Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile, ImageTooLarge.
     """
-    contents = container.read(data, limits)
-    with workers(threads) as run:
-        return decode(contents, codec_for(contents, model, device), run, progress, limits)
+    found = decompress_pictures(data, model=model, device=device, threads=threads, limits=limits, progress=progress)
+    return [picture.pixels for picture in found]
 
 
 def _check_pictures(pictures: Sequence[np.ndarray], limits: Limits) -> None:

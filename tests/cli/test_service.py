@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import vlae_codec
 from vlae_codec.cli import main
-from vlae_codec.pictures import image
+from vlae_codec.images import image
 
 ROOT = Path(vlae_codec.__file__).parent.parent
 COMMAND = f"{sys.executable} -m vlae_codec.cli"

@@ -7,6 +7,7 @@ import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from simple import file_of, header_of  # type: ignore[import-not-found]
 
 import vlae_codec
 from vlae_codec.bench.account import account
@@ -14,7 +15,8 @@ from vlae_codec.cli import main
 from vlae_codec.coder import streams
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method
-from vlae_codec.pictures import encode, image
+from vlae_codec.images import image
+from vlae_codec.pictures import encode
 from vlae_codec.pictures.codec import find_codec, with_adapter
 from vlae_codec.views.bitsmap import BitsMap, bits_map, render
 
@@ -26,7 +28,7 @@ def total(values):
 
 
 def stream_bits(data):
-    return 8 * sum(len(record.data) for record in container.read(data).tiles)
+    return 8 * sum(len(record.data) for record in container.read(data).records)
 
 
 def check(bits, data, spent):
@@ -35,9 +37,9 @@ def check(bits, data, spent):
     local = sum(spent.bits.get(term, 0.0) for term in ("band A", "band B", "stored"))
     assert total(bits.local) == pytest.approx(local, rel=1e-6)
     assert total(bits.latent) == pytest.approx(kl, rel=1e-4, abs=1e-2)
-    contents = container.read(data)
+    (part,) = container.read(data).parts
     lanes = [
-        container.lanes_for(h * w * contents.header.channels, contents.header.lane_symbols)
+        container.lanes_for(h * w * part.planes.channels, part.planes.lane_symbols)
         for (_, _, h, w), method in bits.tiles
         if method not in container.STORED
     ]
@@ -56,7 +58,7 @@ def test_sums(tiny, synthetic, mode):
     assert bits.local.dtype == bits.latent.dtype == np.float32
     assert bits.tiles == (((0, 0, 93, 101), Method.LATENTS),)
     check(bits, data, spent)
-    rows = int.from_bytes(container.read(data).tiles[0].data[:2], "little") * 8
+    rows = int.from_bytes(container.read(data).records[0].data[:2], "little") * 8
     assert total(bits.local[:rows]) == pytest.approx(spent.bits["band B"], rel=1e-6)
     assert total(bits.local[rows:]) == pytest.approx(spent.bits["band A"], rel=1e-6)
     assert not bits.latent[rows:].any()
@@ -78,8 +80,7 @@ def test_adapter(tiny, synthetic):
     payload = make_golden.adapted_payload()
     codec = with_adapter(find_codec(tiny, None, "cpu", "RGB"), payload)
     record = streams.encode_tile(codec, synthetic(53, 70, 1), 3, 32768)
-    header = container.Header(70, 53, "RGB", codec.model.id)
-    data = container.write(header, [record], adapter=payload)
+    data = file_of(header_of("RGB", 70, 53, codec.model.id), [record], payload)
     check(bits_map(data, str(tiny), threads=1), data, account(data, tiny))
 
 
@@ -106,9 +107,8 @@ def test_tiles(tiny, synthetic, monkeypatch, threads):
 def test_stored_only():
     """Needs no model."""
     pixels = np.random.default_rng(2).random((16, 24)) > 0.5
-    data = container.write(
-        container.Header(24, 16, "1", b"nomodel!"), [container.TileRecord(2, np.packbits(pixels, axis=1).tobytes())]
-    )
+    record = container.TileRecord(2, np.packbits(pixels, axis=1).tobytes())
+    data = file_of(header_of("1", 24, 16, b"nomodel!"), [record])
     bits = bits_map(data)
     assert np.all(bits.local == 1)
     assert not bits.latent.any()
@@ -147,7 +147,7 @@ def test_where(tiny):
     pixels[40:56, 8:32] = np.random.default_rng(3).integers(0, 256, (16, 24, 3))
     codec = find_codec(tiny, None, "cpu", "RGB")
     record = streams.encode_tile(codec, pixels, 3, 32768)
-    bits = bits_map(container.write(container.Header(64, 64, "RGB", codec.model.id), [record]), str(tiny), threads=1)
+    bits = bits_map(file_of(header_of("RGB", 64, 64, codec.model.id), [record]), str(tiny), threads=1)
     assert bits.local[40:56, 8:32].mean() > 4 * bits.local[:32].mean()
 
 

@@ -17,13 +17,14 @@ from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
 from vlae_codec.errors import VlaeError, out_of_memory
 from vlae_codec.format import container
-from vlae_codec.format.container import Header
-from vlae_codec.jobs.plan import CODED, PICTURES, Plan, Task, make_plan
+from vlae_codec.format.header import Header
+from vlae_codec.images import image
+from vlae_codec.jobs import convert
+from vlae_codec.jobs.convert import ALL, Keep
+from vlae_codec.jobs.plan import CODED, JPEG, PICTURES, Plan, Task, make_plan
 from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
-from vlae_codec.pictures import image
-from vlae_codec.pictures.codec import find_codec
-from vlae_codec.pictures.decode import decode_picture
+from vlae_codec.pictures.decode import decode_all
 from vlae_codec.threads import Progress, workers
 
 ON_DEVICE = 32  # pictures that are in flight on a GPU
@@ -39,6 +40,8 @@ class Outcome(NamedTuple):
     picture_size: int  # bytes of the picture file
     seconds: float
     problem: str | None  # why it failed, with the name of the file
+    notes: tuple[str, ...] = ()  # what was not kept
+    jpeg: bool = False  # the source is a JPEG
 
 
 class Batch(NamedTuple):
@@ -59,7 +62,16 @@ class Batch(NamedTuple):
 
 
 Report = Callable[[Outcome], None]
-Convert = Callable[[Task, Progress | None, Watch | None], tuple[Header, int]]  # to header and size of the .vlae file
+
+
+class Converted(NamedTuple):
+    header: Header
+    size: int  # bytes of the .vlae file
+    notes: tuple[str, ...] = ()
+    jpeg: bool = False
+
+
+Convert = Callable[[Task, Progress | None, Watch | None], Converted]
 
 
 def compress_files(
@@ -72,6 +84,8 @@ def compress_files(
     device: str = "auto",
     threads: int | None = None,
     verify: bool = True,
+    keep: Keep = ALL,
+    skip_jpeg: bool = False,
     force: bool = False,
     skip_existing: bool = False,
     newer: bool = False,
@@ -82,34 +96,36 @@ def compress_files(
     """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
 
     Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
-    walked through and mirrored. force: overwrite what is there. skip_existing: leave outputs that exist as they are.
-    newer: leave only those that are at least as new as their pictures, and overwrite the others. progress: told (pixels
-    done, pixels in all) of all pictures; report: told what became of each file, in the order in which they end. The
-    other options are those of `compress`.
+    walked through and mirrored. keep: what of the files is kept beside the samples. skip_jpeg: pass JPEG files by,
+    whose pixels take more room than they do. force: overwrite what is there. skip_existing: leave outputs that exist as
+    they are. newer: leave only those that are at least as new as their pictures, and overwrite the others. progress:
+    told (pixels done, pixels in all) of all pictures; report: told what became of each file, in the order in which they
+    end. The other options are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
-    from vlae_codec.pictures.encode import Options, encode_picture
+    from vlae_codec.pictures.encode import Options, encode
 
     level(effort)
     _check_model(model)
-    plan = make_plan(sources, output, PICTURES, ".vlae", force, skip_existing, newer)
+    left_out = JPEG if skip_jpeg else frozenset[str]()
+    plan = make_plan(sources, output, PICTURES, ".vlae", force, skip_existing, newer, left_out)
     force = force or newer
     with workers(_threads(device, threads)) as run:
 
-        def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
-            picture = image.load(task.source, limits)
-            codec = find_codec(model, None, device, picture.mode)
-            data = encode_picture(codec, picture, Options(effort, seed, verify, progress, watch), run)
+        def compress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
+            loaded = convert.load(task.source, keep, limits)
+            options = Options(effort, seed, verify, progress, watch, model, device)
+            data = encode(loaded.pictures, 0, options, run)
             files.write_file(task.output, data, force)
-            return container.read_header(data), len(data)
+            return Converted(container.read_header(data), len(data), tuple(loaded.notes), loaded.jpeg)
 
         def area(task: Task) -> int:
             width, height = image.size(task.source)
             return width * height
 
         stages = 1 + 2 * (effort > 1) + verify
-        attempt = _attempts(plan, convert, area, stages, progress, report)
+        attempt = _attempts(plan, compress, area, stages, progress, report)
         return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
@@ -121,6 +137,7 @@ def decompress_files(
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    strict: bool = False,
     force: bool = False,
     skip_existing: bool = False,
     newer: bool = False,
@@ -130,7 +147,8 @@ def decompress_files(
 ) -> Batch:
     """Brings back the pictures of .vlae files and of folders of them in the folder `output`: NAME.vlae to NAME.png.
 
-    suffix: the names of the pictures end in it, and it says their format. All else is as with `compress_files`.
+    suffix: the names of the pictures end in it, and it says their format. strict: what a
+    format cannot hold is an error. All else is as with `compress_files`.
     """
     image.output_format("picture" + suffix)
     _check_model(model)
@@ -138,20 +156,17 @@ def decompress_files(
     force = force or newer
     with workers(_threads(device, threads)) as run:
 
-        def convert(task: Task, progress: Progress | None, watch: Watch | None) -> tuple[Header, int]:
+        def decompress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
             data = files.read_file(task.source, limits)
-            header = container.read_header(data)
-            image.output_format(task.output, header.mode)
-            picture = decode_picture(data, None, model, device, run, progress, limits)
-            image.save(task.output, picture.pixels, picture.metadata, force)
-            return header, len(data)
+            pictures = decode_all(data, None, model, device, run, progress, limits)
+            notes = convert.store(task.output, pictures, force, strict, limits)
+            return Converted(container.read_header(data), len(data), tuple(notes))
 
         def area(task: Task) -> int:
             with files.open_file(task.source, limits) as file:
-                header = container.read_header(file.read(container.HEADER_BYTES))
-            return header.width * header.height
+                return container.read_header(file.read(container.HEAD_BYTES)).pixels
 
-        attempt = _attempts(plan, convert, area, 1, progress, report)
+        attempt = _attempts(plan, decompress, area, 1, progress, report)
         return Batch(run(attempt, range(len(plan.tasks))), plan)
 
 
@@ -190,9 +205,9 @@ def _attempts(
     def attempt(index: int) -> Outcome:
         task, start = plan.tasks[index], time.perf_counter()
         share = None if whole is None else _Share(whole, index)
-        header, size, problem = None, 0, None
+        done, problem = None, None
         try:
-            header, size = convert(task, *(share.progress, share.watch) if share else (None, None))
+            done = convert(task, *(share.progress, share.watch) if share else (None, None))
         except (VlaeError, MemoryError) as error:
             problem = out_of_memory(error) if isinstance(error, MemoryError) else str(error)
             problem = problem if str(task.source) in problem else f"{task.source}: {problem}"
@@ -201,8 +216,12 @@ def _attempts(
         if share is not None:
             share.finish()
         picture = task.source if task.output.suffix in CODED else task.output
-        picture_size = files.size(picture) if header else 0
-        outcome = Outcome(*task, header, size, picture_size, time.perf_counter() - start, problem)
+        seconds = time.perf_counter() - start
+        if done is None:
+            outcome = Outcome(*task, None, 0, 0, seconds, problem)
+        else:
+            before = files.size(picture)
+            outcome = Outcome(*task, done.header, done.size, before, seconds, None, done.notes, done.jpeg)
         if report is not None:
             with lock:
                 report(outcome)

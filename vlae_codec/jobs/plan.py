@@ -15,10 +15,11 @@ from vlae_codec.errors import InputError, OutputError, OutputExists
 from vlae_codec.files import check_output, make_folder, unreadable
 
 CODED = frozenset({".vlae"})
-# Some of them hold pictures that cannot be coded, such as palettes: that these are left out is to be said, not hidden.
+JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 PICTURES = frozenset(
-    {".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".pbm", ".pcx", ".pgm"}
-    | {".png", ".pnm", ".ppm", ".psd", ".sgi", ".tga", ".tif", ".tiff", ".webp"}
+    {".apng", ".avif", ".bmp", ".bw", ".cur", ".dib", ".gif", ".hdr", ".ico", ".j2k", ".jp2", ".jpx", ".mpo", ".pam"}
+    | {".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff"}
+    | {".webp", *JPEG}
 )
 
 
@@ -77,6 +78,7 @@ def make_plan(
     force: bool,
     skip_existing: bool = False,
     newer: bool = False,
+    left_out: frozenset[str] = frozenset(),
 ) -> Plan:
     """What to make of files and folders in the folder `output`: NAME with `suffix` for its ending, if that is wanted.
 
@@ -84,7 +86,7 @@ def make_plan(
     exists and neither stays (`stays`) nor may be overwritten (`force`, `newer`), and OutputError when two files would
     have one name, an input would be overwritten, or a folder cannot be.
     """
-    found = listed(sources, wanted)
+    found = listed(sources, wanted, left_out)
     every = [Task(path, _output(output, name, wanted, suffix)) for path, name in found.files]
     _check_names(every, output, suffix)
     tasks: list[Task] = []
@@ -95,11 +97,17 @@ def make_plan(
     return Plan(tasks, left, found.skipped, found.problems)
 
 
-def listed(sources: Sequence[str | Path], wanted: frozenset[str]) -> Found:
-    """The wanted files, and what else is in the folders. Raises InputError when there are none."""
+def listed(sources: Sequence[str | Path], wanted: frozenset[str], left_out: frozenset[str] = frozenset()) -> Found:
+    """The wanted files, and what else is in the folders. left_out: endings of files that are passed by.
+
+    Raises InputError when there are none.
+    """
     found = Found([], [], [])
     for source in map(Path, sources):
         if not os.path.isdir(source):
+            if source.suffix.lower() in left_out:
+                found.skipped.append(Skipped(source, "it is a JPEG"))
+                continue
             found.files.append((source, Path(source.name)))
             continue
         for path in _walk(source, found):
@@ -109,6 +117,8 @@ def listed(sources: Sequence[str | Path], wanted: frozenset[str]) -> Found:
                 reason = f"its name does not end like {'that of a .vlae file' if wanted == CODED else 'a picture'}"
             elif not os.path.isfile(path):
                 reason = "it is no regular file"
+            elif path.suffix.lower() in left_out:
+                reason = "it is a JPEG"
             else:
                 found.files.append((path, path.relative_to(source)))
                 continue

@@ -14,8 +14,9 @@ The map leaves out what is no stream: header, tables, metadata and a file's adap
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,10 +25,11 @@ from vlae_codec.coder.streams import Shape, retrace
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import PRECISION
 from vlae_codec.format import container
-from vlae_codec.format.container import STORED, Bytes, Header, Method, Place, TileRecord, tiles_of
+from vlae_codec.format.container import Bytes, Method, Part, Place, TileRecord, tiles_of
+from vlae_codec.format.header import Planes
 from vlae_codec.limits import DEFAULT, Limits
-from vlae_codec.pictures.codec import codec_for
-from vlae_codec.pictures.decode import check_work
+from vlae_codec.pictures.codec import codecs_for
+from vlae_codec.pictures.decode import check_work, samples_in
 from vlae_codec.threads import Progress, Run, counter, workers
 from vlae_codec.views import mosaic
 
@@ -59,7 +61,7 @@ class BitsMap(NamedTuple):
 
     local: np.ndarray  # (H, W) float32: of the pixel's symbols; in a stored tile its bytes, spread evenly
     latent: np.ndarray  # (H, W) float32: its share of its cell's KL; 0 without latents, may be negative
-    tiles: tuple[tuple[Place, Method], ...]  # (y, x, h, w) in the map and how it is coded
+    tiles: tuple[tuple[Place, Method], ...]  # (y, x, h, w) in the map and how it is coded, of each group of planes
 
 
 def bits_map(
@@ -75,39 +77,52 @@ def bits_map(
     Raises NotAVlaeFile, UnsupportedVersion, UnknownModel, CorruptFile, TruncatedFile and ImageTooLarge.
     """
     contents = container.read(data, limits)
-    height, width, corners = mosaic.places([(h, w) for w, h in contents.sizes()], limits, MAP_BYTES)
-    codec = codec_for(contents, model, device)
-    check_work(contents, codec, limits)
-    pieces = contents.pieces
+    sizes = [(h, w) for w, h in contents.sizes()]
+    height, width, corners = mosaic.places(sizes, limits, MAP_BYTES)
+    codecs = codecs_for(contents, model, device)
+    check_work(contents, codecs, limits)
     local, latent = np.zeros((2, height, width), np.float32)
-    tick = counter(progress, sum(h * w for parts in pieces for _, (_, _, h, w) in parts))
-    tiles: list[list[tuple[Place, Method]]] = [[] for _ in pieces]
+    tick = counter(progress, samples_in(contents.parts))
+    tiles: list[list[tuple[Place, Method]]] = []
 
-    def fill(index: int, run: Run) -> None:
-        record, parts = contents.tiles[index], pieces[index]
-        pictures, places = zip(*tiles_of(parts, contents.header.tile_size))
-        if codec is None or record.method in STORED:
+    def fill(run: Run, part: Part, codec: TileCodec | None, index: int) -> list[tuple[Place, Method]]:
+        record, (sx, sy), found = part.records[index], part.planes.scale, []
+        pictures, places = zip(*tiles_of(part.pieces[index], part.planes.tile_size))
+        if codec is None or record.stored:
             share = 8 * len(record.data) / sum(h * w for _, _, h, w in places)
-            bits: Iterable[tuple[Any, Any]] = ((share, 0.0) for _ in places)
+            bits: Iterable[tuple[np.ndarray, np.ndarray]] = (
+                (np.full((h, w), share), np.zeros((h, w))) for _, _, h, w in places
+            )
         else:
-            bits = _bits(codec, record, [place[2:] for place in places], contents.header, run)
+            bits = _bits(codec, record, [place[2:] for place in places], part.planes, run)
         for i, (y, x, h, w), (pixels, cells) in zip(pictures, places, bits, strict=True):
-            top, left = corners[i][0] + y, corners[i][1] + x
-            local[top : top + h, left : left + w] = pixels
-            latent[top : top + h, left : left + w] = cells
-            tiles[index].append(((top, left, h, w), Method(record.method)))
+            high, wide = min(h * sy, sizes[i][0] - y * sy), min(w * sx, sizes[i][1] - x * sx)
+            top, left = corners[i][0] + y * sy, corners[i][1] + x * sx
+            for into, values in ((local, pixels), (latent, cells)):
+                into[top : top + high, left : left + wide] += _enlarged(values, high, wide, sx, sy)
+            found.append(((top, left, high, wide), Method(record.method)))
             tick(h * w)
+        return found
 
     with workers(threads) as run:
-        run(lambda index: fill(index, run), range(len(pieces)))
+        for part, codec in zip(contents.parts, codecs):
+            tiles += run(partial(fill, run, part, codec), range(len(part.records)))
     return BitsMap(local, latent, tuple(tile for some in tiles for tile in some))
 
 
+def _enlarged(values: np.ndarray, rows: int, columns: int, sx: int, sy: int) -> np.ndarray:
+    """(rows, columns) shares of values (h, w), each of which stands for a block of sx columns and sy rows."""
+    if sx == sy == 1:
+        return values
+    r, c = np.arange(rows) // sy, np.arange(columns) // sx
+    return (values / np.outer(np.bincount(r), np.bincount(c)))[r][:, c]
+
+
 def _bits(
-    codec: TileCodec, record: TileRecord, shapes: list[Shape], header: Header, run: Run
+    codec: TileCodec, record: TileRecord, shapes: list[Shape], planes: Planes, run: Run
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(local, latent), (h, w) each, of the tiles of a model-coded record."""
-    traced = retrace(codec, record, shapes, header.channels, header.lane_symbols, run)
+    traced = retrace(codec, record, shapes, planes.channels, planes.lane_symbols, run)
     for (h, w), (_, split, _, spent) in zip(shapes, traced, strict=True):
         local, latent = np.zeros((2, h, w))
         for band, rows in (("band B", slice(0, split)), ("band A", slice(split, h))):

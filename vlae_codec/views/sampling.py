@@ -12,6 +12,7 @@ Pushed again, a sample gives back exactly the random bits that it was made of.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,16 +22,17 @@ from vlae_codec.coder.streams import Shape, read_record, retrace
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
-from vlae_codec.format.container import MAX_TILE, STORED, Bytes, Contents, Method, TileRecord, lanes_for, tiles_of
+from vlae_codec.format.container import Bytes, Method, Part, TileRecord, lanes_for, tiles_of
+from vlae_codec.format.header import LANE_SYMBOLS, Layout
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native import ans
-from vlae_codec.pictures.codec import codec_for, find_codec
+from vlae_codec.pictures.codec import codecs_for, codes, find_codec
 from vlae_codec.pictures.decode import check_work, decode
-from vlae_codec.pictures.encode import LANE_SYMBOLS
-from vlae_codec.pictures.modes import codes, pixels_of
+from vlae_codec.pictures.modes import restored, symbols_of, unpack_form
 from vlae_codec.threads import Progress, counter, workers
 from vlae_codec.weights.model import default_model_name, find_model
 
+MAX_SIDE = 2048  # of a sample
 GREY = 128  # where a preview has nothing to show
 BILEVEL, THUMBNAIL, OTHER = 28, 32, 256  # edges of samples when no size is given
 SEEDS = 1 << 32
@@ -61,8 +63,8 @@ def sample(
     codec, coded = find_codec(model, None, device, mode), 3 if mode == "RGB" else 1
     edge = BILEVEL if mode == "1" else THUMBNAIL if codec.stride < 8 else OTHER
     width, height = size or (edge, edge)
-    if not (1 <= width <= MAX_TILE and 1 <= height <= MAX_TILE):
-        raise InputError(f"samples of {width}x{height} pixels cannot be drawn: both sides may be 1 to {MAX_TILE}")
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise InputError(f"samples of {width}x{height} pixels cannot be drawn: both sides may be 1 to {MAX_SIDE}")
     if count < 1:
         raise InputError(f"the number of samples must be 1 or more, not {count}")
     limits.check(count * width * height, count, count * width * height * 3)
@@ -74,7 +76,8 @@ def sample(
         symbols = rows * width * coded + rows // codec.stride * -(-width // codec.stride) * codec.channels
         pair = codec.tiles([(rows, width)], [rows if latents else 0], coded, None, tick)
         _, (upper, lower) = pair.pop([_random_bits([seed, index], symbols)])
-        return pixels_of(np.concatenate([upper[0], lower[0]])[:height], mode)
+        tile = np.concatenate([upper[0], lower[0]])[:height]
+        return tile if mode == "RGB" else tile[..., 0].astype(bool if mode == "1" else np.uint8)
 
     with workers(threads) as run:
         return run(one, range(count))
@@ -83,7 +86,7 @@ def sample(
 class Preview(NamedTuple):
     """What the latents of a file say of its pictures."""
 
-    pictures: list[np.ndarray]  # (H, W) or (H, W, 3) uint8; 0 and 255 for bilevel ones; mid grey where no latents are
+    pictures: list[np.ndarray]  # (H, W) or (H, W, 3) uint8; mid grey where no latents are
     bits: float  # of the latents under the prior: the length of the lossy code
     tiles: int
     blank: int  # tiles without latents
@@ -106,7 +109,8 @@ def preview(
     of each lie below all later pictures of its group: there everything is decoded to get at them, and then only they
     are used. Rows that a tile codes without latents are drawn from what is above them, tiles without any latents are
     mid grey: they have no lossy code. What a preview shows of a picture is what the model left to its latents, and in
-    photographs that is little.
+    photographs that is little. Only the first group of planes of a picture is shown: its colours, or its greys; more
+    than 256 levels are shown as 256.
 
     seed: 0 .. 2^32 - 1. beside: decode the pictures too, and put each to the left of its preview.
 
@@ -114,40 +118,76 @@ def preview(
     """
     _check_seed(seed)
     contents = container.read(data, limits)
-    header, channels = contents.header, contents.header.channels
-    sizes, pieces = contents.sizes(), contents.pieces
-    limits.check(0, memory=(2 if beside else 1) * 2 * sum(w * h for w, h in sizes) * channels)
-    codec = codec_for(contents, model, device)
-    check_work(contents, codec, limits)
-    pictures = [np.full((h, w, channels)[: 3 if channels == 3 else 2], GREY, np.uint8) for w, h in sizes]
-    tick = counter(progress, sum(w * h for w, h in sizes))
+    sizes = contents.sizes()
+    limits.check(0, memory=(2 if beside else 1) * 6 * sum(w * h for w, h in sizes))
+    codecs = codecs_for(contents, model, device)
+    check_work(contents, codecs, limits)
+    shown = [(part, codec) for part, codec in zip(contents.parts, codecs) if not part.channel]
+    pictures: list[np.ndarray] = [np.empty(0, np.uint8) for _ in sizes]
+    for part, _ in shown:
+        for i, _, _ in part.pictures:
+            (w, h), colour = sizes[i], part.planes.channels >= 3 or part.layout.palette is not None
+            pictures[i] = np.full((h, w, 3) if colour else (h, w), GREY, np.uint8)
+    tick = counter(progress, sum(w * h for part, _ in shown for _, w, h in part.pictures))
 
-    def show(g: int) -> list[tuple[float, bool]]:
+    def show(part: Part, codec: TileCodec | None, g: int) -> list[tuple[float, bool]]:
         """(bits of the latents, whether there are some) of each tile of a record."""
-        spent, tiles = [], tiles_of(pieces[g], header.tile_size)
-        latents = _latents(codec, contents, contents.tiles[g], [place[2:] for _, place in tiles])
+        spent, tiles, (sx, sy) = [], tiles_of(part.pieces[g], part.planes.tile_size), part.planes.scale
+        latents = _latents(codec, part, part.records[g], [place[2:] for _, place in tiles])
         for i, ((p, (y, x, h, w)), (split, z, bits)) in enumerate(zip(tiles, latents, strict=True)):
             if codec is not None and split:
-                pixels = pixels_of(_draw(codec, split, z, (h, w), channels, [seed, g, i]), header.mode)
-                pictures[p][y : y + h, x : x + w] = _shown(pixels)
+                drawn = _draw(codec, split, z, (h, w), part.planes.channels, [seed, g, i])[..., : part.planes.channels]
+                into = pictures[p][y * sy : (y + h) * sy, x * sx : (x + w) * sx]
+                into[...] = to_8_bits(_known(part, drawn, *into.shape[:2]), part.layout)
             spent.append((bits, split > 0))
             tick(h * w)
         return spent
 
+    found: list[tuple[float, bool]] = []
     with workers(threads) as run:
-        found = [tile for record in run(show, range(len(pieces))) for tile in record]
+        for part, codec in shown:
+            records = range(len(part.records))
+            found += [tile for some in run(partial(show, part, codec), records) for tile in some]
         if beside:
-            originals = decode(contents, codec, run)
-            pictures = [np.concatenate([_shown(one), other], axis=1) for one, other in zip(originals, pictures)]
+            layouts = [contents.header.layouts[layout] for layout, _, _ in contents.header.pictures()]
+            originals = decode(contents, codecs, run)
+            pictures = [
+                np.concatenate([to_8_bits(_first(symbols_of(one.pixels), other), layout), other], axis=1)
+                for one, other, layout in zip(originals, pictures, layouts)
+            ]
     return Preview(pictures, sum(bits for bits, _ in found), len(found), sum(not some for _, some in found))
 
 
+def _known(part: Part, drawn: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The samples that drawn symbols stand for; those without a value are taken for the last that has one."""
+    if part.planes.values:
+        most = min(count for count, _ in part.planes.values) - 1
+        drawn = np.minimum(drawn, drawn.dtype.type(most))
+    return restored(part, drawn, rows, columns)
+
+
+def _first(symbols: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The channels of symbols (H, W, C) that a preview shows."""
+    return symbols[..., : 3 if like.ndim == 3 and symbols.shape[2] >= 3 else 1]
+
+
+def to_8_bits(symbols: np.ndarray, layout: Layout) -> np.ndarray:
+    """(H, W, 3) or (H, W) uint8 for symbols (H, W, 3) or (H, W, 1) of the first channels of a picture."""
+    if layout.palette is not None:
+        palette = unpack_form(layout.palette, (1, layout.colours), layout.columns, 256)[0, :, :3]
+        return palette[np.minimum(symbols[..., 0], layout.colours - 1)]
+    values = symbols
+    if layout.levels != 256:
+        values = (symbols.astype(np.uint32) * 255 // (layout.levels - 1)).astype(np.uint8)
+    return values if values.shape[2] == 3 else values[..., 0]
+
+
 def _latents(
-    codec: TileCodec | None, contents: Contents, record: TileRecord, shapes: list[Shape]
+    codec: TileCodec | None, part: Part, record: TileRecord, shapes: list[Shape]
 ) -> Iterator[tuple[int, np.ndarray, float]]:
     """(rows of band B, its latents (h, w, C) uint8, their bits under the prior) of each tile of a record."""
-    args = (contents.header.channels, contents.header.lane_symbols)
-    if codec is None or record.method in STORED:
+    args = (part.planes.channels, part.planes.lane_symbols)
+    if codec is None or record.stored:
         yield from ((0, np.zeros((0, 0, 0), np.uint8), 0.0) for _ in shapes)
         return
     if record.method == Method.CHAIN:
@@ -165,18 +205,13 @@ def _latents(
 def _draw(
     codec: TileCodec, split: int, z: np.ndarray, shape: tuple[int, int], coded: int, seed: list[int]
 ) -> np.ndarray:
-    """A tile (H, W, C) uint8 drawn from p(x | z), and below `split` without latents."""
+    """A tile (H, W, C) drawn from p(x | z), and below `split` without latents."""
     height, width = shape
-    nothing = np.zeros((0, width, codec.config["channels"]), np.uint8)
+    nothing = np.zeros((0, width, codec.config["channels"]), codec.kind)
     messages = [_random_bits(seed, height * width * coded)]
     messages, upper = codec.pixels([nothing], [split], [codec.nets.context(z, width)], coded).pop(messages)
     _, lower = codec.pixels(upper, [height - split], None, coded).pop(messages)
     return np.concatenate([upper[0], lower[0]])
-
-
-def _shown(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any mode as uint8: 0 and 255 of bilevel ones."""
-    return pixels * np.uint8(255) if pixels.dtype == bool else pixels
 
 
 def _random_bits(seed: list[int], symbols: int) -> ans.Message:

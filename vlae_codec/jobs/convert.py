@@ -1,0 +1,78 @@
+"""One file into another: a picture file into a .vlae file, and back; with what could not be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vlae_codec import files
+from vlae_codec.errors import UnsupportedImage
+from vlae_codec.exact.recipe import make, restore
+from vlae_codec.images import image
+from vlae_codec.images.jpeg import is_jpeg
+from vlae_codec.images.picture import Picture
+from vlae_codec.limits import DEFAULT, Limits
+
+RECIPE = "file"  # metadata of the first picture: what makes the very file again
+
+
+class Keep(NamedTuple):
+    """What of a picture file is to be kept beside its samples."""
+
+    metadata: str = "all"  # or "icc" or "none"
+    exact: bool = False  # the very file
+    strict: bool = False  # to lose anything is an error
+
+
+ALL = Keep()
+
+
+class Loaded(NamedTuple):
+    pictures: list[Picture]
+    notes: list[str]  # what is not kept
+    jpeg: bool  # the file is a JPEG
+
+
+def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded:
+    """The pictures of a file, and what of it is lost.
+
+    Raises InputError, UnsupportedImage (also for what would be lost, if that is to be an error) and ImageTooLarge.
+    """
+    data = files.read_file(path, limits)
+    pictures = image.read(path, data, limits, keep.metadata)
+    notes = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
+    if keep.exact:
+        recipe = make(data, pictures, limits)
+        if recipe is None:
+            notes.append("the very file (its pixels and metadata are)")
+        else:
+            first = pictures[0]
+            pictures[0] = first.replaced(metadata=first.metadata | {RECIPE: recipe})
+            notes = []  # all comes back
+    if notes and keep.strict:
+        raise UnsupportedImage(f"{path}: cannot keep {', '.join(notes)}: leave out --strict, or convert the picture")
+    return Loaded(pictures, notes, is_jpeg(data))
+
+
+def store(
+    path: str | Path, pictures: Sequence[Picture], force: bool = False, strict: bool = False, limits: Limits = DEFAULT
+) -> list[str]:
+    """Writes pictures into a file: the very file that they came from if they have its recipe and the name ends as that
+    of such a file may, else as `image.save`; what the format could not hold is returned.
+
+    Raises OutputExists, OutputError, and CorruptFile for a damaged recipe.
+    """
+    recipe = pictures[0].metadata.get(RECIPE)
+    if recipe is not None:
+        data = restore(pictures, recipe, limits)
+        if Path(path).suffix.lower() in image.suffixes_of(data):
+            files.write_file(path, data, force)
+            return []
+        pictures = [without_recipe(pictures[0]), *pictures[1:]]
+    return image.save(path, pictures, force, strict)
+
+
+def without_recipe(picture: Picture) -> Picture:
+    """The picture without what makes the very file again, which a part of it or a changed one does not."""
+    return picture.replaced(metadata={key: value for key, value in picture.metadata.items() if key != RECIPE})
