@@ -14,7 +14,8 @@ both roots; nothing in them is run, and neither binfmt_misc nor chroot is needed
 
 The script builds the core for the architecture (`build_core.py`, which needs ziglang), lays the package out
 in a temporary folder as it is installed, and starts this file there, in qemu, once for each target of the core. Inside,
-each golden file is decoded, compared with its pixels, encoded at effort 1 and compared with its bytes. The script
+each golden file is decoded, compared with its pixels, encoded at effort 1 and compared with its bytes; and picture
+files, most of 16 bits, are made again by the recipes of this machine and by those of the emulated one. The script
 prints a line for each file and target, and exits with 1 if any of them differs.
 """
 
@@ -31,6 +32,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +45,18 @@ PARTS = {  # where the checkout's folders are installed: see pyproject.toml
 }
 NOT_INSTALLED = ("__pycache__", "core", "_core.*")
 MANY = "56f61615e9d1eb56693a7b71ca4771ea825ddc2c24aeef755276677ea124baea"  # SHA-256 of make_golden.many_pictures()
+KINDS = {  # the beginning of the SHA-256 of the samples, little-endian, of make_golden.kinds()
+    "deep": "2ca5747edecaaee9",
+    "deep-rgb": "cdd3de725f8e8d1c",
+    "alpha": "da419004c3e15fbd",
+    "palette": "c2812269dfb9c75b",
+    "mapped": "41b2d3754d02650b",
+    "frames": "1bcd7050d541d041",
+    "signed": "3a87f6aa870decd2",
+    "floats": "d8a891695f561122",
+    "blocks": "bea1e18469312080",
+    "mixed": "ab5fa7d6acb291a8",  # by shipped models
+}
 
 
 class Machine(NamedTuple):
@@ -80,12 +94,33 @@ def install(machine: Machine, folder: Path) -> None:
         shutil.copytree(CHECKOUT / source, folder / place, ignore=ignore, dirs_exist_ok=True)
     shutil.copy(CHECKOUT / "examples" / "mountains.png", folder / "data")
     shutil.copy(__file__, folder)
+    write_exact(folder / "data")
     core = folder / "vlae_codec" / "native" / "_core.so"
     command = [str(CHECKOUT / "build_core.py"), "--platform", machine.platform, "--output", str(core)]
     subprocess.run([sys.executable, *command], check=True, cwd=CHECKOUT)
 
 
-def emulate(qemu: str, machine: Machine, root: Path, folder: Path, target: str) -> int:
+def write_exact(folder: Path) -> None:
+    """The function writes picture files, most of 16 bits, and the .vlae files that have their recipes."""
+    import numpy as np
+    from PIL import Image
+
+    from vlae_codec import Keep, Picture, compress
+    from vlae_codec.images import image
+
+    deep = (700 * np.add.outer(np.arange(20), np.arange(26)) + np.arange(26) ** 3 % 97).astype(np.uint16)
+    colours = np.stack([deep, deep[::-1], deep[:, ::-1]], 2)
+    for name, pixels in {"deep.png": deep, "colours.png": colours, "deep.pgm": deep, "colours.ppm": colours}.items():
+        (folder / f"exact-{name}").write_bytes(image.encode([Picture(pixels)], name[-3:])[0])
+    Image.fromarray((colours >> 8).astype(np.uint8)).save(folder / "exact-pillow.png", compress_level=9)
+    Image.fromarray(deep).save(folder / "exact-little.tif")
+    Image.fromarray(deep.astype(">u2")).save(folder / "exact-big.tif")
+    for path in sorted(folder.glob("exact-*")):
+        coded = compress(path, model=folder / "tiny.safetensors", effort=1, keep=Keep(exact=True))
+        path.with_name(f"{path.name}.vlae").write_bytes(coded)
+
+
+def emulate(qemu: str, machine: Machine, root: Path, folder: Path, target: str, wanted: str = "") -> int:
     """The function runs the checks of a target in the emulator; the result is their exit status."""
     pythons = sorted((root / "usr" / "bin").glob("python3.[0-9]*[0-9]"))
     if not pythons:
@@ -99,6 +134,7 @@ def emulate(qemu: str, machine: Machine, root: Path, folder: Path, target: str) 
         "LD_LIBRARY_PATH": f"{libraries}/blas:{libraries}/lapack",  # no alternatives are set up in an extracted root
         "LC_ALL": "C.UTF-8",
         "VLAE_CODEC_TARGET": target,
+        "VLAE_CODEC_CHECKS": wanted,
     }
     command = [qemu, "-cpu", machine.processors[target], "-L", str(root), str(pythons[-1]), "-S", "-s"]
     inside = [str(folder / Path(__file__).name), "--inside", str(folder)]
@@ -111,6 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("root", type=Path, help="folder with the Python of the architecture")
     parser.add_argument("--arch", choices=sorted(MACHINES), required=True)
     parser.add_argument("--targets", help="targets of the core, with commas between them; by default all there are")
+    parser.add_argument("--checks", default="", help="names of checks, with blanks between them; by default all")
     options = parser.parse_args(arguments)
     machine = MACHINES[options.arch]
     targets = options.targets.split(",") if options.targets else list(machine.processors)
@@ -121,7 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{machine.qemu} is not installed")
     with tempfile.TemporaryDirectory() as temporary:
         install(machine, Path(temporary))
-        statuses = [emulate(qemu, machine, options.root.resolve(), Path(temporary), target) for target in targets]
+        root, folder = options.root.resolve(), Path(temporary)
+        statuses = [emulate(qemu, machine, root, folder, target, options.checks) for target in targets]
     return int(any(statuses))
 
 
@@ -193,18 +231,70 @@ def check_adapted(data: Path) -> Iterator[str]:
     from vlae_codec import decompress
     from vlae_codec.coder.streams import encode_tile
     from vlae_codec.format import container
-    from vlae_codec.pictures.codec import find_codec, with_adapter
-    from vlae_codec.pictures.encode import Source, Tiles
+    from vlae_codec.pictures.codec import codec_for
+    from vlae_codec.pictures.layout import make_source
+    from vlae_codec.pictures.planes import Tiles
 
     pixels, golden = np.array(Image.open(data / "colour.png")), (data / "adapted.vlae").read_bytes()
     model = data / "tiny.safetensors"
     yield same(decompress(golden, model=model, threads=1), pixels, "pixels")
     contents = container.read(golden)
-    header = contents.header
-    codec = with_adapter(find_codec(model, None, "cpu", header.mode), contents.adapter or b"")
-    tiles = Tiles(Source([pixels], header, None, {}), header.channels)
-    records = [encode_tile(codec, tile, header.channels, header.lane_symbols) for tile in tiles]
-    yield same(container.write(header, records, adapter=contents.adapter), golden, "bytes")
+    (part,) = contents.parts
+    planes, codec = part.planes, codec_for(part, model, "cpu")
+    tiles = Tiles(make_source(part.layout, planes, 0, {0: pixels}), planes.channels)
+    records = tuple(encode_tile(codec, tile, planes.channels, planes.lane_symbols) for tile in tiles)
+    yield same(container.write(contents.header, [replace(part, records=records)]), golden, "bytes")
+
+
+def check_kinds(data: Path) -> Iterator[str]:
+    """The check decodes pictures of other kinds than 8 bits of grey or RGB."""
+    from vlae_codec.api import decompress_pictures
+
+    for name, wanted in KINDS.items():
+        model = None if name == "mixed" else data / "tiny.safetensors"
+        found = decompress_pictures((data / f"{name}.vlae").read_bytes(), model=model, threads=1)
+        digest = hashlib.sha256()
+        for picture in found:
+            pixels = picture.pixels
+            digest.update(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
+        yield same(digest.hexdigest()[:16].encode(), wanted.encode(), name)
+
+
+def check_deep(data: Path) -> Iterator[str]:
+    """The check encodes what the golden files of 16 bits hold as make_golden.compress_kind does."""
+    from vlae_codec import compress
+    from vlae_codec.api import decompress_pictures
+
+    model = data / "tiny.safetensors"
+    for name in ("deep", "deep-rgb", "signed"):
+        golden = (data / f"{name}.vlae").read_bytes()
+        pictures = decompress_pictures(golden, model=model, threads=1)
+        yield same(compress(pictures, model=model, effort=1, threads=1, verify=False), golden, f"bytes of {name}")
+
+
+def check_exact(data: Path) -> Iterator[str]:
+    """The check makes picture files again by another machine's recipes and by its own, and reads and writes PNG."""
+    from vlae_codec import Keep, compress
+    from vlae_codec.api import decompress_pictures
+    from vlae_codec.exact.recipe import restore
+    from vlae_codec.images import image
+    from vlae_codec.jobs.convert import RECIPE
+    from vlae_codec.limits import DEFAULT
+
+    model = data / "tiny.safetensors"
+    for path in sorted(data.glob("exact-*.???")):
+        file, name = path.read_bytes(), path.name
+        given = path.with_name(f"{name}.vlae").read_bytes()
+        for coded in (given, compress(path, model=model, effort=1, threads=1, keep=Keep(exact=True))):
+            pictures = decompress_pictures(coded, model=model, threads=1)
+            if RECIPE not in pictures[0].metadata:
+                raise Difference(f"no recipe of {name}")
+            same(restore(pictures, pictures[0].metadata[RECIPE], DEFAULT), file, name)
+        for kind in ("png", "tiff"):
+            (again,) = image.read(f"{name} as {kind}", image.encode(pictures, kind)[0])
+            same(again.pixels, pictures[0].pixels, f"pixels of {name} as {kind}")
+        same(image.load(path).pixels, pictures[0].pixels, f"pixels of {name}")
+        yield f"same {name}"
 
 
 def check_many(data: Path) -> Iterator[str]:
@@ -230,6 +320,18 @@ def check_shipped(data: Path) -> Iterator[str]:
     yield same(compress(data / "mountains.png", effort=1, threads=1, verify=False), golden, "bytes")
 
 
+def check_models(data: Path) -> Iterator[str]:
+    """The check decodes a picture of each of the other shipped models."""
+    import numpy as np
+    from PIL import Image
+
+    from vlae_codec import decompress
+
+    for name in ("cifar10", "photo-gray", "mnist-binary"):
+        pixels = np.array(Image.open(data / f"{name}.png"))
+        yield same(decompress((data / f"{name}.vlae").read_bytes(), threads=1), pixels, f"pixels by {name}")
+
+
 def check_fit(data: Path) -> Iterator[str]:
     """The check fits an adapter that must pay. The fit is in floats, so only the pixels are compared."""
     import numpy as np
@@ -240,7 +342,7 @@ def check_fit(data: Path) -> Iterator[str]:
 
     pixels, model = np.array(Image.open(data / "mountains.png")), data / "tiny.safetensors"
     coded = compress(pixels, model=model, effort=2, threads=1, verify=False)
-    adapter = container.read(coded).adapter
+    adapter = container.read(coded).parts[0].adapter
     if adapter is None:
         raise Difference(f"the fit found no adapter that pays; the file has {len(coded)} bytes")
     found = same(decompress(coded, model=model, threads=1), pixels, "pixels")
@@ -290,6 +392,10 @@ def checks(data: Path) -> dict[str, Callable[[], Iterator[str]]]:
         "threads": lambda: check_threads(data),
         "adapted": lambda: check_adapted(data),
         "many": lambda: check_many(data),
+        "kinds": lambda: check_kinds(data),
+        "deep": lambda: check_deep(data),
+        "exact": lambda: check_exact(data),
+        "models": lambda: check_models(data),
         "mountains": lambda: check_shipped(data),
         "fit": lambda: check_fit(data),
         "command": lambda: check_command(data),
@@ -297,9 +403,11 @@ def checks(data: Path) -> dict[str, Callable[[], Iterator[str]]]:
 
 
 def drive(folder: Path) -> int:
-    """The function makes all checks of the target that the environment names; the result is the exit status."""
-    failed = 0
+    """The function makes the checks of the target that the environment names; the result is the exit status."""
+    failed, wanted = 0, os.environ["VLAE_CODEC_CHECKS"].split()
     for name, check in checks(folder / "data").items():
+        if wanted and name not in wanted:
+            continue
         begin = time.monotonic()
         try:
             said = ", ".join(check())

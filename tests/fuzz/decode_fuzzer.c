@@ -430,6 +430,9 @@ static int make_pixels(model *m)
     if (is_rare(4)) {
         p->levels = 2;
         p->stretch = 6;
+    } else if (is_rare(3)) {
+        p->levels = is_rare(2) ? take_between(2, 1 << 16) : take_between(2, 300);
+        p->shift = take_between(0, VLAE_MAX_SHIFT);
     }
     p->tables = tables[is_rare(4) ? take_between(1, 2) : 0];
     int32_t inputs = (p->up * p->wide + p->wide / 2 + 1) * p->channels + p->features;
@@ -478,9 +481,14 @@ static int make_prior(model *m)
     return 1;
 }
 
+static int64_t sample_size(const model *m)
+{
+    return m->pixels.levels > 256 ? 2 : 1;
+}
+
 static vlae_tile make_tile(const model *m, int32_t height, int32_t width, int32_t period)
 {
-    int64_t x_size = (int64_t)height * width * m->channels + VLAE_SLACK;
+    int64_t x_size = (int64_t)height * width * m->channels * sample_size(m) + VLAE_SLACK;
     int64_t context_size = (int64_t)period * width * m->pixels.features + VLAE_SLACK;
     return (vlae_tile){hold_zeros(x_size), hold_bytes(context_size), x_size, context_size, height, width, period};
 }
@@ -516,10 +524,13 @@ static void push_band(const model *m, const vlae_tile *tile, int32_t first, int3
         result = vlae_band_intervals(&m->pixels, tile, positions, 0, n, m->coded, again.starts, again.freqs, scratch,
                                      size);
         LAW(result == VLAE_OK && !memcmp(found.starts, again.starts, 4 * (size_t)(n * m->channels)));
-        uint8_t *rows = hold(n * m->local.layers[0].inputs, 0), *references = hold(n * m->channels, 0);
-        LAW(vlae_pixel_rows(&m->pixels, tile, positions, n, rows, references) == VLAE_OK);
+        uint8_t *rows = hold(n * m->local.layers[0].inputs, 0);
+        uint8_t *references = hold(n * m->channels * sample_size(m), 0);
+        int32_t *shifts = hold(4 * n, 0);
+        LAW(vlae_pixel_rows(&m->pixels, tile, positions, n, rows, references, shifts) == VLAE_OK);
         note(rows, n * m->local.layers[0].inputs);
-        note(references, n * m->channels);
+        note(references, n * m->channels * sample_size(m));
+        note(shifts, 4 * n);
     }
     push_spans(stack, &found, last - first, tile->width, m->pixels.wide / 2 + 1, m->coded);
 }
@@ -552,11 +563,12 @@ static vlae_rows posterior(const model *m, const vlae_tile *tile, int32_t height
     const int32_t side = 16 * m->channels, c = m->latents;
     int64_t cells = (int64_t)height * width;
     int8_t *rows = hold(cells * side, 0);
+    const uint8_t *samples = tile->x;
     for (int64_t i = 0; i < cells; i++)
         for (int32_t j = 0; j < side; j++) {
             int64_t row = i / width * STRIDE + j / (4 * m->channels), column = i % width * STRIDE + j / m->channels % 4;
             column = column < tile->width ? column : tile->width - 1;
-            rows[i * side + j] = (int8_t)(tile->x[(row * tile->width + column) * m->channels + j % m->channels] ^ 128);
+            rows[i * side + j] = (int8_t)(samples[(row * tile->width + column) * m->channels + j % m->channels] ^ 128);
         }
     int32_t *offsets = hold(4 * cells * c, 0);
     for (int64_t i = 0; i < cells * c; i++)
@@ -614,7 +626,8 @@ static void fuzz_tile(void)
     int32_t skip = is_rare(2) ? split : split < STRIDE ? split : STRIDE; /* rows above band A that it comes with */
     vlae_tile lower = make_tile(&m, skip + height - split, width, STRIDE);
     if (cells)
-        memcpy(lower.x, upper.x + (int64_t)(split - skip) * width * m.channels, (size_t)(skip * width * m.channels));
+        memcpy(lower.x, (uint8_t *)upper.x + (int64_t)(split - skip) * width * m.channels * sample_size(&m),
+               (size_t)(skip * width * m.channels * sample_size(&m)));
     if (!pop_band(&m, &lower, skip, skip + height - split, &stack) || m.wild)
         return;
     push_band(&m, &lower, skip, skip + height - split, &stack);
@@ -653,7 +666,7 @@ static void fuzz_rows(void)
     const vlae_tables *chosen = &tables[take_between(0, 2)];
     vlae_rows rows = {.n = take_between(0, 30), .mixtures = is_rare(32) ? 64 : take_mixtures(),
                       .channels = is_rare(16) ? 32 : take_between(1, 4), .coupled = (int)(take_byte() & 1),
-                      .levels = 1 << take_between(1, 8)};
+                      .levels = is_rare(2) ? take_between(2, VLAE_MAX_LEVELS) : 1 << take_between(1, 8)};
     rows.coded = take_between(0, rows.channels);
     rows.columns = parameter_count(rows.mixtures, rows.channels, rows.coupled) + take_between(0, 3);
     int64_t cells = rows.n * rows.channels, count = rows.n * rows.columns;
@@ -675,15 +688,20 @@ static void fuzz_rows(void)
     rows.params = params;
     rows.offsets = offsets;
     rows.outers = is_rare(2) ? outers : NULL;
+    int32_t *shifts = hold(4 * rows.n, 0);
+    for (int64_t i = 0; i < rows.n; i++)
+        shifts[i] = (int32_t)(next_random() % (VLAE_MAX_SHIFT + 1));
+    rows.shifts = is_rare(2) ? shifts : NULL;
     int64_t lanes = is_rare(4) ? take_between(8, 40) : take_between(1, 4);
     int64_t phase = is_rare(8) ? take_odd() & INT64_MAX : 0;
     vlae_stack before = make_stack(lanes, is_rare(2) ? take_between(0, 255) : cells), stack = grow(&before, 0);
-    uint8_t *symbols = hold_zeros(cells);
+    int64_t size_of_all = rows.levels > 256 ? 2 * cells : cells;
+    uint8_t *symbols = hold_zeros(size_of_all);
     int64_t most = rows.n < lanes ? rows.n : lanes, size = (most / 8 + 1) * 4096;
     int64_t popped = vlae_pop_rows(&rows, chosen, &stack, phase, symbols, hold(size, 64), size);
     LAW(popped == VLAE_OK || popped == VLAE_EMPTY);
     note_stack(&stack);
-    note(symbols, cells);
+    note(symbols, size_of_all);
     spans found = make_spans(rows.n, rows.channels);
     LAW(vlae_intervals(&rows, chosen, symbols, found.starts, found.freqs) == VLAE_OK);
     if (wild)
@@ -997,7 +1015,7 @@ static void refuse_rows(void)
         spoil_stack(&stack);
         break;
     }
-    uint8_t *symbols = hold_bytes(cells);
+    uint8_t *symbols = hold_bytes(2 * cells);
     spans found = make_spans(cells, 1);
     if (vlae_intervals(&rows, &tables[0], symbols, found.starts, found.freqs) == VLAE_OK)
         vlae_push_region(&stack, found.starts, found.freqs, (int32_t)rows.n, 1, 0, rows.channels, rows.coded);
@@ -1132,11 +1150,12 @@ static void refuse_pixels(void)
         break;
     }
     spans found = make_spans(area, m.channels);
-    uint8_t *rows = hold(area * m.local.layers[0].inputs, 0), *references = hold(area * 3, 0);
+    uint8_t *rows = hold(area * m.local.layers[0].inputs, 0), *references = hold(area * 6, 0);
+    int32_t *shifts = hold(4 * area, 0);
     vlae_band_intervals(p, &tile, NULL, begin, n, m.coded, found.starts, found.freqs, scratch, size);
     n = n > area ? area : n;
     vlae_band_intervals(p, &tile, positions, begin, n, m.coded, found.starts, found.freqs, scratch, size);
-    vlae_pixel_rows(p, &tile, positions, n, rows, references);
+    vlae_pixel_rows(p, &tile, positions, n, rows, references, shifts);
     vlae_pop_band(p, &tile, first, last, m.coded, &stack, scratch, size);
 }
 

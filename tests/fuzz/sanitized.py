@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary)
         for path in ROOT.iterdir():
-            if path.name in ("models", "cli", "bench"):
+            if path.name in ("models", "cli", "bench", "build_core.py"):
                 (copy / path.name).symlink_to(path)
         # Without its sources the copy takes the library as it is.
         ignored = shutil.ignore_patterns("core", "_core.*", "__pycache__")
