@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,9 @@ from vlae_codec.coder.choice import Draft
 from vlae_codec.coder.streams import retrace, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.format import container, stored
-from vlae_codec.format.container import STORED, Contents, Method, tiles_of
+from vlae_codec.format.container import Method, Part, tiles_of
 from vlae_codec.native.mixture import COST_UNIT
-from vlae_codec.pictures.codec import codec_for, find_codec, with_adapter
+from vlae_codec.pictures.codec import codec_for, with_adapter
 from vlae_codec.pictures.modes import tile_of
 
 Terms = dict[str, float]
@@ -43,47 +43,58 @@ def add(terms: Terms, more: Terms) -> None:
 
 def account(data: bytes, model: str | Path | None = None, device: str = "auto") -> Account:
     """The account of a file; model: by default what it names."""
-    contents, found = container.read(data), Account()
-    codec = codec_for(contents, model, device)
-    if codec is None:  # all is stored
-        codec = find_codec(model, contents.header.model_id, device, contents.header.mode)
-        if contents.adapter is not None:
-            codec = with_adapter(codec, contents.adapter)
-    if contents.adapter is not None:
-        base = find_codec(model, contents.header.model_id, device, contents.header.mode).model
-        found.adapter = chunk.size(chunk.unpack(contents.adapter, base.local, base.tables), base.tables)
-    for index in range(len(contents.tiles)):
-        terms, modes = _stream(codec, contents, index)
-        found.parts.append(terms)
-        add(found.modes, modes)
+    found = Account()
+    for part in container.read(data).parts:
+        codec = None
+        if part.planes.model_id is not None:
+            codec = codec_for(replace(part, adapter=None), model, device)
+            if part.adapter is not None:
+                base = codec.model
+                found.adapter += chunk.size(chunk.unpack(part.adapter, base.local, base.tables), base.tables)
+                codec = with_adapter(codec, part.adapter)
+        for index in range(len(part.records)):
+            terms, modes = _stream(codec, part, index)
+            found.parts.append(terms)
+            add(found.modes, modes)
     return found
 
 
-def _stream(codec: TileCodec, contents: Contents, index: int) -> tuple[Terms, Terms]:
-    """Terms of -ELBO and modes of a stream. A chain's other mode is that of its tiles one by one."""
-    header, record, parts = contents.header, contents.tiles[index], contents.pieces[index]
-    args = (header.channels, header.lane_symbols)
+def first_model(data: bytes) -> str:
+    """The id of the first model that a file names; empty if it names none."""
+    ids = (planes.model_id for _, _, planes in container.read_header(data).parts)
+    return next((found.hex() for found in ids if found is not None), "")
+
+
+def _stream(codec: TileCodec | None, part: Part, index: int) -> tuple[Terms, Terms]:
+    """Terms of -ELBO and modes of a stream. A chain's other mode is that of its tiles one by one; what has no model,
+    and differences, are as they are in either.
+    """
+    planes, record, pieces = part.planes, part.records[index], part.pieces[index]
     terms: Terms = {}
     modes = {"no latents": 0.0, "latents": 0.0, "KL": 0.0}
-    if record.method in STORED:
-        terms["stored"] = 8.0 * len(record.data)
-        pixels = stored.restore(record.method, record.data, [place[2:] for _, place in parts], header.mode)
+    if record.stored:
+        bits = terms["stored"] = 8.0 * len(record.data)
+        if codec is None or record.differences:
+            return terms, modes | {"no latents": bits, "latents": bits}
+        shapes = [place[2:] for _, place in pieces]
         tiles: list[tuple[np.ndarray, Ledger | None]] = [
             (tile_of(one[y : y + h, x : x + w], codec.config["channels"]), None)
-            for one in pixels
-            for y, x, h, w in container.tile_grid(one.shape[1], one.shape[0], header.tile_size)
+            for one in stored.restore(record.method, record.data, shapes, planes.channels, planes.levels)
+            for y, x, h, w in container.tile_grid(one.shape[1], one.shape[0], planes.tile_size)
         ]
     else:
-        shapes = [place[2:] for _, place in tiles_of(parts, header.tile_size)]
-        tiles = [(tile, spent) for tile, _, _, spent in retrace(codec, record, shapes, *args)]
+        assert codec is not None
+        shapes = [place[2:] for _, place in tiles_of(pieces, planes.tile_size)]
+        found = retrace(codec, record, shapes, planes.channels, planes.lane_symbols)
+        tiles = [(tile, spent) for tile, _, _, spent in found]
     for tile, spent in tiles:
         if spent is not None:
             add(terms, spent.bits)
-        draft = Draft(codec, tile, header.channels)
-        null = without_latents(draft, header.lane_symbols)[1]
+        draft = Draft(codec, tile, planes.channels)
+        null = without_latents(draft, planes.lane_symbols)[1]
         drawn: Ledger | None = spent if spent is not None and "band B" in spent.bits else None
         if drawn is None and record.method != Method.CHAIN:
-            attempt = with_latents(draft, header.lane_symbols)
+            attempt = with_latents(draft, planes.lane_symbols)
             drawn = null if attempt is None else attempt[1]
         drawn = drawn or null
         add(modes, {"no latents": total(null), "latents": total(drawn), "KL": drawn.kl / COST_UNIT})

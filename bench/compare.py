@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec.errors import ImageTooLarge, InputError, UnsupportedImage
-from vlae_codec.format import container
+from vlae_codec.images.image import load
 from vlae_codec.jobs import plan
-from vlae_codec.pictures.image import load
-from vlae_codec.pictures.modes import codes
+from vlae_codec.pictures.codec import codes
 from vlae_codec.weights.model import find_model
 
 from . import peers, speed
+from .account import first_model
 from .processes import machine
 
 REFERENCE = "jxl e7"
@@ -156,7 +156,7 @@ def compare(
                 warmed.add((codec.name, picture.mode))
             row["codecs"][codec.name], data = measure(codec.coder, view(picture.pixels, codec))
             if codec.ours and data is not None:
-                row["codecs"][codec.name]["model"] = container.read_header(data).model_id.hex()
+                row["codecs"][codec.name]["model"] = first_model(data)
                 if not found.rows:
                     found.sample = Sample(name, codec.name, picture.pixels, data, codec.model)
         found.rows.append(row)

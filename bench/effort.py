@@ -24,6 +24,7 @@ from vlae_codec import api
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
 from vlae_codec.format import container
 
+from .account import first_model
 from .peers import measure as measure_peer
 from .peers import peers, timed
 from .rate import listed, read
@@ -148,7 +149,7 @@ def main(
     paths = listed(pictures)
     options: dict[str, Any] = {"model": model, "threads": threads}
     shape = read(paths[0], grey).shape
-    identity = container.read_header(warm_up(shape, options)).model_id.hex()
+    identity = first_model(warm_up(shape, options))
     levels = [list(LEVELS[level]) for level in sorted(LEVELS)]
     settings = {"model": model, "id": identity, "grey": grey, "threads": threads, "levels": levels}
     rows = resumed(out, settings) if resume and out and out.exists() else {}

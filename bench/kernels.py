@@ -18,9 +18,9 @@ from vlae_codec.coder.inference import Inference
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import LEVEL_BITS
 from vlae_codec.format import container
+from vlae_codec.format.header import LANE_SYMBOLS
 from vlae_codec.native import ans, latents, mixture, waves
 from vlae_codec.native.network import Network
-from vlae_codec.pictures import encode
 
 SAMPLE = 1 << 13  # pixels
 REPEAT = 7
@@ -71,12 +71,12 @@ def measure(codec: TileCodec, x: np.ndarray, coded: int) -> dict[str, dict[str, 
     begin = max(0, (height * width - SAMPLE) // 2)
     positions = np.arange(begin, min(begin + SAMPLE, height * width))
     tile = nets.pixels.whole(x, context)
-    rows, references = nets.pixels.rows(tile, positions)
+    rows, references, _ = nets.pixels.rows(tile, positions)
     params, symbols = nets.local(rows), x.reshape(-1, channels)[positions]
     offsets = (references.astype(np.int32) << LEVEL_BITS) >> setting.stretch
     given = mixture.Rows(params, offsets, None, setting.mixtures, True, setting.levels, coded, setting.tables)
     starts, freqs = (array[:, None] for array in mixture.intervals(given, symbols))
-    lanes = container.lanes_for(height * width * coded, encode.LANE_SYMBOLS)
+    lanes = container.lanes_for(height * width * coded, LANE_SYMBOLS)
     message = waves.push_region(ans.empty(lanes, 0), starts, freqs, 0, coded)
     shared = {
         GATHER: seconds(partial(nets.pixels.rows, tile, positions)),

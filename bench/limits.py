@@ -11,6 +11,7 @@ the seconds of a tile of 2x2 pixels (`TILE_SECONDS`), and the bytes of memory of
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,10 +20,11 @@ import numpy as np
 import vlae_codec
 from vlae_codec.coder.streams import decode, encode_chain
 from vlae_codec.format import container
-from vlae_codec.format.container import Header, Method, Pictures, TileRecord
+from vlae_codec.format.container import Method, TileRecord, parts_of
+from vlae_codec.format.header import Header, Layout, Planes
+from vlae_codec.images.image import load
 from vlae_codec.native import library
 from vlae_codec.pictures.codec import find_codec
-from vlae_codec.pictures.image import load
 from vlae_codec.pictures.modes import tile_of
 
 LANE_SYMBOLS = 2**32 - 1
@@ -32,7 +34,7 @@ def pixels(x: np.ndarray, model: str | None, repeats: int = 3) -> tuple[float, f
     """(multiply-adds a second, milliseconds of 1024 symbols) when a picture is decoded."""
     data = vlae_codec.compress(x, model=model, effort=1, threads=1)
     header = container.read_header(data)
-    codec = find_codec(model, header.model_id, "cpu", header.mode)
+    codec = find_codec(model, header.parts[0][2].model_id, "cpu", header.first.mode)
     spent = []
     for _ in range(repeats):
         begin = time.process_time()
@@ -53,8 +55,9 @@ def tile(model: str | None, count: int = 10_000) -> float:
 
 def picture(count: int = 1 << 18) -> float:
     """Bytes of memory of a picture of one pixel in a list, by what Linux says of the process; 0 elsewhere."""
-    header, records = Header(1, 1, "L", bytes(8), 512, LANE_SYMBOLS), [TileRecord(Method.RAW, bytes(count))]
-    data = container.write(header, records, pictures=Pictures(1, ((count, 1, 1),)))
+    header = Header.of([Layout("L", (Planes(1, 256, chains=1),))], [(0, 1, 1)] * count)
+    (part,) = parts_of(header)
+    data = container.write(header, [replace(part, records=(TileRecord(Method.RAW, bytes(count)),))])
     before = _most(reset=True)
     vlae_codec.decompress_many(data, threads=1)
     return (_most() - before) / count

@@ -20,8 +20,8 @@ from PIL import Image
 
 from vlae_codec import __version__
 from vlae_codec.adapter.effort import DEFAULT
+from vlae_codec.images.image import load
 from vlae_codec.native import library
-from vlae_codec.pictures.image import load
 
 from .peers import versions
 

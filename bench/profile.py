@@ -40,10 +40,12 @@ from vlae_codec import api
 from vlae_codec.coder import choice, streams, tile
 from vlae_codec.coder.inference import Inference
 from vlae_codec.format import container, stored
+from vlae_codec.format.header import TILE_SIZE
+from vlae_codec.images import image
 from vlae_codec.native import ans, latents, library, mixture, pixels, waves
-from vlae_codec.pictures import encode, image
+from vlae_codec.pictures import encode
 from vlae_codec.pictures.codec import find_codec
-from vlae_codec.pictures.modes import tile_of
+from vlae_codec.pictures.modes import symbols_of, tile_of
 from vlae_codec.weights import model
 
 from . import kernels
@@ -54,7 +56,7 @@ from .processes import machine
 from .rate import listed
 from .speed import Row, of_size, rounded, table
 
-CHOICE, LOOP = "choice of the mode", "pixels"
+PLAN, CHOICE, LOOP = "choice of the planes", "choice of the mode", "pixels"
 UNEXPLAINED, REST = "pixels: not explained", "the rest"
 ENCODER, TOPDOWN, PRIOR, POSTERIOR = "encoder network", "top-down network", "prior of latents", "posterior of latents"
 FILE, BYTES, BITS = "picture file", "container, checksums", "costs of the symbols"
@@ -64,7 +66,8 @@ import sys, time
 begin = time.perf_counter()
 from vlae_codec import api
 from vlae_codec.coder import streams, tile
-from vlae_codec.pictures import image, modes
+from vlae_codec.images import image
+from vlae_codec.pictures import modes
 from vlae_codec.weights import model
 import vlae_codec.cli.compress
 print(time.perf_counter() - begin)
@@ -84,9 +87,11 @@ class Watched(NamedTuple):
 
 
 WATCHED = (
-    Watched(image, "load", FILE),
+    Watched(image, "read", FILE),
     Watched(image, "save", FILE),
     Watched(model, "find_model", "weights: reading"),
+    Watched(encode, "find_scale", PLAN),
+    Watched(encode, "plan_planes", PLAN),
     Watched(Inference, "posterior_parameters", ENCODER),
     Watched(Inference, "context", TOPDOWN),
     Watched(latents, "prior_intervals", PRIOR),
@@ -167,7 +172,7 @@ def profile(path: Path, codec: tile.TileCodec, weights: str | None) -> dict[str,
     """direction -> the parts of a picture file's way to .vlae bytes or back, and their totals."""
     options: Row = {"model": weights, "threads": 1}
     pixels = image.load(path).pixels
-    first = tile_of(pixels[: encode.TILE_SIZE, : encode.TILE_SIZE], codec.config["channels"])
+    first = tile_of(symbols_of(pixels)[:TILE_SIZE, :TILE_SIZE], codec.config["channels"])
     kernel = kernels.measure(codec, first, 1 if pixels.ndim == 2 else 3)
     with tempfile.TemporaryDirectory() as folder:
         back = Path(folder, "back.png")

@@ -21,7 +21,7 @@ import numpy as np
 
 from vlae_codec import api
 from vlae_codec.format import container
-from vlae_codec.pictures.image import load
+from vlae_codec.images.image import load
 
 from . import peers
 from .account import Account, account
@@ -52,7 +52,7 @@ def measure(name: str, pixels: np.ndarray, model: str | None, effort: int = 1) -
 
 def row(name: str, subpixels: int, data: bytes, spent: Account, failures: int) -> dict[str, Any]:
     """What is to be said of a file; sizes in bytes, terms of the ELBO in bits."""
-    methods = [t.method for t in container.read(data).tiles]
+    methods = [record.method for record in container.read(data).records]
     elbo = sum(spent.bits.values())
     # Of the streams, what is beyond -ELBO is lanes and 2 bytes a tile with latents; bits-back starts from nothing.
     items = {**container.itemise(data), "initial bits": 0}

@@ -41,8 +41,8 @@ import numpy as np
 
 from vlae_codec import api
 from vlae_codec.adapter.effort import LEVELS
+from vlae_codec.images.image import load
 from vlae_codec.native import library
-from vlae_codec.pictures.image import load
 
 from .effort import write
 from .peers import NAMES, Peer, peers, same, timed

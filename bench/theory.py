@@ -56,8 +56,9 @@ from vlae_codec.format.container import TileRecord, tiles_of
 from vlae_codec.format.streams import read_splits
 from vlae_codec.models.data import find_images, load_images
 from vlae_codec.native.mixture import COST_UNIT, cost
-from vlae_codec.pictures.codec import codec_for
-from vlae_codec.pictures.modes import tile_of
+from vlae_codec.pictures.codec import codecs_for
+from vlae_codec.pictures.layout import make_source
+from vlae_codec.pictures.modes import symbols_of, tile_of, unpack_values
 
 from .account import Account, Terms, account
 from .effort import write
@@ -110,17 +111,18 @@ def start(codec: TileCodec, record: TileRecord, tiles: Sequence[np.ndarray], cod
 
 def starts(data: bytes, pictures: Sequence[np.ndarray], model: str | None) -> list[tuple[float, float]]:
     """`start` of each stream of a file of these pictures."""
-    contents = container.read(data)
-    header, codec = contents.header, codec_for(contents, model, "auto")
-    found = []
-    for record, parts in zip(contents.tiles, contents.pieces):
-        if codec is None or record.method in container.STORED:
-            found.append((0.0, 0.0))
-            continue
-        places = tiles_of(parts, header.tile_size)
-        channels = codec.config["channels"]
-        tiles = [tile_of(pictures[i][y : y + h, x : x + w], channels) for i, (y, x, h, w) in places]
-        found.append(start(codec, record, tiles, header.channels))
+    contents, found = container.read(data), []
+    for part, codec in zip(contents.parts, codecs_for(contents, model, "auto")):
+        symbols = {i: symbols_of(pictures[i]) for i, _, _ in part.pictures}
+        tables = unpack_values(part.planes, part.layout)
+        source = make_source(part.layout, part.planes, part.channel, symbols, tables)
+        for record, pieces in zip(part.records, part.pieces):
+            if codec is None or record.stored:
+                found.append((0.0, 0.0))
+                continue
+            places = tiles_of(pieces, part.planes.tile_size)
+            tiles = [tile_of(source.piece(place), codec.config["channels"]) for place in places]
+            found.append(start(codec, record, tiles, part.planes.channels))
     return found
 
 
@@ -160,7 +162,7 @@ def archive(name: str, pictures: Sequence[np.ndarray], model: str | None, effort
     failures = sum(not np.array_equal(a, b) for a, b in zip(pictures, back)) + abs(len(pictures) - len(back))
     file = row(name, sum(x.size for x in pictures), data, spent, failures)
     groups = []
-    each = zip(container.read(data).tiles, spent.parts, starts(data, pictures, model))
+    each = zip(container.read(data).records, spent.parts, starts(data, pictures, model))
     for g, (record, part, (ours, classic)) in enumerate(each):
         size = len(record.data) + 5 + len(pack_varint(len(record.data)))  # method, length and CRC in the table
         bits = {"elbo_bits": sum(part.values()), "ours_bits": ours, "classic_bits": classic}

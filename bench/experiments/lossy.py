@@ -19,7 +19,7 @@ from torch import Tensor
 
 import vlae_codec
 from vlae_codec.bench.account import Account, account
-from vlae_codec.pictures.image import load
+from vlae_codec.images.image import load
 
 from . import sets
 from .fit import spread_out, terms_of

@@ -8,7 +8,7 @@ import pytest
 
 from vlae_codec import compress, compress_many, decompress, decompress_many
 from vlae_codec.format import container
-from vlae_codec.pictures.image import load
+from vlae_codec.images.image import load
 from vlae_codec.weights.model import default_model_name, find_model, weights_folder
 
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
@@ -26,7 +26,7 @@ def test_golden():
 
 def test_latents():
     """The example uses them."""
-    assert container.read(GOLDEN.read_bytes()).tiles[0].method == container.Method.LATENTS
+    assert container.read(GOLDEN.read_bytes()).records[0].method == container.Method.LATENTS
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -37,7 +37,7 @@ def test_card(path):
 
 
 def test_id():
-    assert container.read_header(GOLDEN.read_bytes()).model_id == find_model().id
+    assert container.read_header(GOLDEN.read_bytes()).first.planes[0].model_id == find_model().id
 
 
 def test_names():
