@@ -61,6 +61,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def own_numbers(request: pytest.FixtureRequest) -> None:
+    """A module's RNG gives each test its own numbers, whichever tests run before it, or beside it."""
+    if hasattr(request.module, "RNG"):
+        request.module.RNG = np.random.default_rng(list(request.node.name.encode()))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Path:
     return Path(make_golden.DATA / "tiny.safetensors")
