@@ -26,7 +26,7 @@ from vlae_codec.jobs import convert
 from vlae_codec.jobs.batch import compress_files, decompress_files
 from vlae_codec.jobs.convert import ALL, Keep
 from vlae_codec.limits import DEFAULT, Limits
-from vlae_codec.pictures.decode import decode_all, decode_picture
+from vlae_codec.pictures.decode import decode_all
 from vlae_codec.threads import Progress, workers
 from vlae_codec.views.bitsmap import bits_map
 from vlae_codec.views.sampling import preview, sample
@@ -77,7 +77,8 @@ def compress(
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
-    from vlae_codec.pictures.encode import Options, encode
+    from vlae_codec.pictures.encode import encode
+    from vlae_codec.pictures.planes import Options
 
     if isinstance(source, (str, os.PathLike)):
         pictures = convert.load(Path(source), keep, limits).pictures
@@ -130,7 +131,8 @@ def decompress_picture(
 ) -> Picture:
     """The same with mode, palette and metadata."""
     with workers(threads) as run:
-        return decode_picture(data, region, model, device, run, progress, limits)
+        (picture,) = decode_all(data, region, model, device, run, progress, limits, alone=True)
+    return picture
 
 
 def decompress_pictures(
@@ -169,7 +171,8 @@ def compress_many(
 
     Raises InputError (no pictures, a model for others), UnsupportedImage, ImageTooLarge, WeightsError, UnknownModel.
     """
-    from vlae_codec.pictures.encode import Options, encode
+    from vlae_codec.pictures.encode import encode
+    from vlae_codec.pictures.planes import Options
 
     pictures = [check_picture(one if isinstance(one, Picture) else Picture(np.asarray(one))) for one in arrays]
     if not pictures:

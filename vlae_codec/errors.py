@@ -48,7 +48,7 @@ class InputError(VlaeError):
 
 
 class UnsupportedImage(VlaeError):
-    """The input is not an image, or not an 8-bit grey or RGB or a 1-bit one."""
+    """The input is no picture, or one that cannot be read or kept sample by sample."""
 
 
 class NotAVlaeFile(VlaeError):

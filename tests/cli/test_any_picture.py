@@ -168,12 +168,10 @@ def test_frames(run):
 
 
 @pytest.mark.skipif(not CASES, reason="VLAE_CODEC_CASES names no folder")
-@pytest.mark.parametrize("name", sorted(os.listdir(CASES)) if CASES else [])
+@pytest.mark.parametrize("name", sorted(set(os.listdir(CASES)) - {"cases.md"}) if CASES else [])
 def test_cases(run, name):
     """Small files that went wrong once: what comes back is what the file has, by all that a TIFF can hold of it."""
     path = Path(CASES, name)
-    if path.suffix == ".md":
-        pytest.skip("not a picture")
     result = run("compress", path, "-o", "out.vlae")
     if result.exit_code:
         assert result.stderr.count("\n") == 1

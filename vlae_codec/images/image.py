@@ -171,5 +171,6 @@ def encode(pictures: Sequence[Picture], kind: str) -> tuple[bytes, list[str]]:
     if kind == "png" and frames.is_animation(pictures):
         return frames.write_apng(pictures)
     if len(pictures) != 1:
-        raise OutputError(f"a .{kind} cannot hold {len(pictures)} pictures without times: use .tif")
+        way = "use .tif" if kind == "png" else "use .png for frames with times, else .tif"
+        raise OutputError(f"a .{kind} cannot hold these {len(pictures)} pictures: {way}")
     return pillow.write(pictures[0])

@@ -183,6 +183,5 @@ def write(picture: Picture) -> tuple[bytes, list[str]]:
 def check(picture: Picture) -> None:
     """Raises OutputError if a WebP cannot hold the picture."""
     if picture.mode not in ("RGB", "RGBA") or picture.pixels.dtype != np.uint8:
-        raise OutputError(
-            f".webp cannot hold a picture of mode {picture.mode} and samples of {picture.pixels.dtype}: use .png"
-        )
+        form = f"a picture of mode {picture.mode} and samples of {picture.pixels.dtype}"
+        raise OutputError(f".webp cannot hold {form}: use .png or .tif")

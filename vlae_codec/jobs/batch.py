@@ -104,7 +104,8 @@ def compress_files(
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
-    from vlae_codec.pictures.encode import Options, encode
+    from vlae_codec.pictures.encode import encode
+    from vlae_codec.pictures.planes import Options
 
     level(effort)
     _check_model(model)

@@ -98,30 +98,16 @@ def decode_all(
     run: Run,
     progress: Progress | None = None,
     limits: Limits = DEFAULT,
+    alone: bool = False,
 ) -> list[Picture]:
-    """The pictures of a file, or a region of its picture. Raises what `container.read` and `codecs_for` raise."""
-    contents = container.read(data, limits, region)
-    return decode(contents, codecs_for(contents, model, device), run, progress, limits)
+    """The pictures of a file, or a region of its picture. alone: a file of several is refused before it is decoded.
 
-
-def decode_picture(
-    data: Bytes,
-    region: Region | None,
-    model: str | Path | None,
-    device: str,
-    run: Run,
-    progress: Progress | None = None,
-    limits: Limits = DEFAULT,
-) -> Picture:
-    """The picture of a file, or a region of it.
-
-    Raises what `decode_all` raises, and InputError for a file of several pictures.
+    Raises what `container.read` and `codecs_for` raise, and InputError for several pictures.
     """
     contents = container.read(data, limits, region)
-    if contents.header.count > 1:
+    if alone and contents.header.count > 1:
         raise InputError(f"the file holds {contents.header.count} pictures: use vlae_codec.decompress_pictures")
-    (picture,) = decode(contents, codecs_for(contents, model, device), run, progress, limits)
-    return picture
+    return decode(contents, codecs_for(contents, model, device), run, progress, limits)
 
 
 def check_work(contents: Contents, codecs: Codecs, limits: Limits) -> None:

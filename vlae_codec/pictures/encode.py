@@ -17,12 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from vlae_codec.adapter.effort import Watch, level
+from vlae_codec.adapter.effort import level
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError, VlaeError
 from vlae_codec.format import container, header
@@ -36,28 +34,17 @@ from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
 from vlae_codec.pictures.planes import (
     CHAIN_LANE_SYMBOLS,
+    Options,
     encode_planes,
     encode_whole,
     find_chains,
     plan_planes,
     size_of,
 )
-from vlae_codec.threads import Progress, Run, counter
+from vlae_codec.threads import Run, counter
 from vlae_codec.weights.model import find_model
 
 TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
-
-
-class Options(NamedTuple):
-    """How a file is to be made, and the functions that are told how far it is."""
-
-    effort: int
-    seed: int
-    verify: bool = True
-    progress: Progress | None = None
-    watch: Watch | None = None
-    model: str | Path | None = None
-    device: str = "auto"
 
 
 def encode(pictures: Sequence[Picture], chains: int | None, options: Options, run: Run) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,17 +35,16 @@ SURE = 4.0  # standard deviations of the size without an adapter by which stream
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
 
 
-class Wishes(Protocol):
-    """What the options of an encoder say of a group of planes."""
+class Options(NamedTuple):
+    """How a file is to be made, and the functions that are told how far it is."""
 
-    @property
-    def effort(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def progress(self) -> Progress | None: ...
-    @property
-    def watch(self) -> Watch | None: ...
+    effort: int
+    seed: int
+    verify: bool = True
+    progress: Progress | None = None
+    watch: Watch | None = None
+    model: str | Path | None = None
+    device: str = "auto"
 
 
 class Tiles(Sequence[np.ndarray]):
@@ -109,18 +109,18 @@ def size_of(part: Part) -> int:
 
 
 def encode_planes(
-    codec: TileCodec | None, source: Source, comparable: set[int], wishes: Wishes, run: Run
+    codec: TileCodec | None, source: Source, comparable: set[int], options: Options, run: Run
 ) -> tuple[Part, bool]:
     """(the part with its streams, whether it may be smaller with other planes and no model). comparable: pictures that
     may hold differences from the one before.
     """
     if codec is None:
         return encode_whole(whole_tile(source) or source, comparable, run), True
-    codec, effort = scaled(codec, source.part.planes), level(wishes.effort)
+    codec, effort = scaled(codec, source.part.planes), level(options.effort)
     if effort.passes:
-        part = _adapted(codec, source, comparable, effort, wishes, run)
+        part = _adapted(codec, source, comparable, effort, options, run)
     else:
-        part = _plain(codec, source, comparable, None, wishes, run)
+        part = _plain(codec, source, comparable, None, options, run)
     drawn = sum(record.stored for record in part.records) * 2 >= len(part.records)
     if not part.model_needed:  # then the file need not name it
         part = replace(part, planes=replace(part.planes, model_id=None, shift=0), adapter=None)
@@ -160,11 +160,11 @@ def _chain_bits(codec: TileCodec, source: Source, picture: int) -> int:
 
 
 def _plain(
-    codec: TileCodec, source: Source, comparable: set[int], adapter: bytes | None, wishes: Wishes, run: Run
+    codec: TileCodec, source: Source, comparable: set[int], adapter: bytes | None, options: Options, run: Run
 ) -> Part:
     """The part under a codec; adapter: the payload of the adapter that the codec has."""
     pieces = source.part.pieces
-    tick = counter(wishes.progress, sum(h * w for some in pieces for _, (_, _, h, w) in some))
+    tick = counter(options.progress, sum(h * w for some in pieces for _, (_, _, h, w) in some))
 
     def stream(some: list[Piece]) -> TileRecord:
         record = _stream(codec, source, some, comparable, run)
@@ -211,7 +211,9 @@ def _with_differences(record: TileRecord, source: Source, some: Sequence[Piece],
     return record
 
 
-def _adapted(codec: TileCodec, source: Source, comparable: set[int], effort: Effort, wishes: Wishes, run: Run) -> Part:
+def _adapted(
+    codec: TileCodec, source: Source, comparable: set[int], effort: Effort, options: Options, run: Run
+) -> Part:
     """The smaller one of the parts without and with an adapter fitted to the pictures.
 
     The part without is not made where a sample of the pixels says that it would be larger.
@@ -220,22 +222,22 @@ def _adapted(codec: TileCodec, source: Source, comparable: set[int], effort: Eff
     from vlae_codec.adapter.fit import fit, look
 
     coded, tiles = source.part.planes.channels, Tiles(source, codec.config["channels"])
-    problem = look(codec, tiles, coded, effort, run, wishes.seed)
+    problem = look(codec, tiles, coded, effort, run, options.seed)
     plain = None
     if comparable or _may_be_stored(tiles, coded, problem.before):
-        plain = _plain(codec, source, comparable, None, wishes, run)
+        plain = _plain(codec, source, comparable, None, options, run)
         if 8 * size_of(plain) <= HOPELESS * problem.before:
             return plain
     adapter = None
     with suppress(WeightsError), alone():  # it would break the accumulator bound
-        adapter = fit(problem, effort, run, wishes.watch)
+        adapter = fit(problem, effort, run, options.watch)
     if adapter is not None:
         payload = pack(adapter, codec.model.tables)
-        adapted = _plain(with_adapter(codec, payload), source, comparable, payload, wishes, run)
+        adapted = _plain(with_adapter(codec, payload), source, comparable, payload, options, run)
         if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
             return adapted
-        return min(plain or _plain(codec, source, comparable, None, wishes, run), adapted, key=size_of)
-    return plain or _plain(codec, source, comparable, None, wishes, run)
+        return min(plain or _plain(codec, source, comparable, None, options, run), adapted, key=size_of)
+    return plain or _plain(codec, source, comparable, None, options, run)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:
