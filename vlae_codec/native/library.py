@@ -97,9 +97,17 @@ class MatcherStruct(ctypes.Structure):
     _fields_ = _fields((c_int32, "rule window_bits hash_bits good lazy nice chain filtered far quads"))
 
 
+class OriginStruct(ctypes.Structure):
+    _fields_ = _fields(
+        *((c_void_p, "tables matrix columns rows"), (c_int64, "width height chroma_width chroma_height")),
+        *((c_int32, "shift"), (c_int32 * 4, "bias")),
+    )
+
+
 _P, _I, _L = c_void_p, c_int32, c_int64
 _LAYER, _ROWS, _TABLES, _STACK = POINTER(LayerStruct), POINTER(RowsStruct), POINTER(TablesStruct), POINTER(StackStruct)
 _PIXELS, _TILE, _PRIOR, _FIT = POINTER(PixelsStruct), POINTER(TileStruct), POINTER(PriorStruct), POINTER(FitStruct)
+_ORIGIN = POINTER(OriginStruct)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then of the arguments
     "abi": (c_int,),
     "source": (c_char_p,),
@@ -132,6 +140,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "describe": (_L, _P, _L, _P, _L, _P, _L),
     "walk_scratch": (_L,),
     "walk": (_L, POINTER(MatcherStruct), _P, _L, _P, _L, _P, _L, c_int, _P, _L),
+    "origin_rebuild": (c_int, _ORIGIN, _P, _P, _P, _P, _P, _L),
+    "origin_chroma": (_L, _ORIGIN, _P, _L, _P, _P),
+    "origin_halve_scratch": (_L, _ORIGIN),
+    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _P, _P, _P, _L),
+    "origin_luma": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

@@ -1,6 +1,7 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
 #include "matches.h"
+#include "origins.h"
 #include "png.h"
 #include "targets.h"
 
@@ -587,4 +588,71 @@ int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, u
     CHECK_SCRATCH(vlae_walk_scratch());
     start_chains(scratch, how, plain, size);
     return walk(scratch, tokens, count, corrections, corrected, what);
+}
+
+static int check_origin(const vlae_origin *o)
+{
+    enum { MOST_VALUE = 1 << 26, MOST_SIDE = 1 << 30 };
+    REQUIRE(o->width > 0 && o->height > 0 && o->chroma_width > 0 && o->chroma_height > 0);
+    REQUIRE(o->width <= MOST_SIDE && o->height <= MOST_SIDE && o->chroma_width <= MOST_SIDE);
+    REQUIRE(o->chroma_height <= MOST_SIDE && o->shift >= 1 && o->shift <= 16);
+    for (int i = 0; i < ORIGIN_TABLES * ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= -MOST_VALUE && o->tables[i] <= MOST_VALUE);
+    for (int i = 1; i < ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= o->tables[i - 1]);
+    for (int i = 0; i < 4; i++)
+        REQUIRE(o->bias[i] >= 0 && o->bias[i] < 16);
+    for (int i = 0; o->matrix && i < 8; i++)
+        REQUIRE(o->matrix[i] >= -MOST_VALUE / 4 && o->matrix[i] <= MOST_VALUE / 4);
+    REQUIRE(origin_axis_ok(o->columns, o->width, o->chroma_width));
+    REQUIRE(origin_axis_ok(o->rows, o->height, o->chroma_height));
+    return VLAE_OK;
+}
+
+int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                        uint8_t *rgb, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_rebuild(origin, luma, cb, cr, rgb, scratch);
+    return VLAE_OK;
+}
+
+int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin->matrix && n >= 0);
+    origin_start(&inverse, origin);
+    return origin_chromas(&inverse, rgb, n, cb, cr);
+}
+
+int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
+{
+    CHECK(check_origin(origin));
+    return origin_halve_size(origin);
+}
+
+int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, uint8_t *cb,
+                          uint8_t *cr, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin_spans_ok(column_spans, origin->width, origin->chroma_width));
+    REQUIRE(origin_spans_ok(row_spans, origin->height, origin->chroma_height));
+    CHECK_SCRATCH(origin_halve_size(origin));
+    origin_start(&inverse, origin);
+    vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
+    return origin_halve(&grid, scratch);
+}
+
+int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                         uint8_t *luma, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_start(&inverse, origin);
+    return origin_lumas(&inverse, rgb, cb, cr, luma, scratch);
 }

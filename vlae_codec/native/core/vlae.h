@@ -143,6 +143,16 @@ typedef struct {
     int32_t quads;      /* the chains are of strings of 4 bytes, by zlib-ng's hash of 16 bits */
 } vlae_matcher;
 
+/* What a picture was before it was RGB: `origins.h`. Sizes are those of the part of the picture that is worked on. */
+typedef struct {
+    const int32_t *tables;         /* (5, 256): luma; red of Cr; green of Cb and of Cr; blue of Cb */
+    const int32_t *matrix;         /* (2, 4): Cb and Cr of red, green, blue and 1, nearly, in 1/2^16; NULL to rebuild */
+    const int32_t *columns, *rows; /* (size, 3): near sample, far sample, weight of the far one in quarters */
+    int64_t width, height, chroma_width, chroma_height;
+    int32_t shift;
+    int32_t bias[4]; /* of even and odd columns, in even and then in odd rows */
+} vlae_origin;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
@@ -196,6 +206,18 @@ VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float
                             const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size,
                             void *scratch, int64_t scratch_size);
 
+/* Origins: `origins.h` says what the numbers mean. Axes are (size, 3); planes have the sizes of the origin. A region is
+ * rebuilt by axes of its own. `vlae_origin_chroma` gives (n) int16 Cb and Cr of pixels, -1 where they are not determined, and
+ * returns how many of them are; `vlae_origin_luma` returns how many pixels come out exactly. */
+VLAE_API int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                                 uint8_t *rgb, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr);
+VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
+VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                                   const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
+                                   uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                                  uint8_t *luma, void *scratch, int64_t scratch_size);
 /* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
  * 8. above: the (stride,) bytes above the first row, or NULL. `vlae_png_unfilter` returns how many rows come before one of
  * an unknown filter. */
