@@ -1,5 +1,6 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "dct.h"
 #include "matches.h"
 #include "origins.h"
 #include "png.h"
@@ -655,4 +656,46 @@ int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const ui
     CHECK_SCRATCH(origin_rows_size(origin));
     origin_start(&inverse, origin);
     return origin_lumas(&inverse, rgb, cb, cr, luma, scratch);
+/* ---------------------------------------------------------------------------------------------------- JPEG */
+
+enum { MOST_SIDE = 1 << 20, MOST_STEP = 65535 };
+
+static int check_blocks(int64_t rows, int64_t columns, const int32_t *table)
+{
+    REQUIRE(rows >= 0 && columns >= 0 && rows <= MOST_SIDE && columns <= MOST_SIDE);
+    for (int k = 0; k < 64; k++)
+        REQUIRE(table[k] >= 1 && table[k] <= MOST_STEP);
+    return VLAE_OK;
+}
+
+int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+              int64_t plane_size)
+{
+    CHECK(check_blocks(rows, columns, table));
+    REQUIRE(plane_size == 64 * rows * columns);
+    idct_plane(blocks, rows, columns, table, plane);
+    return VLAE_OK;
+}
+
+int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height, int64_t width,
+                 int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width, uint8_t *out)
+{
+    REQUIRE(height >= 1 && height <= MOST_SIDE && width >= 1 && width <= stride && stride <= MOST_SIDE);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4 && first >= 0 && count >= 1 && top >= 0);
+    REQUIRE(first + count <= height && out_width >= 1 && out_width <= width * across && out_rows >= 1);
+    REQUIRE(top <= MOST_SIDE * 4 && out_rows <= MOST_SIDE * 4 && top + out_rows <= height * down);
+    vlae_component component = {plane, stride, first, width, height, across, down};
+    int64_t last = top + out_rows - 1, mixed = is_mixed(&component) && down == 2;
+    REQUIRE((mixed ? bounded((top + 1) / 2 - 1, height) : top / down) >= first);
+    REQUIRE((mixed ? bounded((last + 1) / 2, height) : last / down) < first + count);
+    for (int64_t y = 0; y < out_rows; y++)
+        enlarge_row(&component, top + y, out_width, out + y * out_width);
+    return VLAE_OK;
+}
+
+int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out)
+{
+    REQUIRE(n >= 0);
+    jfif_pixels(y, cb, cr, n, out);
+    return VLAE_OK;
 }

@@ -241,4 +241,14 @@ VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_
                           int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
                           int64_t scratch_size);
 
+/* JPEG. Blocks (rows, columns, 64) in natural order and their table (64,) make a plane (8 rows, 8 columns). A component
+ * of (height, width) samples is given from row `first` on, `count` rows of `stride`; across and down: pixels a sample covers, 1 to 4.
+ * out: (out_rows, out_width) from row `top` on. Planes of n samples make (n, 3). */
+VLAE_API int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+                       int64_t plane_size);
+VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height,
+                          int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
+                          uint8_t *out);
+VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
+
 #endif
