@@ -49,6 +49,7 @@ SIGMOID_BITS = 20
 ARGUMENT_BITS = 8  # the sigmoid's argument is in 1/256 scale
 SIGMOID_HALF = 4096  # entries of the sigmoid's table on each side of 0
 FACTOR_BITS = 18
+MAX_ESCAPE = 16  # symbols outside a set of values have 2^-escape of the range, at least 2^8
 EXP_ENTRIES = 512
 TABLE_BITS = 16  # fraction of the tables of scales and their inverses
 

@@ -10,6 +10,7 @@ import numpy as np
 from vlae_codec.contract import (
     INT8_MAX,
     INT8_MIN,
+    MAX_ESCAPE,
     MAX_LEVELS,
     MAX_SHIFT,
     PIXEL_CENTRE,
@@ -23,6 +24,7 @@ from vlae_codec.contract import (
 from vlae_codec.native.latents import Prior, centred
 from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
+from vlae_codec.native.values import CONVERSIONS, values_of
 from vlae_codec.weights.model import Model
 
 
@@ -64,7 +66,7 @@ class Inference:
         made, own = copy(self), self.config.get("levels", 256)
         made.levels, made.shift = levels, shift
         made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
-        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift)
+        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None)
         made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
         return made
 
@@ -72,6 +74,21 @@ class Inference:
         """The same networks for the one tile beside which these planes (H, W) uint8 are known."""
         made = copy(self)
         made.pixels = Pixels(self.pixels.setting, self.pixels.null, side_rows(planes))
+        return made
+
+    def restricted(self, conversion: str, escape: int) -> Inference:
+        """The same networks for pixels of which most are triples of a conversion from YCbCr (`native.values`).
+
+        escape: 1 .. 16; what is no such triple has 2^-escape of the range. Raises ValueError for another conversion or
+        escape, and for samples that are not three channels of 256 levels without a shift.
+        """
+        if conversion not in CONVERSIONS or not 1 <= escape <= MAX_ESCAPE:
+            raise ValueError(f"there are {', '.join(CONVERSIONS)} with escapes of 1 to {MAX_ESCAPE}")
+        if (self.config["channels"], self.levels, self.shift) != (3, 256, 0):
+            raise ValueError("only three channels of 256 levels without a shift are restricted")
+        made = copy(self)
+        setting = self.pixels.setting._replace(escape=escape, values=values_of(conversion))
+        made.pixels = Pixels(setting, self.pixels.null)
         return made
 
     def local(self, rows: np.ndarray) -> np.ndarray:

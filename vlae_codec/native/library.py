@@ -28,7 +28,7 @@ MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
     *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
-    *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT"),
+    *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT", "MAX_ESCAPE"),
 )
 
 
@@ -51,7 +51,7 @@ class TablesStruct(ctypes.Structure):
 
 class RowsStruct(ctypes.Structure):
     _fields_ = _fields(
-        (c_void_p, "params offsets outers shifts"),
+        (c_void_p, "params offsets outers shifts set escapes"),
         (c_int64, "n"),
         (c_int32, "columns mixtures channels coupled levels coded"),
     )
@@ -63,8 +63,8 @@ class StackStruct(ctypes.Structure):
 
 class PixelsStruct(ctypes.Structure):
     _fields_ = _fields(
-        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables")),
-        (c_int32, "channels wide up features mixtures levels stretch shift"),
+        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables"), (c_void_p, "set")),
+        (c_int32, "channels wide up features mixtures levels stretch shift escape"),
     )
 
 
@@ -122,6 +122,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "merge": (c_int, _LAYER, _P, _P, c_int, c_int, _P, _P, _P, _P),
     "intervals": (c_int, _ROWS, _TABLES, _P, _P, _P),
     "pop_rows": (_L, _ROWS, _TABLES, _STACK, _L, _P, _P, _L),
+    "fill_set": (c_int, _I, _P, _L),
     "costs": (_L, _P, _L, _I, _I, _P),
     "push": (c_int, _STACK, _P, _P, _L, c_int),
     "pop": (_L, _STACK, _P, _L, _L, _P, _L, c_int),

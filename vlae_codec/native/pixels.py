@@ -15,7 +15,7 @@ import numpy as np
 from vlae_codec.contract import PIXEL_CENTRE, SLACK
 from vlae_codec.native.ans import Message, Stack
 from vlae_codec.native.library import PixelsStruct, TileStruct, check, core, pointer, span
-from vlae_codec.native.mixture import Tables, sample_type
+from vlae_codec.native.mixture import Tables, sample_type, set_pointer
 from vlae_codec.native.network import Packed
 from vlae_codec.threads import Map
 
@@ -59,6 +59,8 @@ class Setting(NamedTuple):
     levels: int
     stretch: int  # left shift of a symbol where it enters the network
     shift: int = 0  # the network works in coarse levels of 2^shift levels
+    escape: int = 0  # 1 .. 16 in the restricted form
+    values: np.ndarray | None = None  # (65536, 4) uint64, the set of triples of the restricted form (`values`)
 
     @property
     def deep(self) -> bool:
@@ -73,7 +75,7 @@ class Setting(NamedTuple):
     @property
     def struct(self) -> PixelsStruct:
         """The setting as the core takes it."""
-        return PixelsStruct(*span(self.net.memory), self.tables.struct, *self[2:])
+        return PixelsStruct(*span(self.net.memory), self.tables.struct, set_pointer(self.values), *self[2:-1])
 
 
 class Tile(NamedTuple):

@@ -5,6 +5,7 @@
 #include "origins.h"
 #include "png.h"
 #include "targets.h"
+#include "values.h"
 
 #include <string.h>
 
@@ -52,7 +53,7 @@ int vlae_constants(int32_t *values, int count)
                                   VLAE_SCALES,       VLAE_OUTER_SCALES, VLAE_OUTER_IDENTITY, VLAE_DIGIT_BITS,
                                   VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS,
                                   VLAE_MAX_LEVELS,   VLAE_MAX_SHIFT,    VLAE_LOGIT_LIMIT,    VLAE_LOC_LIMIT,
-                                  VLAE_COEF_LIMIT};
+                                  VLAE_COEF_LIMIT,   VLAE_MAX_ESCAPE};
     int have = sizeof all / sizeof *all;
     for (int i = 0; i < count && i < have; i++)
         values[i] = all[i];
@@ -149,6 +150,10 @@ static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
     REQUIRE(within(rows->offsets, rows->n * rows->channels, -far, far));
     REQUIRE(!rows->outers || within(rows->outers, rows->n * rows->channels, 0, VLAE_OUTER_SCALES - 1));
     REQUIRE(!rows->shifts || within(rows->shifts, rows->n, 0, VLAE_MAX_SHIFT));
+    if (rows->set) {
+        REQUIRE(rows->levels == 256 && rows->channels == 3 && !rows->shifts && rows->escapes);
+        REQUIRE(within(rows->escapes, rows->n, 1, VLAE_MAX_ESCAPE));
+    }
     return VLAE_OK;
 }
 
@@ -168,6 +173,10 @@ static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
     REQUIRE(model->levels >= 2 && model->levels <= VLAE_MAX_LEVELS && model->shift >= 0 && model->shift <= VLAE_MAX_SHIFT);
     if (model->stretch) /* the plain form */
         REQUIRE(!model->shift && model->levels <= 256 >> model->stretch && (model->levels & (model->levels - 1)) == 0);
+    if (model->set) {
+        REQUIRE(model->levels == 256 && model->channels == 3 && !model->shift && !model->stretch);
+        REQUIRE(model->escape >= 1 && model->escape <= VLAE_MAX_ESCAPE);
+    }
     REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
     int64_t window = (int64_t)model->up * model->wide + model->wide / 2;
     REQUIRE(inputs == (window + 1) * model->channels + model->features);
@@ -268,6 +277,12 @@ int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_sta
     int64_t most = rows->n < stack->lanes ? rows->n : stack->lanes;
     CHECK_SCRATCH((most / 8 + 1) * 4096);
     return rows->n ? chosen->pop_rows(rows, tables, stack, phase % stack->lanes, symbols, scratch) : VLAE_OK;
+}
+
+int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words)
+{
+    REQUIRE(words == SET_WORDS);
+    return fill_set(conversion, set);
 }
 
 /* log2 of 1 + i / 4096 in units of 2^-COST_BITS, by squaring in integers. */
@@ -656,6 +671,8 @@ int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const ui
     CHECK_SCRATCH(origin_rows_size(origin));
     origin_start(&inverse, origin);
     return origin_lumas(&inverse, rgb, cb, cr, luma, scratch);
+}
+
 /* ---------------------------------------------------------------------------------------------------- JPEG */
 
 enum { MOST_SIDE = 1 << 20, MOST_STEP = 65535 };

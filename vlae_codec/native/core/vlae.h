@@ -58,8 +58,12 @@ enum {
     VLAE_MAX_SHIFT = 10,
     VLAE_LOGIT_LIMIT = 1 << 12, /* of the parameters of a row, on each side of 0 */
     VLAE_LOC_LIMIT = 1 << 15,
-    VLAE_COEF_LIMIT = 1 << 10
+    VLAE_COEF_LIMIT = 1 << 10,
+    VLAE_MAX_ESCAPE = 16
 };
+
+/* Exact conversions from YCbCr to RGB; `values.h` says whose. */
+enum vlae_conversion { VLAE_JFIF, VLAE_PHOTOCD, VLAE_WEBP };
 
 typedef struct {
     const int8_t *weight;      /* (inputs, digits * outputs): all high digits of a row, then all low ones */
@@ -80,6 +84,8 @@ typedef struct {
     const int32_t *params, *offsets;
     const int32_t *outers; /* NULL: the identity everywhere */
     const int32_t *shifts; /* (n,), 0 .. 10; NULL: 0 everywhere */
+    const uint64_t *set;   /* (65536, 4), the triples of the restricted form, or NULL */
+    const int32_t *escapes; /* (n,), if there is a set: what is outside it has 2^-escape of the range, 1 .. 16 */
     int64_t n;
     int32_t columns, mixtures, channels, coupled, levels, coded;
 } vlae_rows;
@@ -96,7 +102,8 @@ typedef struct {
     const void *net; /* packed local network */
     int64_t net_size;
     vlae_tables tables;
-    int32_t channels, wide, up, features, mixtures, levels, stretch, shift;
+    const uint64_t *set; /* as that of rows */
+    int32_t channels, wide, up, features, mixtures, levels, stretch, shift, escape;
 } vlae_pixels;
 
 /* A part of a tile and its features; both with VLAE_SLACK bytes behind them. Bytes are 128 more than features. */
@@ -175,6 +182,7 @@ VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, co
                             uint32_t *freqs);
 VLAE_API int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
                                void *symbols, void *scratch, int64_t scratch_size);
+VLAE_API int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words);
 VLAE_API int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each);
 
 /* ANS. */
