@@ -71,4 +71,7 @@ def validate(model: Vlae, images: list[np.ndarray]) -> dict[str, float]:
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        return {f"valid_{key}": round(value, 4) for key, value in evaluate(model, few, 192, half=parallel.half_precision(device)).items()}
+        return {
+            f"valid_{key}": round(value, 4)
+            for key, value in evaluate(model, few, 192, half=parallel.half_precision(device)).items()
+        }

@@ -1,6 +1,6 @@
 """The luma of pictures that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as `photo_gray`.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray -o luma.safetensors
+vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray -o luma.safetensors
 """
 
 from dataclasses import replace

@@ -247,7 +247,9 @@ def parts_of(header: Header, region: Region | None = None) -> list[Part]:
             planes,
             channel,
             tuple((number, *planes.size(width, height)) for number, width, height in pictures[layout]),
-            None if region is None else _samples_of(region, header.layouts[layout], planes, header.width, header.height),
+            None
+            if region is None
+            else _samples_of(region, header.layouts[layout], planes, header.width, header.height),
         )
         for layout, channel, planes in header.parts
     ]

@@ -149,6 +149,9 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "idct": (c_int, _P, _L, _L, _P, _P, _L),
     "enlarge": (c_int, _P, _L, _L, _L, _L, _L, _I, _I, _L, _L, _L, _P),
     "jfif": (c_int, _P, _P, _P, _L, _P),
+    "residual_scratch": (_L, _I, _I),
+    "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
+    "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

@@ -34,7 +34,13 @@ def _photocd() -> tuple[list[np.ndarray], int]:
 
 def _webp() -> tuple[list[np.ndarray], int]:
     """Limited range BT.601 as libwebp's decoder has it: products of 14 bits of fraction, of which 6 are kept."""
-    return [19077 * _N >> 8, (26149 * _N >> 8) - 14234, 8708 - (6419 * _N >> 8), -(13320 * _N >> 8), (33050 * _N >> 8) - 17685], 6
+    return [
+        19077 * _N >> 8,
+        (26149 * _N >> 8) - 14234,
+        8708 - (6419 * _N >> 8),
+        -(13320 * _N >> 8),
+        (33050 * _N >> 8) - 17685,
+    ], 6
 
 
 CONVERSIONS: dict[str, Callable[[], tuple[list[np.ndarray], int]]] = {

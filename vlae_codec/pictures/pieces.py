@@ -83,9 +83,7 @@ def each_piece(
     run(decode_batch, [coded[i : i + size] for i in range(0, len(coded), size)])
 
 
-def each_stream(
-    part: Part, put: Callable[[Piece, bytes], None], run: Run, tick: Callable[[int], None]
-) -> None:
+def each_stream(part: Part, put: Callable[[Piece, bytes], None], run: Run, tick: Callable[[int], None]) -> None:
     """put(piece, the bytes of its stream) for each record of a part of exceptions or coefficients, by several threads."""
 
     def take(index: int) -> None:

@@ -1,10 +1,10 @@
 """Pictures with an origin: what they were is decoded, and they are rebuilt from that.
 
-    luma            coded like a grey picture
-    chroma          plane by plane, beside what is known (`sources`)
-    coefficients    in their place, of a JPEG
-    rebuilt         RGB by the origin's exact formula
-    exceptions      pixels in which a picture differs from that, tile by tile
+luma            coded like a grey picture
+chroma          plane by plane, beside what is known (`sources`)
+coefficients    in their place, of a JPEG
+rebuilt         RGB by the origin's exact formula
+exceptions      pixels in which a picture differs from that, tile by tile
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vlae_codec.format.header import Kind, Layout
 from vlae_codec.limits import Limits
 from vlae_codec.native import residual
 from vlae_codec.pictures.pieces import each_piece, each_stream
+from vlae_codec.origins import temporary as origins
 from vlae_codec.pictures.sources import Sources
 from vlae_codec.threads import Run
 
@@ -34,14 +35,15 @@ class Rebuilding:
         self.layout = layout
         self.sizes = {i: contents.sizes()[i] for i, (number, _, _) in enumerate(header.pictures())}
         self.region = contents.region
-        self.sources = Sources(layout)
+        self.origin = origins.Origin.of(layout.origin.data)
+        self.sources = Sources()
         self.rebuilt: dict[int, tuple[Region, np.ndarray]] = {}  # of each picture where, and (h, w, 3) uint8
 
     def take(self, part: Part, codec: TileCodec | None, run: Run, tick: Callable[[int], None]) -> bool:
         """Decodes a part of the layout, in their order; whether that was the last one, and all is rebuilt."""
         if part.planes.kind == Kind.SOURCE:
             self.sources.add(part)
-            each_piece(part, codec, self.sources.put(part), run, tick, self.sources.beside(part, codec))
+            each_piece(part, codec, self.sources.put, run, tick, self.sources.beside(part, codec))
             return False
         if part.planes.kind == Kind.COEFFICIENTS:
             self.sources.add(part)
@@ -49,14 +51,17 @@ class Rebuilding:
             return False
         for i, width, height in part.pictures:
             x, y, w, h = where = (
-                (0, 0, width, height) if self.region is None else rebuilt_region(self.region, part.layout, width, height)
+                (0, 0, width, height)
+                if self.region is None
+                else rebuilt_region(self.region, part.layout, width, height)
             )
             rgb = np.empty((h, w, 3), np.uint8)
             self.rebuilt[i] = where, rgb
 
             def strip(top: int) -> None:
                 rows = min(STRIP, h - top)
-                rgb[top : top + rows] = self.sources.rebuild(i, (x, y + top, w, rows))
+                place = (x, y + top, w, rows)
+                rgb[top : top + rows] = origins.rebuild(self.origin, self.sources.planes[i], width, height, place)
 
             run(strip, range(0, h, STRIP))
         each_stream(part, self._mend, run, tick)

@@ -131,7 +131,9 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
         limits = parameter_limits(config.prior_mixtures, z, coupled=True)
         yield from mlp("mixture", prior_window * z, config.prior_hidden, 2, cell, limits)
     limits = parameter_limits(config.mixtures, c, coupled=True)
-    yield from mlp("local", (window + 1) * c + config.context + side_features(config.side), config.hidden, config.layers, 1, limits)
+    yield from mlp(
+        "local", (window + 1) * c + config.context + side_features(config.side), config.hidden, config.layers, 1, limits
+    )
 
 
 def tensor_forms(config: Config) -> dict[str, TensorForm]:

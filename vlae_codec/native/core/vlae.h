@@ -258,5 +258,12 @@ VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, i
                           int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
                           uint8_t *out);
 VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
+/* Exceptions (height, width, 3): pixels coded given a base; size >= 1. Encoding returns the bytes needed, which are more
+ * than `room` if it is too small. Of damaged data VLAE_EMPTY or VLAE_BOUND is returned, or other pixels are decoded. */
+VLAE_API int64_t vlae_residual_scratch(int32_t height, int32_t width);
+VLAE_API int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels, int32_t height, int32_t width,
+                                      uint8_t *data, int64_t room, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width,
+                                      const uint8_t *data, int64_t size, void *scratch, int64_t scratch_size);
 
 #endif
