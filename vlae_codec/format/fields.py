@@ -10,6 +10,7 @@ from vlae_codec.format.chunks import DAMAGED, pack_varint, read_varint
 from vlae_codec.format.header import (
     CHANNELS,
     COLOURED,
+    GREYS,
     JPEG,
     LANE_SYMBOLS,
     MODES,
@@ -176,7 +177,7 @@ def _read_origin(reader: Reader, mode: str) -> Origin:
     origin = Origin(form, reader.take(length))
     if form not in (SOURCE_PLANES, VALUES, JPEG):
         raise UnsupportedVersion(f"pictures of an origin of form {form} are unknown here: {NEWER}")
-    if mode not in COLOURED or (form == SOURCE_PLANES and length != 3):
+    if mode not in COLOURED + GREYS or (form == SOURCE_PLANES and length != 3):
         raise CorruptFile(f"an impossible origin in the header: {DAMAGED}")
     return origin
 

@@ -13,8 +13,8 @@ absence does, and MUST NOT stand otherwise.
         [palette]          of modes 5 and 6 only, and always there: colours varint, 1 .. 256; columns u8, 3 (RGB) or 4
                            (RGBA); a stored form of the samples (1, colours, columns) of 256 levels. Indices beyond the
                            colours are allowed
-        [origin]           of modes 1, 4, 12 and 13 of unsigned samples of 256 levels only: form u8, 1 .. 3, see below;
-                           length varint; so many bytes of parameters
+        [origin]           of modes 1, 4, 12 and 13, of form 3 also 0 and 3, of unsigned samples of 256 levels only: form
+                           u8, 1 .. 3, see below; length varint; so many bytes of parameters
         planes             groups of channels, in the order of the channels, until all are in one:
             channels   u8       1 or more
             flags      u8       1: a model follows   2: levels   4: a shift   8: a scale   16: a tile size
@@ -54,7 +54,8 @@ Those of 32 and 64 bits and all floats are coded by bytes: the bits of a sample 
 sign bit is flipped if it is 0 and all bits if it is 1, of int32 the highest bit is flipped; its bytes from the highest
 one to the lowest are so many channels of 256 levels, which stand one after another in place of the channel.
 
-An origin says what the first three channels were before they were RGB, and what stands in place of them. Its pictures
+An origin says what the colours, the first three channels or the only grey one, were before, and what stands in place
+of them. Its pictures
 are coded tile by tile: no group has chains, and no stream of a picture's first three channels holds differences. Forms:
 
     1 source planes   parameters: conversion u8; enlargement u8; geometry u8: 1 chroma has half the columns, 2 half the
@@ -63,8 +64,8 @@ are coded tile by tile: no group has chains, and no stream of a picture's first 
                       group of exceptions, of 3 channels. See origins/origin.py
     2 values          parameters: conversion u8; escape u8. A group of 3 channels, the last of which has such values only
                       as the first two leave possible, see native/mixture.py
-    3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients, of 3 channels; a group of exceptions,
-                      of 3 channels
+    3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients and a group of exceptions, of as many
+                      channels as there are colours
 
 The groups of the other channels follow. A plane of chroma with half the columns and phase p has (width + 1 + p) >> 1 of
 them, of which i stands for the columns 2 i - p and 2 i - p + 1; or if it is cosited max(1, (width + 1 - p) >> 1), of
@@ -112,7 +113,8 @@ MAX_SHIFT = 10
 TILE_SIZE, LANE_SYMBOLS = 512, 32768
 RAW, LZMA, WEBP = 2, 3, 5  # methods of stored forms, see `container`
 SOURCE_PLANES, VALUES, JPEG = 1, 2, 3  # forms of origins
-COLOURED = ("RGB", "RGBA", "RGBa", "RGBX")  # modes of pictures that may have an origin
+COLOURED = ("RGB", "RGBA", "RGBa", "RGBX")  # modes of pictures that may have an origin, ...
+GREYS = ("L", "LA")  # ... and if it is a JPEG
 
 
 class Form(NamedTuple):
@@ -296,7 +298,7 @@ class Header:
             for planes in layout.planes:
                 if planes.kind in (Kind.COEFFICIENTS, Kind.EXCEPTIONS):
                     found.append((number, 0, planes))
-                    first = 3
+                    first = planes.channels
                 else:
                     found.append((number, first, planes))
                     first += planes.channels
@@ -362,7 +364,7 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
         return True
     wanted = [one for one, _ in zip(expected(origin, layout.coded_channels), layout.planes)]
     return (
-        layout.mode not in COLOURED
+        layout.mode not in (COLOURED + GREYS if origin.form == JPEG else COLOURED)
         or (layout.type, layout.levels) != ("unsigned", 256)
         or (origin.form == SOURCE_PLANES and (origin.data[2] >= 64 or (origin.data[2] >> 2 & 3) & ~origin.data[2]))
         or len(layout.planes) < len(origin.kinds)
@@ -377,7 +379,7 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
     return {
         "channels of planes": not 1 <= planes.channels < 256
         or (source and planes.channels != 1)
-        or (simple and planes.channels != 3),
+        or (simple and planes.channels != (1 if layout.mode in GREYS else 3)),
         "planes of an origin": (source or simple)
         and (planes.scale != (1, 1) or bool(planes.values))
         or (simple and (planes.model_id is not None or planes.lane_symbols != LANE_SYMBOLS)),

@@ -42,7 +42,7 @@ def decode(
     rebuilding = None
     for part, codec in zip(contents.parts, codecs, strict=True):
         if part.planes.kind != Kind.SAMPLES:
-            rebuilding = rebuilding or Rebuilding(part.layout, contents, limits)
+            rebuilding = rebuilding or Rebuilding(contents, limits)
             if rebuilding.take(part, codec, run, tick):
                 rebuilding.put(arrays, (left, top))
                 rebuilding = None

@@ -173,9 +173,10 @@ def _verify(data: bytes, symbols: Sequence[np.ndarray], options: Options, run: R
     rebuilding = None
     for part, codec in zip(contents.parts, codecs_for(contents, options.model, options.device)):
         if part.planes.kind != Kind.SAMPLES:
-            rebuilding = rebuilding or Rebuilding(part.layout, contents, UNLIMITED)
+            rebuilding = rebuilding or Rebuilding(contents, UNLIMITED)
             if rebuilding.take(part, codec, run, tick):
-                if not all(np.array_equal(rgb, symbols[i][..., :3]) for i, (_, rgb) in rebuilding.rebuilt.items()):
+                found = rebuilding.rebuilt.items()
+                if not all(np.array_equal(one, symbols[i][..., : one.shape[2]]) for i, (_, one) in found):
                     raise VlaeError(CHANGED)
                 rebuilding = None
             continue

@@ -18,11 +18,12 @@ from vlae_codec.errors import InputError
 from vlae_codec.format.container import Method, Part, TileRecord
 from vlae_codec.format.header import COLOURED, SOURCE_PLANES, Kind, Layout, Origin, Planes
 from vlae_codec.native import residual
-from vlae_codec.origins import temporary as origins
+from vlae_codec.origins.find import Found, find
+from vlae_codec.origins.origin import rebuild
 from vlae_codec.pictures.codec import find_codec
 from vlae_codec.pictures.layout import Source
 from vlae_codec.pictures.planes import Options, encode_planes, size_of
-from vlae_codec.pictures.sources import Sources
+from vlae_codec.pictures.sources import Sources, geometry_of
 from vlae_codec.threads import Run
 
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
@@ -47,16 +48,17 @@ def encode_origins(
     """Origins of the only picture (H, W, C), each with the parts in place of its first three channels."""
     ((number, symbols),) = pictures.items()
     rgb = np.ascontiguousarray(symbols[..., :3])
-    found = origins.find(rgb)
+    found = find(rgb)
     if found is not None:
         yield _source_planes(layout, number, rgb, found, options, run)
 
 
 def _source_planes(
-    layout: Layout, number: int, rgb: np.ndarray, found: origins.Found, options: Options, run: Run
+    layout: Layout, number: int, rgb: np.ndarray, found: Found, options: Options, run: Run
 ) -> tuple[Origin, list[Part]]:
     height, width, _ = rgb.shape
-    origin = Origin(SOURCE_PLANES, bytes(found.origin.numbers))
+    conversion, enlargement, _ = found.origin.numbers
+    origin = Origin(SOURCE_PLANES, bytes([conversion, enlargement, geometry_of(found.origin)]))
     own = replace(layout, origin=origin)
     sources, parts = Sources({number: found.planes}), []
     for index, plane in enumerate(found.planes):
@@ -68,7 +70,7 @@ def _source_planes(
         part = Part(own, planes, index, ((number, *planes.size(width, height)),))
         source = Source(part, {number: plane[..., None]}, sources.beside(part, codec))
         parts.append(encode_planes(codec, source, set(), options, run)[0])
-    rebuilt = origins.rebuild(found.origin, found.planes, width, height)
+    rebuilt = rebuild(found.origin, found.planes, width, height)
     return origin, [*parts, _exceptions(own, number, rgb, rebuilt, run)]
 
 

@@ -6,13 +6,16 @@ first one has 128 in the place of the latter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from vlae_codec.coder.tile import TileCodec
-from vlae_codec.format.container import Part, Piece
-from vlae_codec.format.header import Planes
+from vlae_codec.errors import CorruptFile
+from vlae_codec.format import header
+from vlae_codec.format.container import Part, Piece, Region
+from vlae_codec.format.header import Layout, Planes
+from vlae_codec.origins import origin as origins
 
 Beside = Callable[[Piece], list[np.ndarray]]  # of a piece the planes (h, w) uint8 known beside it
 
@@ -64,3 +67,27 @@ def luma_beside(luma: np.ndarray, planes: Planes, place: tuple[int, int, int, in
         parts = [weighted.take((at + tap).clip(0, luma.shape[axis] - 1), axis).astype(np.uint16) for tap in taps]
         weighted, shift = sum(parts[1:], parts[0]), shift + len(taps) // 2
     return ((weighted + (1 << shift >> 1)) >> shift).astype(np.uint8)
+
+
+def rebuild_planes(layout: Layout, planes: Sequence[np.ndarray], size: tuple[int, int], region: Region) -> np.ndarray:
+    """(h, w, 3) uint8: a region of a picture of this (width, height), of its source planes. Raises CorruptFile."""
+    assert layout.origin is not None
+    origin = origin_of(layout.origin)
+    parts = [
+        plane[y : y + h, x : x + w] for plane, (x, y, w, h) in zip(planes, origins.needs(origin, *size, region))
+    ]
+    return origins.rebuild(origin, parts, *size, region)
+
+
+def origin_of(origin: header.Origin) -> origins.Origin:
+    """The origin of a form of source planes. Raises CorruptFile for one that there is not."""
+    conversion, enlargement, geometry = origin.data
+    found = origins.Origin.from_numbers(conversion, enlargement, geometry & 15)
+    if geometry_of(found) != geometry:
+        raise CorruptFile("the file names an origin that does not exist: get a fresh copy of the file")
+    return found
+
+
+def geometry_of(origin: origins.Origin) -> int:
+    """What a header says of the size of chroma."""
+    return origin.numbers[2] + 16 * (origin.channels == 1) + 32 * (origin.enlargement == "photocd")
