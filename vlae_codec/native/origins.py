@@ -9,6 +9,8 @@ import numpy as np
 
 from vlae_codec.native.library import OriginStruct, aligned, check, core, pointer, span
 
+UNKNOWN, NONE = -1, -2  # in place of chroma
+
 
 class Formula(NamedTuple):
     """RGB of YCbCr: (luma[Y] + red[Cr]) >> shift, (luma[Y] + green_cb[Cb] + green_cr[Cr]) >> shift, and so on."""
@@ -58,7 +60,7 @@ def rebuild(formula: Formula, grid: Grid, planes: list[np.ndarray]) -> np.ndarra
 def chroma(formula: Formula, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Cb and Cr (n,) int16 of pixels (n, 3) uint8, and how many are there.
 
-    -1 stands for those of clipped pixels, which are not determined, and -2 where no YCbCr gives the pixel.
+    UNKNOWN stands for those of clipped pixels, which are not determined, and NONE where no YCbCr gives the pixel.
     """
     axis = np.zeros((1, 3), np.int32)
     cb, cr = np.empty(len(rgb), np.int16), np.empty(len(rgb), np.int16)

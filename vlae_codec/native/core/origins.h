@@ -181,71 +181,67 @@ static inline int origin_misfit(const vlae_grid *grid, int64_t pixel, int change
 
 enum { ORIGIN_MOST_SPAN = 6, ORIGIN_FREE = 0, ORIGIN_GUESSED, ORIGIN_FIXED };
 
+/* The pixels that a sample counts for, those that it counts most for first. */
 typedef struct {
-    int64_t first_x, first_y;
-    int columns, rows;
-    int8_t weights[ORIGIN_MOST_SPAN * ORIGIN_MOST_SPAN];
+    int count;
+    int64_t pixels[ORIGIN_MOST_SPAN * ORIGIN_MOST_SPAN];
+    int weights[ORIGIN_MOST_SPAN * ORIGIN_MOST_SPAN];
 } vlae_support;
 
-static inline vlae_support origin_support(const vlae_grid *grid, int64_t i, int64_t j)
+static inline void origin_support(const vlae_grid *grid, int64_t i, int64_t j, vlae_support *s)
 {
     const vlae_origin *origin = grid->origin;
     const int32_t *column = grid->spans[0] + 2 * i, *row = grid->spans[1] + 2 * j;
-    vlae_support s = {column[0], row[0], column[1] - column[0], row[1] - row[0], {0}};
-    for (int y = 0; y < s.rows; y++)
-        for (int x = 0; x < s.columns; x++)
-            s.weights[y * ORIGIN_MOST_SPAN + x] =
-                (int8_t)(origin_weight(origin->rows + ORIGIN_AXIS * (s.first_y + y), (int32_t)j) *
-                         origin_weight(origin->columns + ORIGIN_AXIS * (s.first_x + x), (int32_t)i));
-    return s;
+    s->count = 0;
+    for (int64_t y = row[0]; y < row[1]; y++) {
+        int down = origin_weight(origin->rows + ORIGIN_AXIS * y, (int32_t)j);
+        for (int64_t x = column[0]; x < column[1]; x++) {
+            int weight = down * origin_weight(origin->columns + ORIGIN_AXIS * x, (int32_t)i), at = s->count;
+            if (weight == 0)
+                continue;
+            for (; at > 0 && s->weights[at - 1] < weight; at--) {
+                s->weights[at] = s->weights[at - 1];
+                s->pixels[at] = s->pixels[at - 1];
+            }
+            s->weights[at] = weight;
+            s->pixels[at] = y * origin->width + x;
+            s->count++;
+        }
+    }
 }
 
 static inline int64_t origin_cost(const vlae_grid *grid, const vlae_support *s, int change_cb, int change_cr, int64_t most)
 {
     int64_t cost = 0;
-    for (int y = 0; y < s->rows; y++) {
-        int64_t pixel = (s->first_y + y) * grid->origin->width + s->first_x;
-        for (int x = 0; x < s->columns; x++) {
-            int weight = s->weights[y * ORIGIN_MOST_SPAN + x];
-            if (weight)
-                cost += origin_misfit(grid, pixel + x, weight * change_cb, weight * change_cr);
-        }
-        if (cost > most)
-            return cost;
-    }
+    for (int n = 0; n < s->count && cost <= most; n++)
+        cost += origin_misfit(grid, s->pixels[n], s->weights[n] * change_cb, s->weights[n] * change_cr);
     return cost;
 }
 
 static inline void origin_change(vlae_grid *grid, const vlae_support *s, int channel, int change)
 {
-    for (int y = 0; y < s->rows; y++) {
-        int16_t *sums = grid->sums[channel] + (s->first_y + y) * grid->origin->width + s->first_x;
-        for (int x = 0; x < s->columns; x++)
-            sums[x] = (int16_t)(sums[x] + s->weights[y * ORIGIN_MOST_SPAN + x] * change);
-    }
+    int16_t *sums = grid->sums[channel];
+    for (int n = 0; n < s->count; n++)
+        sums[s->pixels[n]] = (int16_t)(sums[s->pixels[n]] + s->weights[n] * change);
 }
 
 /* First values: of the pixels that a sample counts most for. */
 static inline void origin_guess(vlae_grid *grid, uint8_t *states)
 {
     const vlae_origin *origin = grid->origin;
+    vlae_support s;
     for (int64_t j = 0, at = 0; j < origin->chroma_height; j++)
         for (int64_t i = 0; i < origin->chroma_width; i++, at++) {
-            vlae_support s = origin_support(grid, i, j);
+            origin_support(grid, i, j, &s);
             int best = 0, count = 0, totals[2] = {0, 0};
-            for (int y = 0; y < s.rows; y++)
-                for (int x = 0; x < s.columns; x++) {
-                    int64_t pixel = (s.first_y + y) * origin->width + s.first_x + x;
-                    int weight = s.weights[y * ORIGIN_MOST_SPAN + x];
-                    if (grid->wanted[0][pixel] < 0 || weight < best)
-                        continue;
-                    if (weight > best)
-                        count = totals[0] = totals[1] = 0;
-                    best = weight;
-                    count++;
-                    totals[0] += grid->wanted[0][pixel];
-                    totals[1] += grid->wanted[1][pixel];
-                }
+            for (int n = 0; n < s.count && s.weights[n] >= best; n++) {
+                if (grid->wanted[0][s.pixels[n]] < 0)
+                    continue;
+                best = s.weights[n];
+                count++;
+                for (int k = 0; k < 2; k++)
+                    totals[k] += grid->wanted[k][s.pixels[n]];
+            }
             states[at] = (uint8_t)(best == 16 ? ORIGIN_FIXED : best ? ORIGIN_GUESSED : ORIGIN_FREE);
             for (int k = 0; k < 2; k++)
                 grid->planes[k][at] = (uint8_t)(best ? (totals[k] + count / 2) / count : 0);
@@ -290,23 +286,22 @@ static inline void origin_sum(vlae_grid *grid, int32_t *row)
 static inline void origin_relax(vlae_grid *grid, const uint8_t *states, int sweeps)
 {
     const vlae_origin *origin = grid->origin;
+    vlae_support s;
     for (int sweep = 0; sweep < sweeps; sweep++)
         for (int64_t j = 0, at = 0; j < origin->chroma_height; j++)
             for (int64_t i = 0; i < origin->chroma_width; i++, at++) {
                 if (states[at] == ORIGIN_FIXED)
                     continue;
-                vlae_support s = origin_support(grid, i, j);
                 int totals[2] = {0, 0}, squares = 0;
-                for (int y = 0; y < s.rows; y++)
-                    for (int x = 0; x < s.columns; x++) {
-                        int64_t pixel = (s.first_y + y) * origin->width + s.first_x + x;
-                        int weight = s.weights[y * ORIGIN_MOST_SPAN + x];
-                        if (grid->wanted[0][pixel] < 0)
-                            continue;
-                        squares += weight * weight;
-                        for (int k = 0; k < 2; k++)
-                            totals[k] += weight * (16 * grid->wanted[k][pixel] + 7 - grid->sums[k][pixel]);
-                    }
+                origin_support(grid, i, j, &s);
+                for (int n = 0; n < s.count; n++) {
+                    int64_t pixel = s.pixels[n];
+                    if (grid->wanted[0][pixel] < 0)
+                        continue;
+                    squares += s.weights[n] * s.weights[n];
+                    for (int k = 0; k < 2; k++)
+                        totals[k] += s.weights[n] * (16 * grid->wanted[k][pixel] + 7 - grid->sums[k][pixel]);
+                }
                 for (int k = 0; k < 2 && squares; k++) {
                     int change = (2 * totals[k] + (totals[k] < 0 ? -squares : squares)) / (2 * squares);
                     int value = origin_clamp(grid->planes[k][at] + change);
@@ -327,46 +322,85 @@ static inline void origin_wake(const vlae_grid *grid, uint8_t *awake, int64_t i,
             awake[y * width + x] = 1;
 }
 
+/* What lies around a sample, in each channel: the sum of its neighbours, and how many there are. */
+typedef struct {
+    int total[2], count;
+} vlae_around;
+
+static inline vlae_around origin_around(const vlae_grid *grid, int64_t i, int64_t j)
+{
+    const int64_t width = grid->origin->chroma_width, at = j * width + i;
+    const int64_t steps[4] = {-1, 1, -width, width};
+    const int inside[4] = {i > 0, i + 1 < width, j > 0, j + 1 < grid->origin->chroma_height};
+    vlae_around around = {{0, 0}, 0};
+    for (int n = 0; n < 4; n++)
+        if (inside[n]) {
+            around.count++;
+            for (int k = 0; k < 2; k++)
+                around.total[k] += grid->planes[k][at + steps[n]];
+        }
+    return around;
+}
+
+static inline int origin_rough(const vlae_around *around, int u, int v) /* in quarters of a level, more or less */
+{
+    int a = around->count * u - around->total[0], b = around->count * v - around->total[1];
+    return (a < 0 ? -a : a) + (b < 0 ? -b : b);
+}
+
 /* Steps of one sample or none that make the misfits smaller, until there are none. Returns how many samples still misfit. */
 static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int sweeps)
 {
-    static const int8_t steps[] = {1, -1, 2, -2, 4, -4, 8, -8};
+    static const int8_t reaches[] = {2, 3, 4, 6, 8, 8, 8, 8, 8};
+    static const int8_t scales[] = {2, 4, 8, 16, 32, 32, 32, 32, 32};
     const vlae_origin *origin = grid->origin;
     const int64_t width = origin->chroma_width, height = origin->chroma_height;
     int64_t left = 0;
     uint32_t random = 1;
+    vlae_support s;
     memset(awake, 1, (size_t)(width * height));
     for (int sweep = 0; sweep < sweeps; sweep++) {
+        int reach = reaches[sweep < 8 ? sweep : 8], scale = scales[sweep < 8 ? sweep : 8];
         left = 0;
         for (int64_t j = 0, at = 0; j < height; j++)
             for (int64_t i = 0; i < width; i++, at++) {
                 if (states[at] == ORIGIN_FIXED || !awake[at])
                     continue;
-                vlae_support s = origin_support(grid, i, j);
-                int64_t cost = origin_cost(grid, &s, 0, 0, INT64_MAX);
+                origin_support(grid, i, j, &s);
+                vlae_around around = origin_around(grid, i, j);
+                int64_t misfit = origin_cost(grid, &s, 0, 0, INT64_MAX);
                 awake[at] = 0;
-                if (cost == 0)
+                if (misfit == 0 && states[at] != ORIGIN_FREE)
                     continue;
-                left++;
-                int best[2] = {0, 0}, ties = 1;
-                int many = cost > 30 ? 8 : cost > 12 ? 4 : 2;
-                for (int a = -1; a < many; a++)
-                    for (int b = -1; b < many; b++) {
-                        int du = a < 0 ? 0 : steps[a], dv = b < 0 ? 0 : steps[b];
+                left += misfit != 0;
+                int rough = origin_rough(&around, grid->planes[0][at], grid->planes[1][at]);
+                if (misfit == 0 && rough <= around.count)
+                    continue;
+                int64_t cost = scale * misfit + rough;
+                int best[2] = {0, 0}, ties = 1, range = misfit ? reach : 1;
+                for (int du = -range; du <= range; du++)
+                    for (int dv = -range; dv <= range; dv++) {
                         int u = grid->planes[0][at] + du, v = grid->planes[1][at] + dv;
                         if ((du == 0 && dv == 0) || u < 0 || u > 255 || v < 0 || v > 255)
                             continue;
-                        int64_t now = origin_cost(grid, &s, du, dv, cost);
-                        random = random * 1664525u + 1013904223u;
-                        if (now > cost || (now == cost && (sweep < 4 || (random >> 16) % (unsigned)++ties)))
+                        int64_t now = origin_rough(&around, u, v);
+                        if (now > cost)
                             continue;
-                        if (now < cost)
+                        now += scale * origin_cost(grid, &s, du, dv, (cost - now) / scale);
+                        if (now > cost)
+                            continue;
+                        if (now == cost) {
+                            random = random * 1664525u + 1013904223u;
+                            if ((random >> 16) % (unsigned)++ties)
+                                continue;
+                        } else {
                             ties = 1;
+                        }
                         cost = now;
                         best[0] = du;
                         best[1] = dv;
                     }
-                if (sweep >= 4)
+                if (misfit)
                     awake[at] = 1;
                 if (best[0] == 0 && best[1] == 0)
                     continue;
@@ -377,7 +411,7 @@ static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uin
                 }
                 origin_wake(grid, awake, i, j);
             }
-        if (left == 0)
+        if (left == 0 && sweep > 8)
             break;
     }
     return left;
@@ -489,7 +523,7 @@ static inline int64_t origin_halve(vlae_grid *grid, uint8_t *scratch)
     origin_fill(grid, states);
     origin_sum(grid, row);
     origin_relax(grid, states, 6);
-    return origin_descend(grid, states, awake, 40);
+    return origin_descend(grid, states, awake, 14);
 }
 
 /* The Y of each pixel, guessed from its neighbours where it is free. Returns how many pixels come out exactly. */
