@@ -97,6 +97,16 @@ class MatcherStruct(ctypes.Structure):
     _fields_ = _fields((c_int32, "rule window_bits hash_bits good lazy nice chain filtered far quads"))
 
 
+class ScanComponentStruct(ctypes.Structure):
+    _fields_ = _fields((c_void_p, "blocks dc ac"), (c_int32, "rows columns h v"))
+
+
+class ScanStruct(ctypes.Structure):
+    _fields_ = _fields(
+        *((ScanComponentStruct * 4, "components"), (c_int32, "count rows columns begin end high low interval"))
+    )
+
+
 _P, _I, _L = c_void_p, c_int32, c_int64
 _LAYER, _ROWS, _TABLES, _STACK = POINTER(LayerStruct), POINTER(RowsStruct), POINTER(TablesStruct), POINTER(StackStruct)
 _PIXELS, _TILE, _PRIOR, _FIT = POINTER(PixelsStruct), POINTER(TileStruct), POINTER(PriorStruct), POINTER(FitStruct)
@@ -132,6 +142,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "describe": (_L, _P, _L, _P, _L, _P, _L),
     "walk_scratch": (_L,),
     "walk": (_L, POINTER(MatcherStruct), _P, _L, _P, _L, _P, _L, c_int, _P, _L),
+    "read_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
+    "write_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

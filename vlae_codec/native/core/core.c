@@ -1,5 +1,6 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "huffman.h"
 #include "matches.h"
 #include "png.h"
 #include "targets.h"
@@ -587,4 +588,45 @@ int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, u
     CHECK_SCRATCH(vlae_walk_scratch());
     start_chains(scratch, how, plain, size);
     return walk(scratch, tokens, count, corrections, corrected, what);
+}
+
+static int check_scan(const vlae_scan *scan, jpeg_state *state, int64_t intervals)
+{
+    int64_t mcus = (int64_t)scan->rows * scan->columns, interval = scan->interval ? scan->interval : mcus;
+    REQUIRE(scan->count > 0 && scan->count <= 4 && scan->rows > 0 && scan->columns > 0 && scan->interval >= 0);
+    REQUIRE(scan->rows <= 1 << 16 && scan->columns <= 1 << 16 && intervals == (mcus + interval - 1) / interval);
+    REQUIRE(scan->begin >= 0 && scan->begin <= scan->end && scan->end < 64 && scan->low >= 0 && scan->low < 14);
+    REQUIRE(scan->high == 0 || scan->begin > 0 || scan->end == 0);
+    memset(state, 0, sizeof *state);
+    for (int i = 0; i < scan->count; i++) {
+        const vlae_scan_component *component = &scan->components[i];
+        REQUIRE(component->h > 0 && component->h <= 4 && component->v > 0 && component->v <= 4);
+        REQUIRE((int64_t)scan->rows * component->v <= component->rows);
+        REQUIRE((int64_t)scan->columns * component->h <= component->columns);
+        if (!jpeg_code_set(&state->dc[i], component->dc) || !jpeg_code_set(&state->ac[i], component->ac))
+            return VLAE_BOUND;
+    }
+    return VLAE_OK;
+}
+
+int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding, int64_t intervals)
+{
+    jpeg_state state;
+    jpeg_reader reader = {.data = data, .size = size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(size >= 0);
+    if (!error)
+        error = jpeg_scan(&reader, NULL, &state, scan, padding);
+    return error ? error : reader.at;
+}
+
+int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out, int64_t out_size)
+{
+    jpeg_state state;
+    jpeg_writer writer = {.data = out, .size = out_size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(out_size >= 0);
+    if (!error)
+        error = jpeg_scan(NULL, &writer, &state, scan, padding);
+    return error ? error : writer.at;
 }

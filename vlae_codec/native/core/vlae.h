@@ -143,6 +143,19 @@ typedef struct {
     int32_t quads;      /* the chains are of strings of 4 bytes, by zlib-ng's hash of 16 bits */
 } vlae_matcher;
 
+/* A component of a scan of a JPEG: (rows, columns, 64) coefficients; tables of Huffman codes, 16 counts and 256 symbols. */
+typedef struct {
+    int16_t *blocks;
+    const uint8_t *dc, *ac;
+    int32_t rows, columns, h, v; /* of an MCU: h blocks by v */
+} vlae_scan_component;
+
+/* A scan: MCUs in rows and columns; the rest is named as in ITU-T T.81, B.2.3: Ss, Se, Ah, Al, and Ri. */
+typedef struct {
+    vlae_scan_component components[4];
+    int32_t count, rows, columns, begin, end, high, low, interval;
+} vlae_scan;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
@@ -218,5 +231,12 @@ VLAE_API int64_t vlae_walk_scratch(void);
 VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, uint32_t *tokens,
                           int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
                           int64_t scratch_size);
+
+/* Entropy-coded scans of JPEG files. padding: a byte of each interval of restart, 255 for ones. The bytes of the scan are
+ * returned; VLAE_BOUND says that it is damaged, or is not coded as encoders do. */
+VLAE_API int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding,
+                                int64_t intervals);
+VLAE_API int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out,
+                                 int64_t out_size);
 
 #endif
