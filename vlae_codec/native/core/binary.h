@@ -107,12 +107,12 @@ static inline int binary_failed(const binary_coder *coder)
 
 /* ------------------------------------------------------------------------------------------------------- logits */
 
-enum { LOGIT_MOST = 3071, FINE = 2048, COUNTS = 256 };
+enum { LOGIT_MOST = 3071, FINE = 2048, SEEN = 256 };
 
 typedef struct {
     uint16_t squashed[2 * LOGIT_MOST + 1]; /* of logits from -3071 */
     int16_t fine[FINE], coarse[FINE + 1];   /* logits of p and of 16 p up to 1/2 */
-    uint16_t rates[COUNTS];                 /* 65536 / (n + 1.5) */
+    uint16_t rates[SEEN];                 /* 65536 / (n + 1.5) */
 } binary_tables;
 
 static inline uint32_t squash(const binary_tables *tables, int32_t logit)
@@ -149,7 +149,7 @@ static inline void binary_tables_set(binary_tables *tables)
         if (p % 16 == 0)
             tables->coarse[p / 16] = (int16_t)logit;
     }
-    for (uint32_t n = 0; n < COUNTS; n++)
+    for (uint32_t n = 0; n < SEEN; n++)
         tables->rates[n] = (uint16_t)(131072 / (2 * n + 3));
 }
 

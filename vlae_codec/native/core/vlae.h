@@ -156,6 +156,18 @@ typedef struct {
     int32_t count, rows, columns, begin, end, high, low, interval;
 } vlae_scan;
 
+/* A component of a JPEG: (rows, columns, 64) coefficients, and the rows of a stripe; table: (64,), steps. */
+typedef struct {
+    int16_t *blocks;
+    const int32_t *table;
+    int32_t rows, columns, first, last, h, v;
+} vlae_plane;
+
+typedef struct {
+    vlae_plane planes[4];
+    int32_t count;
+} vlae_coefficients;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
