@@ -1,7 +1,7 @@
 """The markers of a JPEG file, walked through in order: what each says, and where the scans are (ITU-T T.81, annex B).
 
-A file with its scans cut out is walked in the same way as the file, so one walk takes a file apart and puts it together:
-`scan` is called where the entropy-coded data of a scan begin, and says how many bytes there are of them.
+A file with its scans cut out is walked in the same way as the file, so one walk takes files apart and puts them
+together: `scan` is called where the entropy-coded data of a scan begin, and says how many bytes there are of them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import numpy as np
 from vlae_codec.native.jpeg import Scan, ScanComponent
 
 NATURAL = np.array(
-    [0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5]
-    + [12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28]
-    + [35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51]
-    + [58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63]
+    [
+        *(0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5),
+        *(12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28),
+        *(35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51),
+        *(58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63),
+    ]
 )  # places in natural order of the values in zigzag order
 SOI, EOI, SOS, DQT, DHT, DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2

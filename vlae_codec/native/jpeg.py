@@ -1,17 +1,18 @@
-"""What the C core does with JPEG coefficients: their Huffman-coded scans.
+"""What the C core does with JPEG coefficients: their Huffman-coded scans, and the streams of this codec.
 
-Coefficients of a component are (rows, columns, 64) int16, in natural order. A table of Huffman codes is (272,) uint8: how
-many codes have 1 to 16 bits, then their symbols (ITU-T T.81, B.2.4.2).
+Coefficients of a component are (rows, columns, 64) int16, in natural order. A table of Huffman codes is (272,) uint8:
+how many codes have 1 to 16 bits, then their symbols (ITU-T T.81, B.2.4.2).
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vlae_codec.native.library import ScanStruct, core, pointer
+from vlae_codec.native.library import CoefficientsStruct, ScanStruct, aligned, check, core, pointer, span
 
 _NO_TABLE = np.zeros(272, np.uint8)
 
@@ -78,3 +79,43 @@ def write_scan(scan: Scan, padding: np.ndarray, out: np.ndarray) -> int | None:
         ctypes.byref(scan.struct), pointer(padding, np.uint8), len(padding), pointer(out, np.uint8), len(out)
     )
     return used if used >= 0 else None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The rows of a component from the first to before the last one, which a stream holds."""
+
+    blocks: np.ndarray
+    table: np.ndarray  # (64,) int32: steps, natural order
+    sampling: tuple[int, int]
+    first: int
+    last: int
+
+
+def _struct(planes: Sequence[Plane]) -> CoefficientsStruct:
+    struct = CoefficientsStruct(count=len(planes))
+    for slot, plane in zip(struct.planes, planes, strict=False):
+        slot.blocks, slot.table = pointer(plane.blocks, np.int16), pointer(plane.table, np.int32)
+        (slot.rows, slot.columns, _), (slot.h, slot.v) = plane.blocks.shape, plane.sampling
+        slot.first, slot.last = plane.first, plane.last
+    return struct
+
+
+def push_coefficients(planes: Sequence[Plane]) -> bytes:
+    """A stream of the rows of all components."""
+    struct, size = _struct(planes), 1024
+    scratch = aligned(check(core.vlae_coefficients_scratch(ctypes.byref(struct)), "coefficients"))
+    size += sum(64 * (plane.last - plane.first) * plane.blocks.shape[1] for plane in planes)
+    while True:
+        out = np.empty(size, np.uint8)
+        size = check(core.vlae_push_coefficients(ctypes.byref(struct), *span(out), *span(scratch)), "coefficients")
+        if size <= len(out):
+            return out[:size].tobytes()
+
+
+def pop_coefficients(planes: Sequence[Plane], stream: bytes) -> None:
+    """Sets the rows of all components to those of a stream. Raises EmptyStack for one that ends too early."""
+    struct = _struct(planes)
+    scratch = aligned(check(core.vlae_coefficients_scratch(ctypes.byref(struct)), "coefficients"))
+    data = np.frombuffer(stream or b"\0", np.uint8)
+    check(core.vlae_pop_coefficients(ctypes.byref(struct), *span(data), *span(scratch)), "coefficients")

@@ -28,15 +28,15 @@ static const struct {
 } kinds[KINDS] = {
     [COUNTS] = {64, 6, {50, 169, 13 * 13, 50, 13 * 13, 169}},
     [SIDES] = {8, 6, {2 * 13 * 8, 2 * 64, 2 * 13 * 8, 2 * 8 * 8, 2 * 64, 2 * 8 * 13}},
-    [VALUES] = {32, 11,
+    [VALUES] = {16, 11,
                 {49 * LEVELS, 49 * 13 * 4, 49 * LEVELS, LEVELS * LEVELS * 13, 2048, 49 * LEVELS, 50 * 50, 49 * 16,
                  49 * LEVELS, 49 * 13, 49 * 50}},
     [SIGNS] = {1, 5, {49 * 9, 49 * 9, 49 * 9, 49 * 27, 49 * 27}},
-    [EDGES] = {64, 9,
+    [EDGES] = {32, 9,
                {14 * LEVELS, 14 * LEVELS, 14 * 8 * 12, 14 * LEVELS, 14 * LEVELS, 14 * 13 * 8, 2 * LEVELS * LEVELS,
                 14 * 16, 14 * LEVELS}},
     [EDGE_SIGNS] = {1, 5, {14 * 2 * LEVELS, 14 * 2 * LEVELS, 14 * 9, 14 * 9, 2 * 4 * LEVELS * LEVELS}},
-    [DCS] = {64, 6, {LEVELS, LEVELS * LEVELS, LEVELS * LEVELS, 13 * LEVELS, LEVELS * LEVELS, LEVELS}},
+    [DCS] = {16, 6, {LEVELS, LEVELS * LEVELS, LEVELS * LEVELS, 13 * LEVELS, LEVELS * LEVELS, LEVELS}},
     [DC_SIGNS] = {1, 4, {9, 3 * LEVELS, 3, 27}},
 };
 
@@ -87,7 +87,7 @@ static inline int sign_of(int32_t x) /* 0: negative, 1, 2: positive */
     return (x > 0) - (x < 0) + 1;
 }
 
-static inline int32_t within(int32_t x, int32_t most)
+static inline int32_t bounded(int32_t x, int32_t most)
 {
     return x > most ? most : x < -most ? -most : x;
 }
@@ -100,11 +100,21 @@ static inline void set_context(vlae_model *model, int kind, int i, int32_t value
 }
 
 #ifndef RATE
-#define RATE 24
+#define RATE 64
+#endif
+#ifndef RATE2
 #define RATE2 12
+#endif
+#ifndef LIMIT
 #define LIMIT 200
-#define W0 18000
-#define SHIFT2 6
+#endif
+#ifndef W0
+#define W0 10000
+#endif
+#ifndef SHIFT2
+#define SHIFT2 5
+#endif
+#ifndef APM
 #define APM 6
 #endif
 
@@ -125,8 +135,8 @@ static int model_bit(vlae_model *model, int kind, int node, int bit)
                            model->weights + (first + second) * MOST_INPUTS};
     int32_t logits[2], *final = model->final + 2 * ((model->class * KINDS + kind) * NODES + node);
     for (int i = 0; i < 2; i++)
-        logits[i] = within(mixed(weights[i], inputs, used), LOGIT_MOST);
-    int32_t logit = within(mixed(final, logits, 2), LOGIT_MOST);
+        logits[i] = bounded(mixed(weights[i], inputs, used), LOGIT_MOST);
+    int32_t logit = bounded(mixed(final, logits, 2), LOGIT_MOST);
     uint32_t p = squash(&model->tables, logit);
     uint16_t *refine[2] = {model->refined + REFINED * (first + node), model->refined + REFINED * (first + second)};
     int nearest[2];
@@ -154,20 +164,20 @@ static int model_number(vlae_model *model, int kind, int bits, int value)
     return node - (1 << bits);
 }
 
-/* A value that is any int16; kind + 1 are its signs. expected: its sign, if there is one. */
+/* A value that is any int16; kind + 1 are its signs. expected: its sign, if there is one. Nodes: 0 whether it is not 0,
+ * 1 to 9 whether there are more bits than so many, 10 to 15 the second highest bit; 16 more for unexpected signs. */
 static int model_value(vlae_model *model, int kind, int value, int expected)
 {
     if (!model_bit(model, kind, 0, value != 0))
         return 0;
-    int negative = model_bit(model, kind + 1, 0, value < 0), bits = 1, size = jpeg_size(value);
-    int nodes = expected && (expected < 0) != negative ? 48 : 0; /* those for a surprise */
-    while (bits < 16 && model_bit(model, kind, nodes + least(bits, 15), size > bits))
+    int negative = model_bit(model, kind + 1, 0, value < 0), bits = 1, size = jpeg_size(value), result = 1;
+    int surprise = expected && (expected < 0) != negative ? 16 : 0;
+    while (bits < 16 && model_bit(model, kind, surprise + least(bits, 9), size > bits))
         bits++;
-    int result = 1;
     for (int i = bits - 2; i >= 0; i--) {
         int bit = magnitude(value) >> i & 1;
         if (i == bits - 2)
-            bit = model_bit(model, kind, 16 + least(bits, 15), bit);
+            bit = model_bit(model, kind, surprise + least(8 + bits, 15), bit);
         else
             bit = binary_simple(&model->coder, &model->tables, model->tails + ((model->class * KINDS + kind) * 17 + bits) * 64 + (i == bits - 3 ? 32 + (result & 1): 0) + i, bit, 250);
         result = 2 * result + bit;
@@ -282,7 +292,7 @@ static void code_side(vlae_model *model, const vlae_around *around, int16_t *blo
         int32_t first = 0, second = 0; /* values at the two pixels next to the border, but for that of frequency 0 */
         for (int i = 1; i < 8; i++) {
             int at = j * step + i * across;
-            int32_t value = within(within(block[at], 2047) * around->steps[at], 16383);
+            int32_t value = bounded(bounded(block[at], 2047) * around->steps[at], 16383);
             first += model->basis[i] * value;
             second += model->basis[8 + i] * value;
         }
@@ -291,8 +301,8 @@ static void code_side(vlae_model *model, const vlae_around *around, int16_t *blo
         int32_t near = lines[16 + 2 * j], far = lines[17 + 2 * j], width = around->steps[j * step];
         /* in 1/4 of a step: lines are in 1/8, and a value of frequency 0 counts 1/sqrt(8) */
         int64_t flat = (int64_t)(near - first) * 5793 / 4096, bent = (int64_t)(near - far - (first - second)) * 5793 / 4096;
-        equal[j] = within((int32_t)(flat / width), 32767);
-        smooth[j] = within((int32_t)((flat + bent / 2) / width), 32767);
+        equal[j] = bounded((int32_t)(flat / width), 32767);
+        smooth[j] = bounded((int32_t)((flat + bent / 2) / width), 32767);
         if (!around->known[side])
             equal[j] = smooth[j] = 0;
         likely += magnitude(smooth[j]) >= 3;
@@ -349,7 +359,7 @@ static void set_pixels(const vlae_model *model, const int16_t *block, const int3
 {
     int32_t values[64];
     for (int i = 0; i < 64; i++)
-        values[i] = within(within(block[i], 2047) * steps[i], 16383);
+        values[i] = bounded(bounded(block[i], 2047) * steps[i], 16383);
     for (int v = 0; v < 8; v++)
         for (int x = 0; x < 8; x++) {
             int32_t sum = 0, other = 0;
@@ -357,15 +367,15 @@ static void set_pixels(const vlae_model *model, const int16_t *block, const int3
                 sum += model->basis[8 * x + u] * values[8 * v + u];
                 other += model->basis[8 * x + u] * values[8 * u + v];
             }
-            rows[8 * v + x] = within(sum >> 10, 32767);      /* of vertical frequency v, at column x */
-            columns[8 * v + x] = within(other >> 10, 32767); /* of horizontal frequency v, at row x */
+            rows[8 * v + x] = bounded(sum >> 10, 32767);      /* of vertical frequency v, at column x */
+            columns[8 * v + x] = bounded(other >> 10, 32767); /* of horizontal frequency v, at row x */
         }
     for (int y = 0; y < 8; y++)
         for (int x = 0; x < 8; x++) {
             int32_t sum = 0;
             for (int v = 0; v < 8; v++)
                 sum += model->basis[8 * y + v] * rows[8 * v + x];
-            pixels[8 * y + x] = within(sum >> 13, 32767);
+            pixels[8 * y + x] = bounded(sum >> 13, 32767);
         }
 }
 
@@ -403,7 +413,7 @@ static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block
     }
     int32_t differ = has_above && has_left ? magnitude(means[0] - means[1]) : 0;
     guess /= 8;
-    int32_t predicted = within((int32_t)((guess + (guess < 0 ? -step : step) / 2) / step), 32767);
+    int32_t predicted = bounded((int32_t)((guess + (guess < 0 ? -step : step) / 2) / step), 32767);
     int residues = magnitude(around->a->residue) + magnitude(around->l->residue);
     int scaled = level_of((uint32_t)(spread / step)), apart = level_of((uint32_t)(differ / step));
     set_context(model, DCS, 0, scaled);
@@ -421,12 +431,12 @@ static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block
     int residue = model_value(model, DCS, (int16_t)(dc - predicted), 0);
     own->residue = (int16_t)residue;
     block[0] = (int16_t)(predicted + residue);
-    int32_t whole = within(within(block[0], 2047) * step, 16383); /* in pixels 8 times less, which are in 1/8 */
+    int32_t whole = bounded(bounded(block[0], 2047) * step, 16383); /* in pixels 8 times less, which are in 1/8 */
     for (int i = 0; i < 8; i++) {
-        below[2 * i] = (int16_t)within(pixels[56 + i] + whole, 32767);
-        below[2 * i + 1] = (int16_t)within(pixels[48 + i] + whole, 32767);
-        beside[2 * i] = (int16_t)within(pixels[8 * i + 7] + whole, 32767);
-        beside[2 * i + 1] = (int16_t)within(pixels[8 * i + 6] + whole, 32767);
+        below[2 * i] = (int16_t)bounded(pixels[56 + i] + whole, 32767);
+        below[2 * i + 1] = (int16_t)bounded(pixels[48 + i] + whole, 32767);
+        beside[2 * i] = (int16_t)bounded(pixels[8 * i + 7] + whole, 32767);
+        beside[2 * i + 1] = (int16_t)bounded(pixels[8 * i + 6] + whole, 32767);
         below[16 + 2 * i] = (int16_t)columns[8 * i + 7];
         below[17 + 2 * i] = (int16_t)columns[8 * i + 6];
         beside[16 + 2 * i] = (int16_t)rows[8 * i + 7];
@@ -521,6 +531,8 @@ static void code_plane(vlae_model *model, const vlae_coefficients *picture, int 
             memcpy(lines + x * LINE, below, sizeof below);
             memcpy(left_lines, beside, sizeof beside);
         }
+        if (binary_failed(&model->coder))
+            return;
     }
 }
 
@@ -599,7 +611,7 @@ static int64_t code_coefficients(const vlae_coefficients *picture, uint8_t *out,
     memset(next, 0, (size_t)blocks * sizeof *next);
     for (int i = 0; i < picture->count; i++)
         code_plane(model, picture, i, infos, (int16_t *)(next + blocks), in != NULL);
-    return binary_end(&model->coder);
+    return binary_failed(&model->coder) ? VLAE_EMPTY : binary_end(&model->coder);
 }
 
 #endif

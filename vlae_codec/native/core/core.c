@@ -1,5 +1,6 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "coefficients.h"
 #include "huffman.h"
 #include "matches.h"
 #include "png.h"
@@ -629,4 +630,36 @@ int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t interva
     if (!error)
         error = jpeg_scan(NULL, &writer, &state, scan, padding);
     return error ? error : writer.at;
+}
+
+int64_t vlae_coefficients_scratch(const vlae_coefficients *picture)
+{
+    REQUIRE(picture->count > 0 && picture->count <= 4);
+    for (int i = 0; i < picture->count; i++) {
+        const vlae_plane *plane = &picture->planes[i];
+        REQUIRE(plane->h > 0 && plane->h <= 4 && plane->v > 0 && plane->v <= 4);
+        REQUIRE(plane->columns > 0 && plane->columns <= 1 << 16 && plane->rows > 0 && plane->rows <= 1 << 16);
+        REQUIRE(plane->first >= 0 && plane->first <= plane->last && plane->last <= plane->rows);
+        for (int at = 0; at < 64; at++)
+            REQUIRE(plane->table[at] > 0 && plane->table[at] < 1 << 16);
+    }
+    return coefficients_scratch(picture);
+}
+
+int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                               int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && out_size >= 0);
+    return code_coefficients(picture, out, NULL, out_size, scratch);
+}
+
+int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                          int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && data && size >= 0);
+    return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
 }

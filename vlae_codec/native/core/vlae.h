@@ -251,4 +251,12 @@ VLAE_API int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int6
 VLAE_API int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out,
                                  int64_t out_size);
 
+/* Coefficients of JPEG files as adaptive binary codes; bytes of a stream are returned, more than there is room for where
+ * it is too small. */
+VLAE_API int64_t vlae_coefficients_scratch(const vlae_coefficients *picture);
+VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                                        int64_t scratch_size);
+VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                                   int64_t scratch_size);
+
 #endif
