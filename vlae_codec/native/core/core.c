@@ -3,6 +3,7 @@
 #include "dct.h"
 #include "matches.h"
 #include "png.h"
+#include "recover.h"
 #include "targets.h"
 
 #include <string.h>
@@ -631,5 +632,38 @@ int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n,
 {
     REQUIRE(n >= 0);
     jfif_pixels(y, cb, cr, n, out);
+    return VLAE_OK;
+}
+
+int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+{
+    REQUIRE(n >= 0);
+    jfif_back(rgb, n, y, cb, cr, known);
+    return VLAE_OK;
+}
+
+int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)
+{
+    REQUIRE(n >= 0);
+    luma_range(rgb, cb, cr, n, low, high);
+    return VLAE_OK;
+}
+
+int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across, int32_t down,
+               int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height, int64_t columns)
+{
+    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE && sweeps >= 0);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4);
+    REQUIRE(height == (rows + down - 1) / down && columns == (width + across - 1) / across);
+    vlae_component component = {samples, columns, 0, columns, height, across, down};
+    halve(&component, samples, pixels, weights, rows, width, sweeps, left, halved);
+    return VLAE_OK;
+}
+
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns, const int32_t *table,
+                       const float *basis, int32_t rounds, int16_t *blocks, uint8_t *wrong)
+{
+    CHECK(check_blocks(rows, columns, table));
+    search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
     return VLAE_OK;
 }

@@ -228,5 +228,15 @@ VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, i
                           int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
                           uint8_t *out);
 VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
+/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
+VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
+                             uint8_t *high);
+VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
+                        int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
+                        int64_t columns);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
+                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
+                                uint8_t *wrong);
 
 #endif
