@@ -7,10 +7,14 @@ in nats. Encoders take most tables from the two examples of T.81 (annex K), scal
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from vlae_codec.native.library import check, core, pointer
+
 NOISE = 0.33  # of a value: rounded samples, and the rounding within the decoder
-MISS = 1e-4  # density of values of other origin
+MISS = 1e-2  # density of values of other origin, or of other noise
 # fmt: off
 LUMA = np.array([
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87,
@@ -45,18 +49,45 @@ def transform(samples: np.ndarray) -> np.ndarray:
     return ((blocks.astype(np.float32) - 128) @ BASIS.T).reshape(rows, columns, 64)
 
 
-def evidence(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(steps, frequencies): for values (n, frequencies) and steps (steps, frequencies or 1).
+@cache
+def scores() -> np.ndarray:
+    """(2, 255, 128) float32: log-likelihood of a value by its distance from a multiple of a step, in 32nds.
 
-    Values near 0 can only speak against a step: those of a smooth picture stand there as well.
+    It is relative to values that are spread evenly. At the multiple 0 it is at most 0: the values of a smooth picture
+    stand there as well.
     """
-    sums = []
-    for step in steps:
-        times = np.rint(values / step)
-        off = (values - times * step) / NOISE
-        near = np.exp(-0.5 * off**2)
-        if np.min(step) == 1:
-            near = near + np.exp(-0.5 * (np.abs(off) - step / NOISE) ** 2)
-        found = np.log(near / (NOISE * np.sqrt(2 * np.pi)) + MISS)
-        sums.append(np.where(times == 0, found + np.log(NOISE * np.sqrt(2 * np.pi)), found + np.log(step)).sum(0))
-    return np.array(sums)
+    step, off = np.arange(1, 256)[:, None], (np.arange(128) + 0.5) / 32
+    near = np.exp(-0.5 * (off / NOISE) ** 2) + np.exp(-0.5 * ((step - off) / NOISE) ** 2)
+    zero = np.log(near + MISS)
+    return np.stack([np.minimum(zero, 0), zero + np.log(step / (NOISE * np.sqrt(2 * np.pi)))]).astype(np.float32)
+
+
+def evidence(values: np.ndarray) -> np.ndarray:
+    """(255, 64) float32: what values (n, 64) say for each step of each frequency, in nats."""
+    columns, sums = np.ascontiguousarray(values.T, np.float32), np.empty((255, 64), np.float32)
+    check(
+        core.vlae_score_steps(
+            *(pointer(columns, np.float32), len(values), pointer(scores(), np.float32), pointer(sums, np.float32))
+        ),
+        "the transform of a picture",
+    )
+    return sums
+
+
+STANDARD = np.array([[standard(quality, chroma) for quality in range(1, 101)] for chroma in (False, True)])
+
+
+def find_table(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """(64,) int32: the likeliest table for the values (n, 64) of blocks, and what speaks for it in nats.
+
+    A standard table is taken where it explains the values as well as the best step of each frequency does.
+    """
+    sums = evidence(values)
+    single = sums.max(0)
+    totals = sums[STANDARD - 1, np.arange(64)].sum(2)
+    best = STANDARD[np.unravel_index(totals.argmax(), totals.shape)]
+    of_best = sums[best - 1, np.arange(64)]
+    if totals.max() >= 0.95 * single.sum() - 64 * np.log(255):
+        return best.copy(), float(totals.max())
+    table = np.where(single > np.maximum(of_best, 0) + np.log(255), sums.argmax(0) + 1, best).astype(np.int32)
+    return table, float(sums[table - 1, np.arange(64)].sum() - 64 * np.log(255))

@@ -667,3 +667,12 @@ int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, in
     search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
     return VLAE_OK;
 }
+
+int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums)
+{
+    REQUIRE(n >= 0 && n <= MOST_SIDE);
+    for (int64_t i = 0; i < 64 * n; i++)
+        REQUIRE(values[i] >= -32768 && values[i] <= 32767);
+    score_steps(values, n, scores, sums);
+    return VLAE_OK;
+}

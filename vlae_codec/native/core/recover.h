@@ -212,105 +212,101 @@ static inline void halve(const vlae_component *c, uint8_t *samples, const uint8_
 
 /* ------------------------------------------------------------------------------------------------------- blocks */
 
-enum { FINE = 6, PAIRED = 24, BLOCK_ROUNDS = 48 }; /* bits of fraction; changes tried in pairs; steps of a search */
+enum { BLOCK_STEPS = 1000, RESTED = 6 }; /* of a search; for how many a changed value stays as it is */
 
 typedef struct {
-    float low[64], high[64];   /* what a sample may be before it is rounded */
-    float basis[64][64];       /* a step of each frequency, by sample */
+    float low[64], high[64]; /* what a sample may be before it is rounded */
+    float basis[64][64];     /* of each sample, what a step of each frequency adds to it */
     int32_t table[64];
     uint8_t from[64], to[64];
 } vlae_block;
 
-static inline float outside(float value, float low, float high)
+static inline int is_allowed(int value)
 {
-    return value < low ? value - low : value > high ? value - high : 0;
+    return value >= -2047 && value <= 2047;
 }
 
-/* Decodes a block: samples with their fraction, and how many are wrong. */
+/* Decodes a block: samples before they are rounded, and how many are wrong then. */
 static inline int decode_block(const vlae_block *b, const int16_t *values, float *samples)
 {
-    int32_t out[64], fine[64];
+    int32_t out[64];
     int wrong = 0;
-    idct_block(values, b->table, LAST_BITS, out);
-    idct_block(values, b->table, LAST_BITS - FINE, fine);
+    idct_block(values, b->table, out);
     for (int i = 0; i < 64; i++) {
-        int value = to_byte(out[i] + 128);
-        samples[i] = 128 + (float)fine[i] / (1 << FINE);
+        int value = sample_of(out[i]);
+        samples[i] = 128 + (float)out[i] / (1 << LAST_BITS);
         wrong += value < b->from[i] || value > b->to[i];
     }
     return wrong;
 }
 
-static inline float block_cost(const vlae_block *b, const float *samples, const float *change, float by)
+/* How far a value is outside of an interval, with its sign. */
+static inline float outside(float value, float low, float high)
 {
-    float sum = 0;
-    for (int i = 0; i < 64; i++) {
-        float value = samples[i] + by * change[i];
-        float below = b->low[i] - value, above = value - b->high[i];
-        float out = below > above ? below : above;
-        out = out > 0 ? out : 0;
-        sum += out * out;
-    }
-    return sum;
+    float below = value - low, above = value - high;
+    return (below < 0 ? below : 0) + (above > 0 ? above : 0);
 }
 
-static inline int changed(int16_t *value, int by)
+/* Takes the values whose samples are nearest to the intervals, again and again, until they stay. */
+static inline void project_block(const vlae_block *b, int16_t *values, int rounds)
 {
-    if (*value + by < -2047 || *value + by > 2047)
-        return 0;
-    *value = (int16_t)(*value + by);
-    return 1;
-}
-
-/* Searches for values of a block that decode to samples within the intervals, by changes of 1: the one, or the pair,
- * after which the squared distance to the intervals is least. The result is how many samples stay wrong. */
-static inline int search_block(const vlae_block *b, int16_t *values, int rounds)
-{
-    float samples[64], best_cost;
-    int16_t now[64];
-    int best = decode_block(b, values, samples);
-    memcpy(now, values, sizeof now);
-    best_cost = block_cost(b, samples, samples, 0);
-    for (int round = 0; best && round < rounds; round++) {
-        float costs[128];
-        int order[PAIRED], count = 0;
-        for (int k = 0; k < 128; k++) {
-            costs[k] = block_cost(b, samples, b->basis[k >> 1], k & 1 ? -1 : 1);
-            int at = count < PAIRED ? count++ : PAIRED;
-            for (; at > 0 && costs[order[at - 1]] > costs[k]; at--)
-                if (at < PAIRED)
-                    order[at] = order[at - 1];
-            if (at < PAIRED)
-                order[at] = k;
+    float samples[64];
+    for (int round = 0; round < rounds && decode_block(b, values, samples); round++) {
+        float sums[64] = {0};
+        int changes = 0;
+        for (int i = 0; i < 64; i++) {
+            float least = b->from[i] ? (float)b->from[i] : -1e6f, most = b->to[i] < 255 ? (float)b->to[i] : 1e6f;
+            float value = outside(samples[i], least, most);
+            for (int k = 0; k < 64; k++)
+                sums[k] -= value * b->basis[i][k];
         }
-        int first = order[0], second = -1;
-        float least = costs[first];
-        if (least >= best_cost) {
-            for (int i = 0; i < PAIRED; i++) {
-                float moved[64];
-                int a = order[i];
-                for (int k = 0; k < 64; k++)
-                    moved[k] = samples[k] + (a & 1 ? -1 : 1) * b->basis[a >> 1][k];
-                for (int j = i + 1; j < PAIRED; j++) {
-                    int c = order[j];
-                    if (c >> 1 == a >> 1)
-                        continue;
-                    float cost = block_cost(b, moved, b->basis[c >> 1], c & 1 ? -1 : 1);
-                    if (cost < least) {
-                        least = cost;
-                        first = a;
-                        second = c;
-                    }
-                }
+        for (int k = 0; k < 64; k++) {
+            float change = sums[k] / (float)(b->table[k] * b->table[k]) + 0.5f;
+            int by = (int)change - (change < 0);
+            if (by && is_allowed(values[k] + by)) {
+                values[k] = (int16_t)(values[k] + by);
+                changes++;
             }
         }
-        if (least >= best_cost)
+        if (!changes)
+            return;
+    }
+}
+
+/* Searches for values of a block that decode to samples within the intervals, by changes of 1. Each step takes the
+ * change after which the samples are least outside, even where that is more than before; a changed value then rests for
+ * some steps (a tabu search). The result is how many samples of the best values are wrong. */
+static inline int search_block(const vlae_block *b, int16_t *values, int steps)
+{
+    float samples[64];
+    int16_t now[64];
+    int rests[64] = {0}, best = decode_block(b, values, samples);
+    memcpy(now, values, sizeof now);
+    for (int step = 1; best && step <= steps; step++) {
+        float slopes[64] = {0}, costs[64] = {0}, least = 1e30f;
+        int changed = -1;
+        for (int i = 0; i < 64; i++) {
+            float out = outside(samples[i], b->low[i], b->high[i]);
+            for (int k = 0; k < 64; k++)
+                slopes[k] += out * b->basis[i][k];
+        }
+        for (int k = 0; k < 64; k++)
+            slopes[k] = slopes[k] > 0 ? -1.0f : 1.0f;
+        for (int i = 0; i < 64; i++)
+            for (int k = 0; k < 64; k++) {
+                float out = outside(samples[i] + slopes[k] * b->basis[i][k], b->low[i], b->high[i]);
+                costs[k] += out * out;
+            }
+        for (int k = 0; k < 64; k++)
+            if (costs[k] < least && rests[k] <= step && is_allowed(now[k] + (int)slopes[k])) {
+                least = costs[k];
+                changed = k;
+            }
+        if (changed < 0)
             break;
-        if (!changed(now + (first >> 1), first & 1 ? -1 : 1) ||
-            (second >= 0 && !changed(now + (second >> 1), second & 1 ? -1 : 1)))
-            break;
+        now[changed] = (int16_t)(now[changed] + (int)slopes[changed]);
+        rests[changed] = step + RESTED + step % 5;
         int wrong = decode_block(b, now, samples);
-        best_cost = block_cost(b, samples, samples, 0);
         if (wrong < best) {
             best = wrong;
             memcpy(values, now, sizeof now);
@@ -327,7 +323,7 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
     for (int k = 0; k < 64; k++) {
         b.table[k] = table[k];
         for (int i = 0; i < 64; i++)
-            b.basis[k][i] = (float)table[k] * basis[64 * k + i];
+            b.basis[i][k] = (float)table[k] * basis[64 * k + i];
     }
     for (int64_t at = 0; at < rows * columns; at++) {
         int64_t corner = 64 * (at / columns) * columns + 8 * (at % columns);
@@ -339,8 +335,32 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
             b.low[i] = b.from[i] ? (float)b.from[i] - 0.5f : -1e6f;
             b.high[i] = b.to[i] < 255 ? (float)b.to[i] + 0.5f : 1e6f;
         }
+        project_block(&b, blocks + 64 * at, 16);
         wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, rounds);
     }
+}
+
+/* ------------------------------------------------------------------------------------------------------- steps */
+
+enum { STEPS = 255, SCORES = 128, SCORE_PARTS = 32 };
+
+/* What values (64, n) of each frequency say for each step, (255, 64): sums of scores (2, 255, 128), by how far a value
+ * is from a multiple of the step, in 32nds; first those of the multiple 0, then those of all others. */
+static inline void score_steps(const float *values, int64_t n, const float *scores, float *sums)
+{
+    for (int k = 0; k < 64; k++)
+        for (int step = 1; step <= STEPS; step++) {
+            const float *zero = scores + SCORES * (step - 1), *others = zero + SCORES * STEPS;
+            float sum = 0, parts = 1 / (float)step;
+            for (int64_t i = 0; i < n; i++) {
+                float value = values[k * n + i] < 0 ? -values[k * n + i] : values[k * n + i];
+                int times = (int)(value * parts + 0.5f);
+                float off = value - (float)(times * step);
+                int at = (int)((off < 0 ? -off : off) * SCORE_PARTS);
+                sum += (times ? others : zero)[at < SCORES ? at : SCORES - 1];
+            }
+            sums[64 * (step - 1) + k] = sum;
+        }
 }
 
 #endif

@@ -238,5 +238,6 @@ VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t r
 VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
                                 const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
                                 uint8_t *wrong);
+VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
