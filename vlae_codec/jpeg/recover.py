@@ -16,13 +16,14 @@ import numpy as np
 
 from vlae_codec.jpeg import decode
 from vlae_codec.jpeg.coefficients import Coefficients
-from vlae_codec.jpeg.tables import BASIS, find_table, transform
+from vlae_codec.jpeg.tables import BASIS, STANDARD, WRONG, costs, find_table, transform
 from vlae_codec.native.library import check, core, pointer
 
 SAMPLINGS = ((2, 2), (2, 1), (1, 2), (1, 1))  # pixels that a sample of chroma covers, tried in this order
 SWEEPS = 12  # of halving
 STEPS = 600  # of a block's search
-SAMPLE = 256  # blocks in which a table is looked for
+WINDOW = 128  # pixels on each side, by which the sampling is found
+SAMPLE = 128  # blocks in which a table is looked for
 LEAST = 0.8  # part of the pixels that must come out
 
 
@@ -49,7 +50,7 @@ def recover(pixels: np.ndarray) -> Recovered | None:
     luma, cb, cr, known = _colours_back(pixels)
     if known.mean() < 0.5 * _unclipped(pixels).mean() or not known.any():
         return None
-    factors = next(each for each in SAMPLINGS if _halves([cb, cr], known, each))
+    factors = _find_factors([cb, cr], known)
     found = [_recover_chroma(plane, known, factors) for plane in (cb, cr)]
     if any(each is None for each in found):
         return None
@@ -128,21 +129,30 @@ def halve(plane, known, factors):
     return samples
 
 
-def _halves(planes, known, factors):
-    if factors == (1, 1):
-        return True
-    across, down = factors
+def _find_factors(planes: list[np.ndarray], known: np.ndarray) -> tuple[int, int]:
+    """Pixels that a sample of chroma covers: those by which a part of the picture takes the fewest bits."""
     height, width = known.shape
-    for plane in planes:
-        top, left = max(0, (height // 2 - 64) // 16 * 16), max(0, (width // 2 - 64) // 16 * 16)
-        part, sure = (np.ascontiguousarray(each[top : top + 128, left : left + 128]) for each in (plane, known))
-        samples = halve(part, sure, factors)
-        shape = Coefficients(part.shape[1], part.shape[0], ((across, down), (1, 1)), (), ())
-        again = decode.enlarge(shape, 1, samples, 0, (0, len(part)))
-        inner = (slice(4, -4), slice(4, -4))
-        if (again == part)[inner][sure[inner]].mean() < 0.7:
-            return False
-    return True
+    places = [(y * max(0, height - WINDOW) // 4 // 16 * 16, x * max(0, width - WINDOW) // 4 // 16 * 16) for y in range(5) for x in range(5)]
+    views = [(slice(y, y + WINDOW), slice(x, x + WINDOW)) for y, x in dict.fromkeys(places)]
+    view = max(views, key=lambda view: known[view].mean() * (1 + sum(plane[view].std() for plane in planes)))
+    sure = np.ascontiguousarray(known[view])
+    return min(SAMPLINGS, key=lambda factors: sum(_window_cost(np.ascontiguousarray(plane[view]), sure, factors) for plane in planes))
+
+
+def _window_cost(plane: np.ndarray, known: np.ndarray, factors: tuple[int, int]) -> float:
+    samples = halve(plane, known, factors)
+    shape = Coefficients(plane.shape[1], plane.shape[0], (factors, (1, 1)), (), ())
+    again = decode.enlarge(shape, 1, samples, 0, (0, len(plane)))
+    inner = (slice(2, -2), slice(2, -2))  # the picture goes on behind the edges
+    values, blocks = transform(_padded(samples)), _blocks(_padded(samples))
+    bits = costs(values.reshape(-1, 64), blocks.reshape(-1, 64), STANDARD[::4]).min()
+    return float(bits + WRONG * np.count_nonzero((again != plane)[inner] & known[inner]))
+
+
+def _blocks(plane: np.ndarray) -> np.ndarray:
+    """(rows, columns, 64): the samples of each block."""
+    rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
+    return plane.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(rows, columns, 64)
 
 
 def _padded(plane, fill=None):
@@ -159,7 +169,8 @@ def _recover_plane(start, low, high, factors):
     if not len(whole):
         return None
     busy = (np.abs(whole) > 1.2).sum(1)
-    table, evidence = find_table(whole[np.argsort(-busy, kind="stable")[:SAMPLE]])
+    busiest = np.argsort(-busy, kind="stable")[:SAMPLE]
+    table, _ = find_table(whole[busiest], _blocks(_padded(start))[sure][busiest])
     blocks = np.rint(values / table).clip(-2047, 2047).astype(np.int16)
     wrong = np.empty(blocks.shape[:2], np.uint8)
     check(

@@ -11,10 +11,12 @@ from functools import cache
 
 import numpy as np
 
+from vlae_codec.jpeg.decode import decode_plane
 from vlae_codec.native.library import check, core, pointer
 
 NOISE = 0.33  # of a value: rounded samples, and the rounding within the decoder
 MISS = 1e-2  # density of values of other origin, or of other noise
+WRONG = 10  # bits of a wrong sample
 # fmt: off
 LUMA = np.array([
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87,
@@ -74,20 +76,41 @@ def evidence(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-STANDARD = np.array([[standard(quality, chroma) for quality in range(1, 101)] for chroma in (False, True)])
+def _unique(tables: list[np.ndarray]) -> np.ndarray:
+    return np.unique(np.array(tables), axis=0)
 
 
-def find_table(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """(64,) int32: the likeliest table for the values (n, 64) of blocks, and what speaks for it in nats.
+STANDARD = _unique([standard(quality, chroma) for chroma in (False, True) for quality in range(1, 101)])
 
-    A standard table is taken where it explains the values as well as the best step of each frequency does.
-    """
+
+def free_table(values: np.ndarray) -> np.ndarray:
+    """(64,) int32: the likeliest step of each frequency for itself, given values (n, 64)."""
     sums = evidence(values)
-    single = sums.max(0)
-    totals = sums[STANDARD - 1, np.arange(64)].sum(2)
-    best = STANDARD[np.unravel_index(totals.argmax(), totals.shape)]
-    of_best = sums[best - 1, np.arange(64)]
-    if totals.max() >= 0.95 * single.sum() - 64 * np.log(255):
-        return best.copy(), float(totals.max())
-    table = np.where(single > np.maximum(of_best, 0) + np.log(255), sums.argmax(0) + 1, best).astype(np.int32)
-    return table, float(sums[table - 1, np.arange(64)].sum() - 64 * np.log(255))
+    best = STANDARD[sums[STANDARD - 1, np.arange(64)].sum(1).argmax()]
+    better = sums.max(0) > np.maximum(sums[best - 1, np.arange(64)], 0) + np.log(255)
+    return np.where(better, sums.argmax(0) + 1, best).astype(np.int32)
+
+
+def costs(values: np.ndarray, samples: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """(tables,) about how many bits the blocks take by each table: their coefficients, and samples that are wrong then.
+
+    values (n, 64) are the transform of the samples (n, 64) uint8.
+    """
+    out, bits = np.empty((8, 8 * len(values)), np.uint8), []
+    wanted = samples.reshape(-1, 8, 8).transpose(1, 0, 2).reshape(8, -1)
+    for table in tables:
+        blocks = np.rint(values / table).astype(np.int16)
+        decode_plane(blocks[None], table, out)
+        sizes = np.log2(1 + np.abs(blocks, dtype=np.float32))
+        bits.append(2 * sizes.sum() + WRONG * np.count_nonzero(out != wanted))
+    return np.array(bits)
+
+
+def find_table(values: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, float]:
+    """(64,) int32: the table by which the blocks take the fewest bits, and the bits a block less than by steps of 1."""
+    tables = np.concatenate([free_table(values)[None], STANDARD])
+    bits = costs(values, samples, tables)
+    best = int(bits[1:].argmin()) + 1
+    if bits[0] < bits[best] - 8 * 64:  # a table of its own takes bits as well
+        best = 0
+    return tables[best].copy(), float(bits[-1] - bits[best]) / len(values)
