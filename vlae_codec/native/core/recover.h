@@ -213,12 +213,14 @@ static inline void halve(const vlae_component *c, uint8_t *samples, const uint8_
 /* ------------------------------------------------------------------------------------------------------- blocks */
 
 enum { BLOCK_STEPS = 1000, RESTED = 6 }; /* of a search; for how many a changed value stays as it is */
+#define PULL 0.02f /* how much the guess of an open sample counts */
 
 typedef struct {
     float low[64], high[64]; /* what a sample may be before it is rounded */
     float basis[64][64];     /* of each sample, what a step of each frequency adds to it */
     int32_t table[64];
-    uint8_t from[64], to[64];
+    float middle[64]; /* what an open sample is guessed to be */
+    uint8_t from[64], to[64], open[64];
 } vlae_block;
 
 static inline int is_allowed(int value)
@@ -275,10 +277,11 @@ static inline void project_block(const vlae_block *b, int16_t *values, int round
 
 /* Searches for values of a block that decode to samples within the intervals, by changes of 1. Each step takes the
  * change after which the samples are least outside, even where that is more than before; a changed value then rests for
- * some steps (a tabu search). The result is how many samples of the best values are wrong. */
+ * some steps, unless that gives the best cost so far (a tabu search). The result is how many samples of the best values are wrong. */
 static inline int search_block(const vlae_block *b, int16_t *values, int steps)
 {
     float samples[64];
+    float lowest = 1e30f;
     int16_t now[64];
     int rests[64] = {0}, best = decode_block(b, values, samples);
     memcpy(now, values, sizeof now);
@@ -287,6 +290,8 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
         int changed = -1;
         for (int i = 0; i < 64; i++) {
             float out = outside(samples[i], b->low[i], b->high[i]);
+            if (b->open[i])
+                out += PULL * (samples[i] - b->middle[i]);
             for (int k = 0; k < 64; k++)
                 slopes[k] += out * b->basis[i][k];
         }
@@ -294,16 +299,19 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
             slopes[k] = slopes[k] > 0 ? -1.0f : 1.0f;
         for (int i = 0; i < 64; i++)
             for (int k = 0; k < 64; k++) {
-                float out = outside(samples[i] + slopes[k] * b->basis[i][k], b->low[i], b->high[i]);
+                float value = samples[i] + slopes[k] * b->basis[i][k], out = outside(value, b->low[i], b->high[i]);
                 costs[k] += out * out;
+                if (b->open[i])
+                    costs[k] += PULL * (value - b->middle[i]) * (value - b->middle[i]);
             }
         for (int k = 0; k < 64; k++)
-            if (costs[k] < least && rests[k] <= step && is_allowed(now[k] + (int)slopes[k])) {
+            if (costs[k] < least && (rests[k] <= step || costs[k] < lowest) && is_allowed(now[k] + (int)slopes[k])) {
                 least = costs[k];
                 changed = k;
             }
         if (changed < 0)
             break;
+        lowest = least < lowest ? least : lowest;
         now[changed] = (int16_t)(now[changed] + (int)slopes[changed]);
         rests[changed] = step + RESTED + step % 5;
         int wrong = decode_block(b, now, samples);
@@ -335,7 +343,13 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
             b.low[i] = b.from[i] ? (float)b.from[i] - 0.5f : -1e6f;
             b.high[i] = b.to[i] < 255 ? (float)b.to[i] + 0.5f : 1e6f;
         }
+        float samples[64];
         project_block(&b, blocks + 64 * at, 16);
+        decode_block(&b, blocks + 64 * at, samples);
+        for (int i = 0; i < 64; i++) {
+            b.open[i] = b.to[i] - b.from[i] > 3 || b.from[i] == 0 || b.to[i] == 255;
+            b.middle[i] = samples[i] < b.low[i] ? b.low[i] : samples[i] > b.high[i] ? b.high[i] : samples[i];
+        }
         wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, rounds);
     }
 }
