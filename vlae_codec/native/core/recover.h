@@ -213,13 +213,12 @@ static inline void halve(const vlae_component *c, uint8_t *samples, const uint8_
 /* ------------------------------------------------------------------------------------------------------- blocks */
 
 enum { BLOCK_STEPS = 1000, RESTED = 6 }; /* of a search; for how many a changed value stays as it is */
-#define PULL 0.02f /* how much the guess of an open sample counts */
 
 typedef struct {
     float low[64], high[64]; /* what a sample may be before it is rounded */
     float basis[64][64];     /* of each sample, what a step of each frequency adds to it */
     int32_t table[64];
-    float middle[64]; /* what an open sample is guessed to be */
+    float middle[64], pull;  /* what an open sample is guessed to be, and how much that counts */
     uint8_t from[64], to[64], open[64];
 } vlae_block;
 
@@ -291,7 +290,7 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
         for (int i = 0; i < 64; i++) {
             float out = outside(samples[i], b->low[i], b->high[i]);
             if (b->open[i])
-                out += PULL * (samples[i] - b->middle[i]);
+                out += b->pull * (samples[i] - b->middle[i]);
             for (int k = 0; k < 64; k++)
                 slopes[k] += out * b->basis[i][k];
         }
@@ -302,7 +301,7 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
                 float value = samples[i] + slopes[k] * b->basis[i][k], out = outside(value, b->low[i], b->high[i]);
                 costs[k] += out * out;
                 if (b->open[i])
-                    costs[k] += PULL * (value - b->middle[i]) * (value - b->middle[i]);
+                    costs[k] += b->pull * (value - b->middle[i]) * (value - b->middle[i]);
             }
         for (int k = 0; k < 64; k++)
             if (costs[k] < least && (rests[k] <= step || costs[k] < lowest) && is_allowed(now[k] + (int)slopes[k])) {
@@ -333,6 +332,7 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
         for (int i = 0; i < 64; i++)
             b.basis[i][k] = (float)table[k] * basis[64 * k + i];
     }
+    b.pull = 0.05f / (float)(table[1] * table[8]);
     for (int64_t at = 0; at < rows * columns; at++) {
         int64_t corner = 64 * (at / columns) * columns + 8 * (at % columns);
         for (int i = 0; i < 64; i++) {
