@@ -7,6 +7,7 @@
 #include "origins.h"
 #include "png.h"
 #include "residual.h"
+#include "recover.h"
 #include "targets.h"
 #include "values.h"
 
@@ -820,4 +821,44 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && data && size >= 0);
     return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+{
+    REQUIRE(n >= 0);
+    jfif_back(rgb, n, y, cb, cr, known);
+    return VLAE_OK;
+}
+
+int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)
+{
+    REQUIRE(n >= 0);
+    luma_range(rgb, cb, cr, n, low, high);
+    return VLAE_OK;
+}
+
+int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across, int32_t down,
+               int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height, int64_t columns)
+{
+    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE && sweeps >= 0);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4);
+    REQUIRE(height == (rows + down - 1) / down && columns == (width + across - 1) / across);
+    vlae_component component = {samples, columns, 0, columns, height, across, down};
+    halve(&component, samples, pixels, weights, rows, width, sweeps, left, halved);
+    return VLAE_OK;
+}
+
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns, const int32_t *table,
+                       const float *basis, int32_t rounds, int16_t *blocks, uint8_t *wrong)
+{
+    CHECK(check_blocks(rows, columns, table));
+    search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
+    return VLAE_OK;
+}
+
+int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums)
+{
+    REQUIRE(n >= 0 && n <= MOST_SIDE);
+    for (int64_t i = 0; i < 64 * n; i++)
+        REQUIRE(values[i] >= -32768 && values[i] <= 32767);
+    score_steps(values, n, scores, sums);
+    return VLAE_OK;
 }
