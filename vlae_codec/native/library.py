@@ -132,6 +132,9 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "describe": (_L, _P, _L, _P, _L, _P, _L),
     "walk_scratch": (_L,),
     "walk": (_L, POINTER(MatcherStruct), _P, _L, _P, _L, _P, _L, c_int, _P, _L),
+    "residual_scratch": (_L, _I, _I),
+    "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
+    "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

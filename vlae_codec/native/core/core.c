@@ -2,6 +2,7 @@
 #include "ans.h"
 #include "matches.h"
 #include "png.h"
+#include "residual.h"
 #include "targets.h"
 
 #include <string.h>
@@ -587,4 +588,35 @@ int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, u
     CHECK_SCRATCH(vlae_walk_scratch());
     start_chains(scratch, how, plain, size);
     return walk(scratch, tokens, count, corrections, corrected, what);
+}
+
+/* ---------------------------------------------------------------------------------------------------- exceptions */
+
+int64_t vlae_residual_scratch(int32_t height, int32_t width)
+{
+    REQUIRE(height >= 1 && height <= VLAE_MAX_GRID && width >= 1 && width <= VLAE_MAX_GRID);
+    return residual_scratch(height, width);
+}
+
+int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels, int32_t height, int32_t width, uint8_t *data,
+                             int64_t room, void *scratch, int64_t scratch_size)
+{
+    int64_t needed = vlae_residual_scratch(height, width);
+    vlae_residual *residual = scratch;
+    REQUIRE(needed >= 0 && room >= 0);
+    CHECK_SCRATCH(needed);
+    binary_begin(&residual->coder, data, NULL, room);
+    return residual_tile(residual, base, pixels, NULL, height, width);
+}
+
+int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width, const uint8_t *data,
+                             int64_t size, void *scratch, int64_t scratch_size)
+{
+    int64_t needed = vlae_residual_scratch(height, width);
+    vlae_residual *residual = scratch;
+    REQUIRE(needed >= 0 && size >= 1);
+    CHECK_SCRATCH(needed);
+    binary_begin(&residual->coder, NULL, data, size);
+    int64_t used = residual_tile(residual, base, out, out, height, width);
+    return used >= 0 && used < size ? VLAE_BOUND : used;
 }

@@ -219,4 +219,12 @@ VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_
                           int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
                           int64_t scratch_size);
 
+/* Exceptions (height, width, 3): pixels coded given a base; size >= 1. Encoding returns the bytes needed, which are more
+ * than `room` if it is too small. Of damaged data VLAE_EMPTY or VLAE_BOUND is returned, or other pixels are decoded. */
+VLAE_API int64_t vlae_residual_scratch(int32_t height, int32_t width);
+VLAE_API int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels, int32_t height, int32_t width,
+                                      uint8_t *data, int64_t room, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width,
+                                      const uint8_t *data, int64_t size, void *scratch, int64_t scratch_size);
+
 #endif
