@@ -258,7 +258,10 @@ def main(
     for name, pixels in some:
         if untouched or count:
             row = compared(name, pixels, effort, 1 if count else repeat)
-            note(row, f"{name[:40]:40} {row['bytes']} of {row['none']} bytes, {statistics.median(row['times']):.3f} of the time")
+            note(
+                row,
+                f"{name[:40]:40} {row['bytes']} of {row['none']} bytes, {statistics.median(row['times']):.3f} of the time",
+            )
         else:
             row = measure(name, pixels, effort)
             note(row, line(row))

@@ -1,4 +1,4 @@
-"""Exceptions come back exactly, cost nothing where there are none, and damaged ones are refused or decode to something."""
+"""Exceptions come back exactly, cost nothing where there are none; damaged ones are refused or decode to something."""
 
 import io
 
@@ -52,7 +52,7 @@ def test_extremes():
     assert coded(noise, black) < 400
     ends = np.where(noise > 127, np.uint8(255), np.uint8(0))
     assert coded(ends, 255 - ends) < 60 + noise.size / 4
-    assert coded(noise, np.random.default_rng(4).integers(0, 256, noise.shape, np.uint8)) < 1.1 * noise.size
+    assert coded(noise, np.random.default_rng(4).integers(0, 256, noise.shape, np.uint8)) < 1.15 * noise.size
 
 
 def test_nothing_costs_nothing():
@@ -65,13 +65,18 @@ def test_nothing_costs_nothing():
 
 
 def test_clusters_are_cheap():
-    """Differences of a few levels where colours are clipped: less than WebP takes for them as a picture."""
-    base = smooth(512, 300)
-    true = clipped(base, 0.02)
-    file = io.BytesIO()
-    Image.fromarray(true - base).save(file, "WEBP", lossless=True, method=6, quality=100)
-    assert 0.003 < (true != base).any(-1).mean() < 0.1
-    assert coded(base, true) < 0.7 * len(file.getvalue())
+    """Differences of a few levels where colours are clipped take hardly more than their distribution's entropy.
+
+    That is here the one before clipping to 0 .. 255, so a little too large.
+    """
+    base, share = smooth(256, 300), 0.02
+    true = clipped(base, share)
+    extreme = ((base == 0) | (base == 255)).any(-1)
+    p = np.where(extreme, 4 * share, share / 4)
+    where = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+    entropy = (where + p * 3 * np.log2(7)).sum() / 8
+    assert 0.01 < (true != base).any(-1).mean() < 0.1
+    assert coded(base, true) < 1.02 * entropy
 
 
 def test_overlay():
