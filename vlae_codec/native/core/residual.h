@@ -311,11 +311,14 @@ static inline int residual_kind(const vlae_residual *r, int top, int left)
             const uint8_t *pixel = r->pixels + y * row + 3 * x, *base = r->base + y * row + 3 * x;
             const uint8_t *w = x ? pixel - 3 : y ? pixel - row : base, *n = y ? pixel - row : w;
             const uint8_t *nw = x && y ? pixel - row - 3 : n;
-            int known = residual_same(pixel, base) || residual_same(pixel, w) || residual_same(pixel, n);
-            differs |= !residual_same(pixel, base);
+            if (residual_same(pixel, base))
+                continue;
+            differs = 1;
+            other += 3;
             for (int c = 0; c < 3; c++) {
                 near += residual_bits(pixel[c] - base[c]);
-                other += known ? 0 : residual_bits(pixel[c] - residual_guess(w[c], n[c], nw[c]));
+                if (!residual_same(pixel, w) && !residual_same(pixel, n))
+                    other += residual_bits(pixel[c] - residual_guess(w[c], n[c], nw[c]));
             }
         }
     return !differs ? RESIDUAL_EXACT : near <= other ? RESIDUAL_NEAR : RESIDUAL_OTHER;
