@@ -32,7 +32,7 @@ ALL = Keep()
 class Loaded(NamedTuple):
     pictures: list[Picture]
     notes: list[str]  # what is not kept
-    jpeg: bool  # the file is a JPEG
+    jpeg: bool  # the file is a JPEG, and only its pixels are kept
 
 
 def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded:
@@ -56,7 +56,7 @@ def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded
             notes = []  # all comes back
     if notes and keep.strict:
         raise UnsupportedImage(f"{path}: cannot keep {', '.join(notes)}: leave out --strict, or convert the picture")
-    return Loaded(pictures, notes, is_jpeg(data))
+    return Loaded(pictures, notes, is_jpeg(data) and RECIPE not in pictures[0].metadata)
 
 
 def store(
