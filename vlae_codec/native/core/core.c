@@ -654,8 +654,8 @@ int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
 }
 
 int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
-                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, uint8_t *cb,
-                          uint8_t *cr, void *scratch, int64_t scratch_size)
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, int32_t sweeps,
+                          uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size)
 {
     vlae_inverse inverse;
     CHECK(check_origin(origin));
@@ -664,7 +664,7 @@ int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const i
     CHECK_SCRATCH(origin_halve_size(origin));
     origin_start(&inverse, origin);
     vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
-    return origin_halve(&grid, scratch);
+    return origin_halve(&grid, sweeps, scratch);
 }
 
 int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
