@@ -149,7 +149,8 @@ static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
     REQUIRE(!rows->outers || within(rows->outers, rows->n * rows->channels, 0, VLAE_OUTER_SCALES - 1));
     REQUIRE(!rows->shifts || within(rows->shifts, rows->n, 0, VLAE_MAX_SHIFT));
     if (rows->set) {
-        REQUIRE(rows->levels == 256 && rows->channels == 3 && !rows->shifts && rows->escapes);
+        REQUIRE(rows->levels == 256 && rows->channels == 3 && rows->coupled && rows->escapes);
+        REQUIRE(!rows->shifts && !rows->outers);
         REQUIRE(within(rows->escapes, rows->n, 1, VLAE_MAX_ESCAPE));
     }
     return VLAE_OK;

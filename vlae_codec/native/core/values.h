@@ -18,7 +18,7 @@
 #define VALUE_WORDS 4 /* of 64 bits */
 #define SET_WORDS (65536 * VALUE_WORDS)
 
-static inline uint8_t clamped(int32_t v)
+static inline uint8_t clamped(int64_t v)
 {
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
@@ -100,6 +100,15 @@ static inline int32_t value_above(const uint64_t *values, uint64_t flip, int32_t
     while (!word && at + 1 < VALUE_WORDS)
         word = values[++at] ^ flip;
     return word ? at * 64 + __builtin_ctzll(word) : 256;
+}
+
+/* How far v is from the nearest value of the set; -1 and 256 count as values. */
+static inline int32_t value_distance(const uint64_t *values, int32_t v)
+{
+    if (has_value(values, v))
+        return 0;
+    int32_t down = v - value_below(values, 0, v), up = value_above(values, 0, v) - v;
+    return down < up ? down : up;
 }
 
 /* All values in order; how many there are. */
