@@ -42,7 +42,9 @@ def best_escape(strange: np.ndarray) -> int:
     Those beside another one, which have an escape of their own, are not counted.
     """
     beside = np.zeros_like(strange)
-    beside[1:] |= strange[:-1]
-    beside[:, 1:] |= strange[:, :-1]
+    for rows, columns in ((0, 1), (1, 1), (1, 0), (1, -1)):
+        width = strange.shape[1]
+        to, of = slice(max(columns, 0), width + min(columns, 0)), slice(max(-columns, 0), width - max(columns, 0))
+        beside[rows:, to] |= strange[: len(strange) - rows, of]
     count, total = int((strange & ~beside).sum()), int((~beside).sum())
     return min(max((1443 * total // (1000 * count)).bit_length() - 1, 1), MAX_ESCAPE) if count else MAX_ESCAPE
