@@ -86,6 +86,14 @@ def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
     return above + [(0, c) for c in range(-reach, 0)]
 
 
+SIDE_OFFSETS = [(r, c) for r in (-1, 0, 1) for c in range(-2, 3) if r or c]  # around a sample of a side plane
+
+
+def side_features(planes: int) -> int:
+    """The features of a pixel that so many side planes give: differences to their samples, and these."""
+    return planes * (len(SIDE_OFFSETS) + 1)
+
+
 def window_slope(window: tuple[int, int]) -> int:
     """The columns by which a wave shifts from row to row."""
     return window[0] // 2 + 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 
 import numpy as np
 
 from vlae_codec.contract import (
+    INT8_MAX,
+    INT8_MIN,
     MAX_ESCAPE,
     MAX_LEVELS,
     MAX_SHIFT,
     PIXEL_CENTRE,
     RECTIFIED,
+    SIDE_OFFSETS,
     STRETCH,
+    side_features,
     window_offsets,
     window_slope,
 )
@@ -35,7 +40,8 @@ class Inference:
         wide, up = config["window"]
         self.slope = window_slope((wide, up))
         self.encoder, self.topdown = [*map(Packed, model.encoder)], [*map(Packed, model.topdown)]
-        shape = (config["channels"], wide, up, config["context"], config["mixtures"], self.levels, self.stretch)
+        features = config["context"] + side_features(config.get("side", 0))
+        shape = (config["channels"], wide, up, features, config["mixtures"], self.levels, self.stretch)
         self.pixels = Pixels(Setting(Packed(model.local), model.tables, *shape), model.null)
         self.prior = Prior(
             [*map(Packed, model.affine)],
@@ -61,7 +67,13 @@ class Inference:
         made.levels, made.shift = levels, shift
         made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
         setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None)
-        made.pixels = Pixels(setting, self.pixels.null)
+        made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
+        return made
+
+    def beside(self, planes: Sequence[np.ndarray]) -> Inference:
+        """The same networks for the one tile beside which these planes (H, W) uint8 are known."""
+        made = copy(self)
+        made.pixels = Pixels(self.pixels.setting, self.pixels.null, side_rows(planes))
         return made
 
     def restricted(self, conversion: str, escape: int) -> Inference:
@@ -109,3 +121,21 @@ class Inference:
         a = grid_1.run(neighbours(grid_0.run(neighbours(centred(z), 0)), RECTIFIED))
         quarter = unpatch(spread.run(a), self.stride // 4)
         return unpatch(out.run(fine.run(neighbours(quarter, RECTIFIED))), 4)[:, :width]
+
+
+def side_rows(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Features (H, W, side_features) int8 of the pixels of a tile from planes (H, W) uint8 known before it.
+
+    For each plane: the differences of the samples at `SIDE_OFFSETS` to the one at the pixel's place, clamped to 8 bits,
+    0 where a sample is outside the tile; and that sample less PIXEL_CENTRE.
+    """
+    height, width = planes[0].shape
+    rows = np.zeros((height, width, side_features(len(planes))), np.int8)
+    for plane, features in zip(planes, np.split(rows, len(planes), axis=-1)):
+        wide = plane.astype(np.int16)
+        for k, (dr, dc) in enumerate(SIDE_OFFSETS):
+            here = (slice(max(0, -dr), height - max(0, dr)), slice(max(0, -dc), max(0, width - max(0, dc))))
+            there = (slice(max(0, dr), height - max(0, -dr)), slice(max(0, dc), max(0, width - max(0, -dc))))
+            features[*here, k] = (wide[there] - wide[here]).clip(INT8_MIN, INT8_MAX)
+        features[..., -1] = wide - PIXEL_CENTRE
+    return rows

@@ -104,6 +104,18 @@ class TileCodec:
         made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
         return made
 
+    def beside(self, planes: Sequence[np.ndarray]) -> TileCodec:
+        """The codec of the one tile beside which these planes (H, W) uint8 are known; no planes: the codec itself.
+
+        Models with side planes run on the CPU.
+        """
+        if not planes:
+            return self
+        made = copy(self)
+        made.nets, made.device, made.backend = self.nets.beside(planes), None, "cpu"
+        made.pixel_codec = made.nets.pixels
+        return made
+
     def restricted(self, conversion: str, escape: int) -> TileCodec:
         """The codec of pixels of which most are triples of a conversion from YCbCr, with the networks of this one.
 

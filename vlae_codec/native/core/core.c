@@ -1,7 +1,13 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "dct.h"
+#include "coefficients.h"
+#include "huffman.h"
 #include "matches.h"
+#include "origins.h"
 #include "png.h"
+#include "residual.h"
+#include "recover.h"
 #include "targets.h"
 #include "values.h"
 
@@ -603,4 +609,257 @@ int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, u
     CHECK_SCRATCH(vlae_walk_scratch());
     start_chains(scratch, how, plain, size);
     return walk(scratch, tokens, count, corrections, corrected, what);
+}
+
+static int check_origin(const vlae_origin *o)
+{
+    enum { MOST_VALUE = 1 << 26, MOST_SIDE = 1 << 30 };
+    REQUIRE(o->width > 0 && o->height > 0 && o->chroma_width > 0 && o->chroma_height > 0);
+    REQUIRE(o->width <= MOST_SIDE && o->height <= MOST_SIDE && o->chroma_width <= MOST_SIDE);
+    REQUIRE(o->chroma_height <= MOST_SIDE && o->shift >= 1 && o->shift <= 16);
+    for (int i = 0; i < ORIGIN_TABLES * ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= -MOST_VALUE && o->tables[i] <= MOST_VALUE);
+    for (int i = 1; i < ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= o->tables[i - 1]);
+    for (int i = 0; i < 4; i++)
+        REQUIRE(o->bias[i] >= 0 && o->bias[i] < 16);
+    for (int i = 0; o->matrix && i < 8; i++)
+        REQUIRE(o->matrix[i] >= -MOST_VALUE / 4 && o->matrix[i] <= MOST_VALUE / 4);
+    REQUIRE(origin_axis_ok(o->columns, o->width, o->chroma_width));
+    REQUIRE(origin_axis_ok(o->rows, o->height, o->chroma_height));
+    return VLAE_OK;
+}
+
+int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                        uint8_t *rgb, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_rebuild(origin, luma, cb, cr, rgb, scratch);
+    return VLAE_OK;
+}
+
+int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin->matrix && n >= 0);
+    origin_start(&inverse, origin);
+    return origin_chromas(&inverse, rgb, n, cb, cr);
+}
+
+int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
+{
+    CHECK(check_origin(origin));
+    return origin_halve_size(origin);
+}
+
+int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, uint8_t *cb,
+                          uint8_t *cr, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin_spans_ok(column_spans, origin->width, origin->chroma_width));
+    REQUIRE(origin_spans_ok(row_spans, origin->height, origin->chroma_height));
+    CHECK_SCRATCH(origin_halve_size(origin));
+    origin_start(&inverse, origin);
+    vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
+    return origin_halve(&grid, scratch);
+}
+
+int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                         uint8_t *luma, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_start(&inverse, origin);
+    return origin_lumas(&inverse, rgb, cb, cr, luma, scratch);
+}
+
+/* ---------------------------------------------------------------------------------------------------- JPEG */
+
+enum { MOST_SIDE = 1 << 20, MOST_STEP = 65535 };
+
+static int check_blocks(int64_t rows, int64_t columns, const int32_t *table)
+{
+    REQUIRE(rows >= 0 && columns >= 0 && rows <= MOST_SIDE && columns <= MOST_SIDE);
+    for (int k = 0; k < 64; k++)
+        REQUIRE(table[k] >= 1 && table[k] <= MOST_STEP);
+    return VLAE_OK;
+}
+
+int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+              int64_t plane_size)
+{
+    CHECK(check_blocks(rows, columns, table));
+    REQUIRE(plane_size == 64 * rows * columns);
+    idct_plane(blocks, rows, columns, table, plane);
+    return VLAE_OK;
+}
+
+int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height, int64_t width,
+                 int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width, uint8_t *out)
+{
+    REQUIRE(height >= 1 && height <= MOST_SIDE && width >= 1 && width <= stride && stride <= MOST_SIDE);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4 && first >= 0 && count >= 1 && top >= 0);
+    REQUIRE(first + count <= height && out_width >= 1 && out_width <= width * across && out_rows >= 1);
+    REQUIRE(top <= MOST_SIDE * 4 && out_rows <= MOST_SIDE * 4 && top + out_rows <= height * down);
+    vlae_component component = {plane, stride, first, width, height, across, down};
+    int64_t last = top + out_rows - 1, mixed = is_mixed(&component) && down == 2;
+    REQUIRE((mixed ? bounded((top + 1) / 2 - 1, height) : top / down) >= first);
+    REQUIRE((mixed ? bounded((last + 1) / 2, height) : last / down) < first + count);
+    for (int64_t y = 0; y < out_rows; y++)
+        enlarge_row(&component, top + y, out_width, out + y * out_width);
+    return VLAE_OK;
+}
+
+int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out)
+{
+    REQUIRE(n >= 0);
+    jfif_pixels(y, cb, cr, n, out);
+    return VLAE_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- exceptions */
+
+int64_t vlae_residual_scratch(int32_t height, int32_t width)
+{
+    REQUIRE(height >= 1 && height <= VLAE_MAX_GRID && width >= 1 && width <= VLAE_MAX_GRID);
+    return residual_scratch(height, width);
+}
+
+int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels, int32_t height, int32_t width, uint8_t *data,
+                             int64_t room, void *scratch, int64_t scratch_size)
+{
+    int64_t needed = vlae_residual_scratch(height, width);
+    vlae_residual *residual = scratch;
+    REQUIRE(needed >= 0 && room >= 0);
+    CHECK_SCRATCH(needed);
+    binary_begin(&residual->coder, data, NULL, room);
+    return residual_tile(residual, base, pixels, NULL, height, width);
+}
+
+int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width, const uint8_t *data,
+                             int64_t size, void *scratch, int64_t scratch_size)
+{
+    int64_t needed = vlae_residual_scratch(height, width);
+    vlae_residual *residual = scratch;
+    REQUIRE(needed >= 0 && size >= 1);
+    CHECK_SCRATCH(needed);
+    binary_begin(&residual->coder, NULL, data, size);
+    int64_t used = residual_tile(residual, base, out, out, height, width);
+    return used >= 0 && used < size ? VLAE_BOUND : used;
+static int check_scan(const vlae_scan *scan, jpeg_state *state, int64_t intervals)
+{
+    int64_t mcus = (int64_t)scan->rows * scan->columns, interval = scan->interval ? scan->interval : mcus;
+    REQUIRE(scan->count > 0 && scan->count <= 4 && scan->rows > 0 && scan->columns > 0 && scan->interval >= 0);
+    REQUIRE(scan->rows <= 1 << 16 && scan->columns <= 1 << 16 && intervals == (mcus + interval - 1) / interval);
+    REQUIRE(scan->begin >= 0 && scan->begin <= scan->end && scan->end < 64 && scan->low >= 0 && scan->low < 14);
+    REQUIRE(scan->high == 0 || scan->begin > 0 || scan->end == 0);
+    memset(state, 0, sizeof *state);
+    for (int i = 0; i < scan->count; i++) {
+        const vlae_scan_component *component = &scan->components[i];
+        REQUIRE(component->h > 0 && component->h <= 4 && component->v > 0 && component->v <= 4);
+        REQUIRE((int64_t)scan->rows * component->v <= component->rows);
+        REQUIRE((int64_t)scan->columns * component->h <= component->columns);
+        if (!jpeg_code_set(&state->dc[i], component->dc) || !jpeg_code_set(&state->ac[i], component->ac))
+            return VLAE_BOUND;
+    }
+    return VLAE_OK;
+}
+
+int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding, int64_t intervals)
+{
+    jpeg_state state;
+    jpeg_reader reader = {.data = data, .size = size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(size >= 0);
+    if (!error)
+        error = jpeg_scan(&reader, NULL, &state, scan, padding);
+    return error ? error : reader.at;
+}
+
+int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out, int64_t out_size)
+{
+    jpeg_state state;
+    jpeg_writer writer = {.data = out, .size = out_size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(out_size >= 0);
+    if (!error)
+        error = jpeg_scan(NULL, &writer, &state, scan, padding);
+    return error ? error : writer.at;
+}
+
+int64_t vlae_coefficients_scratch(const vlae_coefficients *picture)
+{
+    REQUIRE(picture->count > 0 && picture->count <= 4);
+    for (int i = 0; i < picture->count; i++) {
+        const vlae_plane *plane = &picture->planes[i];
+        REQUIRE(plane->h > 0 && plane->h <= 4 && plane->v > 0 && plane->v <= 4);
+        REQUIRE(plane->columns > 0 && plane->columns <= 1 << 16 && plane->rows > 0 && plane->rows <= 1 << 16);
+        REQUIRE(plane->first >= 0 && plane->first <= plane->last && plane->last <= plane->rows);
+        for (int at = 0; at < 64; at++)
+            REQUIRE(plane->table[at] > 0 && plane->table[at] < 1 << 16);
+    }
+    return coefficients_scratch(picture);
+}
+
+int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                               int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && out_size >= 0);
+    return code_coefficients(picture, out, NULL, out_size, scratch);
+}
+
+int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                          int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && data && size >= 0);
+    return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+{
+    REQUIRE(n >= 0);
+    jfif_back(rgb, n, y, cb, cr, known);
+    return VLAE_OK;
+}
+
+int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)
+{
+    REQUIRE(n >= 0);
+    luma_range(rgb, cb, cr, n, low, high);
+    return VLAE_OK;
+}
+
+int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across, int32_t down,
+               int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height, int64_t columns)
+{
+    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE && sweeps >= 0);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4);
+    REQUIRE(height == (rows + down - 1) / down && columns == (width + across - 1) / across);
+    vlae_component component = {samples, columns, 0, columns, height, across, down};
+    halve(&component, samples, pixels, weights, rows, width, sweeps, left, halved);
+    return VLAE_OK;
+}
+
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns, const int32_t *table,
+                       const float *basis, int32_t rounds, int16_t *blocks, uint8_t *wrong)
+{
+    CHECK(check_blocks(rows, columns, table));
+    search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
+    return VLAE_OK;
+}
+
+int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums)
+{
+    REQUIRE(n >= 0 && n <= MOST_SIDE);
+    for (int64_t i = 0; i < 64 * n; i++)
+        REQUIRE(values[i] >= -32768 && values[i] <= 32767);
+    score_steps(values, n, scores, sums);
+    return VLAE_OK;
 }

@@ -150,6 +150,40 @@ typedef struct {
     int32_t quads;      /* the chains are of strings of 4 bytes, by zlib-ng's hash of 16 bits */
 } vlae_matcher;
 
+/* What a picture was before it was RGB: `origins.h`. Sizes are those of the part of the picture that is worked on. */
+typedef struct {
+    const int32_t *tables;         /* (5, 256): luma; red of Cr; green of Cb and of Cr; blue of Cb */
+    const int32_t *matrix;         /* (2, 4): Cb and Cr of red, green, blue and 1, nearly, in 1/2^16; NULL to rebuild */
+    const int32_t *columns, *rows; /* (size, 3): near sample, far sample, weight of the far one in quarters */
+    int64_t width, height, chroma_width, chroma_height;
+    int32_t shift;
+    int32_t bias[4]; /* of even and odd columns, in even and then in odd rows */
+} vlae_origin;
+/* A component of a scan of a JPEG: (rows, columns, 64) coefficients; tables of Huffman codes, 16 counts and 256 symbols. */
+typedef struct {
+    int16_t *blocks;
+    const uint8_t *dc, *ac;
+    int32_t rows, columns, h, v; /* of an MCU: h blocks by v */
+} vlae_scan_component;
+
+/* A scan: MCUs in rows and columns; the rest is named as in ITU-T T.81, B.2.3: Ss, Se, Ah, Al, and Ri. */
+typedef struct {
+    vlae_scan_component components[4];
+    int32_t count, rows, columns, begin, end, high, low, interval;
+} vlae_scan;
+
+/* A component of a JPEG: (rows, columns, 64) coefficients, and the rows of a stripe; table: (64,), steps. */
+typedef struct {
+    int16_t *blocks;
+    const int32_t *table;
+    int32_t rows, columns, first, last, h, v;
+} vlae_plane;
+
+typedef struct {
+    vlae_plane planes[4];
+    int32_t count;
+} vlae_coefficients;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
@@ -204,6 +238,18 @@ VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float
                             const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size,
                             void *scratch, int64_t scratch_size);
 
+/* Origins: `origins.h` says what the numbers mean. Axes are (size, 3); planes have the sizes of the origin. A region is
+ * rebuilt by axes of its own. `vlae_origin_chroma` gives (n) int16 Cb and Cr of pixels, -1 where they are not determined, and
+ * returns how many of them are; `vlae_origin_luma` returns how many pixels come out exactly. */
+VLAE_API int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                                 uint8_t *rgb, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr);
+VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
+VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                                   const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
+                                   uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                                  uint8_t *luma, void *scratch, int64_t scratch_size);
 /* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
  * 8. above: the (stride,) bytes above the first row, or NULL. `vlae_png_unfilter` returns how many rows come before one of
  * an unknown filter. */
@@ -226,5 +272,47 @@ VLAE_API int64_t vlae_walk_scratch(void);
 VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, uint32_t *tokens,
                           int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
                           int64_t scratch_size);
+
+/* JPEG. Blocks (rows, columns, 64) in natural order and their table (64,) make a plane (8 rows, 8 columns). A component
+ * of (height, width) samples is given from row `first` on, `count` rows of `stride`; across and down: pixels a sample covers, 1 to 4.
+ * out: (out_rows, out_width) from row `top` on. Planes of n samples make (n, 3). */
+VLAE_API int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+                       int64_t plane_size);
+VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height,
+                          int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
+                          uint8_t *out);
+VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
+/* Exceptions (height, width, 3): pixels coded given a base; size >= 1. Encoding returns the bytes needed, which are more
+ * than `room` if it is too small. Of damaged data VLAE_EMPTY or VLAE_BOUND is returned, or other pixels are decoded. */
+VLAE_API int64_t vlae_residual_scratch(int32_t height, int32_t width);
+VLAE_API int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels, int32_t height, int32_t width,
+                                      uint8_t *data, int64_t room, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width,
+                                      const uint8_t *data, int64_t size, void *scratch, int64_t scratch_size);
+/* Entropy-coded scans of JPEG files. padding: a byte of each interval of restart, 255 for ones. The bytes of the scan are
+ * returned; VLAE_BOUND says that it is damaged, or is not coded as encoders do. */
+VLAE_API int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding,
+                                int64_t intervals);
+VLAE_API int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out,
+                                 int64_t out_size);
+
+/* Coefficients of JPEG files as adaptive binary codes; bytes of a stream are returned, more than there is room for where
+ * it is too small. */
+VLAE_API int64_t vlae_coefficients_scratch(const vlae_coefficients *picture);
+VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                                        int64_t scratch_size);
+VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                                   int64_t scratch_size);
+/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
+VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
+                             uint8_t *high);
+VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
+                        int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
+                        int64_t columns);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
+                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
+                                uint8_t *wrong);
+VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
