@@ -24,7 +24,8 @@ from vlae_codec.contract import (
 from vlae_codec.native.latents import Prior, centred
 from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
-from vlae_codec.native.values import CONVERSIONS, values_of
+from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.values import triples
 from vlae_codec.weights.model import Model
 
 
@@ -77,7 +78,7 @@ class Inference:
         return made
 
     def restricted(self, conversion: str, escape: int) -> Inference:
-        """The same networks for pixels of which most are triples of a conversion from YCbCr (`native.values`).
+        """The same networks for pixels of which most are triples of a conversion from YCbCr (`origins.values`).
 
         escape: 1 .. 16; what is no such triple has 2^-escape of the range. Raises ValueError for another conversion or
         escape, and for samples that are not three channels of 256 levels without a shift.
@@ -87,7 +88,7 @@ class Inference:
         if (self.config["channels"], self.levels, self.shift) != (3, 256, 0):
             raise ValueError("only three channels of 256 levels without a shift are restricted")
         made = copy(self)
-        setting = self.pixels.setting._replace(escape=escape, values=values_of(conversion))
+        setting = self.pixels.setting._replace(escape=escape, values=triples(conversion))
         made.pixels = Pixels(setting, self.pixels.null)
         return made
 

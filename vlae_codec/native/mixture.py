@@ -106,7 +106,7 @@ class Rows(NamedTuple):
     coded: int  # only the first so many channels are coded
     tables: Tables
     shifts: np.ndarray | None = None  # (n,) int32, 0 .. 10, of the deep form
-    values: np.ndarray | None = None  # (65536, 4) uint64, the set of triples of the restricted form (`values`)
+    values: np.ndarray | None = None  # (65536, 4) uint64, the set of the restricted form (`origins.triples`)
     escapes: np.ndarray | None = None  # (n,) int32, 1 .. 16, of the restricted form
 
     @property

@@ -69,6 +69,14 @@ def chroma(formula: Formula, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
     return cb, cr, check(core.vlae_origin_chroma(byref(struct), *args), "an origin")
 
 
+def triples(formula: Formula) -> np.ndarray:
+    """(65536, 4) uint64, a set: bit b % 64 of word b / 64 of row 256 r + g is 1 if some YCbCr gives (r, g, b)."""
+    axis, made = np.zeros((1, 3), np.int32), np.empty((1 << 16, 4), np.uint64)
+    struct = _struct(formula, Grid(axis, axis, (8, 8, 8, 8), 1, 1))
+    check(core.vlae_origin_triples(byref(struct), pointer(made, np.uint64), made.size), "an origin")
+    return made
+
+
 def halve(
     formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], sweeps: int
 ) -> tuple[list[np.ndarray], int]:

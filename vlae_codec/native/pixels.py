@@ -60,7 +60,7 @@ class Setting(NamedTuple):
     stretch: int  # left shift of a symbol where it enters the network
     shift: int = 0  # the network works in coarse levels of 2^shift levels
     escape: int = 0  # 1 .. 16 in the restricted form
-    values: np.ndarray | None = None  # (65536, 4) uint64, the set of triples of the restricted form (`values`)
+    values: np.ndarray | None = None  # (65536, 4) uint64, the set of the restricted form (`origins.triples`)
 
     @property
     def deep(self) -> bool:

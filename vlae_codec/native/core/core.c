@@ -155,7 +155,8 @@ static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
     REQUIRE(!rows->outers || within(rows->outers, rows->n * rows->channels, 0, VLAE_OUTER_SCALES - 1));
     REQUIRE(!rows->shifts || within(rows->shifts, rows->n, 0, VLAE_MAX_SHIFT));
     if (rows->set) {
-        REQUIRE(rows->levels == 256 && rows->channels == 3 && !rows->shifts && rows->escapes);
+        REQUIRE(rows->levels == 256 && rows->channels == 3 && rows->coupled && rows->escapes);
+        REQUIRE(!rows->shifts && !rows->outers);
         REQUIRE(within(rows->escapes, rows->n, 1, VLAE_MAX_ESCAPE));
     }
     return VLAE_OK;
@@ -281,12 +282,6 @@ int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_sta
     int64_t most = rows->n < stack->lanes ? rows->n : stack->lanes;
     CHECK_SCRATCH((most / 8 + 1) * 4096);
     return rows->n ? chosen->pop_rows(rows, tables, stack, phase % stack->lanes, symbols, scratch) : VLAE_OK;
-}
-
-int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words)
-{
-    REQUIRE(words == SET_WORDS);
-    return fill_set(conversion, set);
 }
 
 /* log2 of 1 + i / 4096 in units of 2^-COST_BITS, by squaring in integers. */
@@ -645,6 +640,19 @@ int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_
     REQUIRE(origin->matrix && n >= 0);
     origin_start(&inverse, origin);
     return origin_chromas(&inverse, rgb, n, cb, cr);
+}
+
+int vlae_origin_triples(const vlae_origin *origin, uint64_t *set, int64_t words)
+{
+    CHECK(check_origin(origin));
+    REQUIRE(words == SET_WORDS);
+    memset(set, 0, sizeof *set * SET_WORDS);
+    for (int32_t i = 0; i < 1 << 24; i++) {
+        uint8_t rgb[3];
+        origin_convert(origin, i & 255, i >> 8 & 255, i >> 16, rgb);
+        set[(rgb[0] << 8 | rgb[1]) * VALUE_WORDS + (rgb[2] >> 6)] |= (uint64_t)1 << (rgb[2] & 63);
+    }
+    return VLAE_OK;
 }
 
 int64_t vlae_origin_halve_scratch(const vlae_origin *origin)

@@ -32,6 +32,9 @@
 #define MASS_BITS (VLAE_FACTOR_BITS + VLAE_SIGMOID_BITS)
 #define FINE_BITS 8 /* of an argument in the deep form, below those that the table has */
 #define MORE_BITS 4 /* of a sigmoid in the deep form, and fewer of the factor */
+#define WINDOW 16 /* values of the second channel that have weights of their own in the restricted form */
+#define UNLIKE 177 /* the largest argument of a weight, 5.5 nats */
+#define SUM_BITS 30 /* of weighted masses */
 
 typedef int32_t ints __attribute__((vector_size(4 * SIDE)));
 typedef int64_t longs __attribute__((vector_size(8 * SIDE)));
@@ -224,12 +227,103 @@ INLINE void take_part(channel *now, const state *s, int64_t outside, uint64_t fl
     now->factor[i] = ((now->span[i] - (1 << 8)) << VLAE_FACTOR_BITS) / s->total[i];
 }
 
+/* How the second channel's masses are weighted in the restricted form. */
+typedef struct {
+    ints first;              /* value of the window */
+    longs outside, top;      /* the weight outside of it, and the mass of all values below its end */
+    longs sums[WINDOW + 1];  /* weighted masses of the values below each of the window */
+    longs shift, factor;
+} weighting;
+
+/* floor(sum / total), total > 0. */
+INLINE int64_t average(int64_t sum, int64_t total)
+{
+    return sum >= 0 ? sum / total : -((total - 1 - sum) / total);
+}
+
+/* Weights of row i's window: how near to a value that the set has is what the third channel is expected to be. */
+INLINE void put_weights(const vlae_rows *rows, const vlae_tables *tables, const int32_t *params, const uint8_t *pixel,
+                        int64_t row, int k_count, const state *s, const channel *now, weighting *w, int32_t *weights, int i)
+{
+    int64_t middle = 0, start = 0, slope = 0, index = 0, sum = 0;
+    for (int k = 0; k < k_count; k++) {
+        const int32_t *coefficients = params + 7 * k_count + 3 * k + 1;
+        int64_t weight = s->weight[k][i], moved = ((int64_t)coefficients[0] * s->u[0][i]) >> VLAE_COEF_BITS;
+        middle += weight * now->mean[k][i];
+        start += weight * (params[k_count + 3 * k + 2] + moved);
+        slope += weight * coefficients[1];
+        index += weight * params[4 * k_count + 3 * k + 2];
+    }
+    middle = ((average(middle, s->total[i]) + 32) >> VLAE_LEVEL_BITS) - WINDOW / 2;
+    start = average(start, s->total[i]) + rows->offsets[3 * row + 2];
+    slope = average(slope, s->total[i]);
+    const int64_t inverse = tables->inverse[index / s->total[i]];
+    const int32_t first = (int32_t)(middle < 0 ? 0 : middle > 256 - WINDOW ? 256 - WINDOW : middle);
+    for (int32_t j = 0; j < WINDOW; j++) {
+        const uint8_t known[2] = {pixel[0], (uint8_t)(first + j)};
+        int64_t u = ((first + j) << VLAE_LEVEL_BITS) - rows->offsets[3 * row + 1];
+        int64_t third = (start + ((slope * u) >> VLAE_COEF_BITS) + 32) >> VLAE_LEVEL_BITS;
+        int64_t argument = value_distance(values_of(rows->set, known), clamped(third)) * inverse >> 14;
+        weights[j] = rows->escapes[row] == 1 ? 1 : tables->exp[argument < UNLIKE ? argument : UNLIKE];
+        sum += weights[j];
+    }
+    w->first[i] = first;
+    w->outside[i] = (sum + WINDOW - 1) / WINDOW;
+}
+
+/* Weights of all rows and what comes of them. */
+INLINE void weigh(const vlae_rows *rows, const vlae_tables *tables, const int32_t *const *params, const void *symbols,
+                  int64_t begin, int64_t count, int k_count, const state *s, const channel *now, weighting *w)
+{
+    int32_t weights[SIDE][WINDOW];
+    longs below = {0}, all = LONGS(s->total) << VLAE_SIGMOID_BITS;
+    w->first = (ints){0};
+    w->outside = (longs){0};
+    for (int64_t i = 0; i < SIDE; i++) {
+        int64_t row = begin + (i < count ? i : count - 1);
+        put_weights(rows, tables, params[i], (const uint8_t *)symbols + 3 * row, row, k_count, s, now, w, weights[i], (int)i);
+    }
+    for (int32_t j = 0; j <= WINDOW; j++) {
+        ints value = w->first + j, weight = {0};
+        longs mass = {0};
+        for (int k = 0; k < k_count; k++)
+            mass += LONGS(s->weight[k]) * LONGS(sigmoids(tables->sigmoid, (value << VLAE_LEVEL_BITS) - 32, now, k, 0));
+        mass = pick_long(LONGS(value == 0), (longs){0}, mass);
+        mass = pick_long(LONGS(value == 256), all, mass);
+        for (int i = 0; i < SIDE; i++)
+            weight[i] = j ? weights[i][j - 1] : (int32_t)w->outside[i];
+        w->sums[j] = (mass - below) * LONGS(weight);
+        if (j)
+            w->sums[j] += w->sums[j - 1];
+        below = mass;
+    }
+    w->top = below;
+    all = w->sums[WINDOW] + (all - below) * w->outside;
+    for (int i = 0; i < SIDE; i++) {
+        int length = 64 - __builtin_clzll((uint64_t)all[i]);
+        w->shift[i] = length > SUM_BITS ? length - SUM_BITS : 0;
+        w->factor[i] = ((TOTAL - 256) << SUM_BITS) / (all[i] >> w->shift[i]);
+    }
+}
+
+/* Where values begin in the weighted range: `mass` is that of all values below. */
+INLINE longs weighted(const weighting *w, ints value, longs mass)
+{
+    longs sum = pick_long(LONGS(value <= w->first), mass * w->outside, w->sums[WINDOW] + (mass - w->top) * w->outside);
+    ints at = value - w->first;
+    for (int i = 0; i < SIDE; i++)
+        if (at[i] > 0 && at[i] < WINDOW)
+            sum[i] = w->sums[at[i]][i];
+    return LONGS(value) + ((longs)((bits64)sum >> (bits64)w->shift) * w->factor >> SUM_BITS);
+}
+
 INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
                          uint32_t *freqs, int k_count, int channels, const int deep, const int narrow)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     state s;
     channel now;
+    weighting w;
     for (int64_t begin = 0; begin < rows->n; begin += SIDE) {
         int64_t count = rows->n - begin < SIDE ? rows->n - begin : SIDE;
         const int32_t *params[SIDE];
@@ -278,6 +372,10 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
             if (narrow && c == 2) {
                 start += now.base;
                 end += now.base;
+            } else if (narrow && c == 1) {
+                weigh(rows, tables, params, symbols, begin, count, k_count, &s, &now, &w);
+                start = pick_long(LONGS(first), (longs){0}, weighted(&w, x, low));
+                end = pick_long(LONGS(final), whole, weighted(&w, x + 1, high));
             }
             for (int64_t i = 0; i < count; i++) {
                 starts[(begin + i) * channels + c] = (uint32_t)start[i];
@@ -293,7 +391,7 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
 #define FORMS(call, ...)                                                            \
     do {                                                                            \
         const int32_t k_count = rows->mixtures, channels = rows->channels;          \
-        if (rows->set) {                                                            \
+        if (rows->set && rows->coded == 3) {                                        \
             if (k_count == 5)                                                       \
                 call(__VA_ARGS__, 5, 3, 0, 1);                                      \
             else                                                                    \
@@ -318,8 +416,8 @@ static void intervals(const vlae_rows *rows, const vlae_tables *tables, const vo
 }
 
 /* The symbols that own cf and where they begin and end, by bisection of the next power of 2 of levels. */
-INLINE ints search(const vlae_tables *tables, const state *s, const channel *now, int k_count, int32_t levels,
-                   longs cf, longs *start, longs *end, const int deep)
+INLINE ints search(const vlae_tables *tables, const state *s, const channel *now, const weighting *w, int k_count,
+                   int32_t levels, longs cf, longs *start, longs *end, const int deep)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1);
     const int32_t whole = deep ? 1 << (32 - __builtin_clz((uint32_t)levels - 1)) : levels;
@@ -331,7 +429,7 @@ INLINE ints search(const vlae_tables *tables, const state *s, const channel *now
         longs mass = {0};
         for (int k = 0; k < k_count; k++)
             mass += LONGS(s->weight[k]) * LONGS(sigmoids(tables->sigmoid, position, now, k, deep));
-        longs value = LONGS(middle) + ((mass * now->factor) >> MASS_BITS);
+        longs value = w ? weighted(w, middle, mass) : LONGS(middle) + ((mass * now->factor) >> MASS_BITS);
         if (deep)
             value = pick_long(LONGS(middle < levels), value, (longs){0} + TOTAL);
         longs below = value <= cf;
@@ -385,6 +483,7 @@ INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_st
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     int64_t lanes = stack->lanes;
     channel now;
+    weighting w;
     for (int64_t group = 0; group < rows->n; group += lanes) {
         int64_t in_group = rows->n - group < lanes ? rows->n - group : lanes;
         for (int c = 0; c < rows->coded; c++) {
@@ -405,8 +504,11 @@ INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_st
                 ints x;
                 if (narrow && c == 2)
                     x = search_values(rows, tables, symbols, begin, count, s, &now, k_count, cf, &start, &end);
-                else
-                    x = search(tables, s, &now, k_count, rows->levels, cf, &start, &end, deep);
+                else if (narrow && c == 1) {
+                    weigh(rows, tables, params, symbols, begin, count, k_count, s, &now, &w);
+                    x = search(tables, s, &now, &w, k_count, rows->levels, cf, &start, &end, deep);
+                } else
+                    x = search(tables, s, &now, NULL, k_count, rows->levels, cf, &start, &end, deep);
                 longs freq = end - start;
                 for (int64_t i = 0; i < count; i++) {
                     if (pop_symbol(stack, lane, (uint64_t)start[i], (uint64_t)freq[i], VLAE_PRECISION) < 0)

@@ -26,7 +26,7 @@
 #define CHUNK 32 /* bytes taken at once; VLAE_SLACK covers what that is too much */
 #define QUIET 5 /* bits of differences up to which a pixel has the model's shift */
 #define NEIGHBOURS 8
-#define LIKELY 1 /* the escape beside a pixel that has one */
+#define LIKELY 1 /* an escape, with which there are no weights either */
 #define BLOCK (ROWS * (96 / ROWS)) /* pixels whose parameters are held at once where all are known */
 
 /* out[i] = clamp(x[i] + more[i] - less[i]) of CHUNK bytes; one of more and less is 0. */
@@ -175,13 +175,18 @@ static const int near_columns[NEIGHBOURS] = {-2, -1, -1, 0, 1, 2, 0, 1};
 DEEP_ROW(deep_row_8, uint8_t)
 DEEP_ROW(deep_row_16, uint16_t)
 
-/* The escape of a pixel of the restricted form: a likely one beside what is outside the set. */
+/* The escape of a pixel of the restricted form: LIKELY if one of its four nearest known neighbours is outside the set. */
 INLINE int32_t escape_at(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c)
 {
-    const uint8_t *here = (const uint8_t *)tile->x + (r * tile->width + c) * 3, *above = here - (int64_t)tile->width * 3;
-    if ((c > 0 && !has_value(values_of(model->set, here - 3), here[-1])) ||
-        (r > 0 && !has_value(values_of(model->set, above), above[2])))
-        return LIKELY;
+    static const int8_t rows[4] = {0, -1, -1, -1}, columns[4] = {-1, -1, 0, 1};
+    for (int j = 0; j < 4; j++) {
+        const int64_t row = r + rows[j], column = c + columns[j];
+        if (row < 0 || column < 0 || column >= tile->width)
+            continue;
+        const uint8_t *pixel = (const uint8_t *)tile->x + (row * tile->width + column) * 3;
+        if (!has_value(values_of(model->set, pixel), pixel[2]))
+            return LIKELY;
+    }
     return model->escape;
 }
 

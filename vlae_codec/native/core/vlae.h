@@ -62,9 +62,6 @@ enum {
     VLAE_MAX_ESCAPE = 16
 };
 
-/* Exact conversions from YCbCr to RGB; `values.h` says whose. */
-enum vlae_conversion { VLAE_JFIF, VLAE_PHOTOCD, VLAE_WEBP };
-
 typedef struct {
     const int8_t *weight;      /* (inputs, digits * outputs): all high digits of a row, then all low ones */
     const int64_t *multiplier; /* (outputs,) 0 .. 2^20 */
@@ -206,7 +203,6 @@ VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, co
                             uint32_t *freqs);
 VLAE_API int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
                                void *symbols, void *scratch, int64_t scratch_size);
-VLAE_API int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words);
 VLAE_API int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each);
 
 /* ANS. */
@@ -240,10 +236,11 @@ VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float
 
 /* Origins: `origins.h` says what the numbers mean. Axes are (size, 3); planes have the sizes of the origin. A region is
  * rebuilt by axes of its own. `vlae_origin_chroma` gives (n) int16 Cb and Cr of pixels, -1 where they are not determined, and
- * returns how many of them are; `vlae_origin_luma` returns how many pixels come out exactly. */
+ * returns how many of them are; `vlae_origin_triples` fills a set (`values.h`); `vlae_origin_luma` returns how many pixels come out exactly. */
 VLAE_API int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
                                  uint8_t *rgb, void *scratch, int64_t scratch_size);
 VLAE_API int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr);
+VLAE_API int vlae_origin_triples(const vlae_origin *origin, uint64_t *set, int64_t words);
 VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
 VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
                                    const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
