@@ -17,7 +17,7 @@
 #include "vlae.h"
 
 enum { COUNTS, SIDES, VALUES, SIGNS, EDGES, EDGE_SIGNS, DCS, DC_SIGNS, KINDS }; /* of bits */
-enum { MOST_CONTEXTS = 12, MOST_INPUTS = 2 * MOST_CONTEXTS + 1, NODES = 64, PICKS = 64, CLASSES = 2,
+enum { MOST_CONTEXTS = 12, MOST_INPUTS = MOST_CONTEXTS + 1, NODES = 64, PICKS = 64, CLASSES = 2,
        SETS = NODES + 8 * PICKS };
 enum { LEVELS = 24, FINAL = 1024 };
 
@@ -111,9 +111,6 @@ static inline void set_context(vlae_model *model, int kind, int i, int32_t value
 #ifndef W0
 #define W0 10000
 #endif
-#ifndef SHIFT2
-#define SHIFT2 5
-#endif
 #ifndef APM
 #define APM 6
 #endif
@@ -121,15 +118,13 @@ static inline void set_context(vlae_model *model, int kind, int i, int32_t value
 /* A bit of a kind, in the contexts that were set, at a node of its code. */
 static int model_bit(vlae_model *model, int kind, int node, int bit)
 {
-    int32_t inputs[MOST_INPUTS], count = kinds[kind].count, used = 2 * count + 1;
+    int32_t inputs[MOST_INPUTS], count = kinds[kind].count, used = count + 1;
     binary_counter *counters[MOST_CONTEXTS];
     for (int i = 0; i < count; i++) {
         counters[i] = model->contexts[kind][i] + node;
-        int32_t p = (int32_t)(*counters[i] >> 16);
-        inputs[i] = stretch(&model->tables, (uint32_t)p);
-        inputs[count + i] = (p - 32768) >> SHIFT2;
+        inputs[i] = stretch(&model->tables, *counters[i] >> 16);
     }
-    inputs[2 * count] = 256;
+    inputs[count] = 256;
     int64_t first = ((int64_t)model->class * KINDS + kind) * SETS, second = NODES + least(node, 7) * PICKS + model->pick[kind];
     int32_t *weights[2] = {model->weights + (first + node) * MOST_INPUTS,
                            model->weights + (first + second) * MOST_INPUTS};
