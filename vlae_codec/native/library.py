@@ -135,7 +135,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "idct": (c_int, _P, _L, _L, _P, _P, _L),
     "enlarge": (c_int, _P, _L, _L, _L, _L, _L, _I, _I, _L, _L, _L, _P),
     "jfif": (c_int, _P, _P, _P, _L, _P),
-    "jfif_back": (c_int, _P, _L, _P, _P, _P, _P),
+    "jfif_back": (_L, _P, _L, _P, _P, _P, _P),
     "luma_range": (c_int, _P, _P, _P, _L, _P, _P),
     "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),
     "search_blocks": (c_int, _P, _P, _L, _L, _P, _P, _I, _P, _P),

@@ -635,11 +635,10 @@ int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n,
     return VLAE_OK;
 }
 
-int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high)
 {
     REQUIRE(n >= 0);
-    jfif_back(rgb, n, y, cb, cr, known);
-    return VLAE_OK;
+    return jfif_back(rgb, n, y, chroma, low, high);
 }
 
 int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)

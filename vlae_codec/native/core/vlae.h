@@ -228,8 +228,9 @@ VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, i
                           int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
                           uint8_t *out);
 VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
-/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
-VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+/* And back: proposals, made by floats. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of
+ * as many pixels as are returned. */
+VLAE_API int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high);
 VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
                              uint8_t *high);
 VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
