@@ -22,6 +22,7 @@ from vlae_codec.native.library import check, core, pointer
 SAMPLINGS = ((2, 2), (2, 1), (1, 2), (1, 1))  # pixels that a sample of chroma covers, tried in this order
 SWEEPS = 12  # of halving
 STEPS = 1000  # of a block's search
+FEW_STEPS = 100  # where the steps of quantisation are larger than the noise
 ROUNDS = 4  # of chroma at clipped pixels
 SAMPLE = 128  # blocks in which a table is looked for
 WINDOW = 128  # pixels on each side, by which the sampling is found
@@ -127,14 +128,17 @@ def _find_chroma(pixels: Plane, factors: tuple[int, int]) -> tuple[np.ndarray, n
     pads = ((0, -height % down), (0, -width % across))
     cells = np.pad(known, pads, mode="edge").reshape(-(-height // down), down, -(-width // across), across)
     sure = cells.all((1, 3))
-    table = None
-    for _ in range(ROUNDS):
-        samples = _halve(guess, known, factors)
-        plane = Plane(samples, np.where(sure, samples, 0), np.where(sure, samples, 255))
-        table, blocks = _find(plane, table)
-        if sure.all():
-            break
-        guess = np.where(known, guess, np.clip(_enlarged(blocks, table, guess.shape, factors), pixels.low, pixels.high))
+    samples = _halve(guess, known, factors)
+    low, high = np.where(sure, samples, 0), np.where(sure, samples, 255)
+    table, blocks = _find(Plane(samples, low, high))
+    open_blocks = ~_blocks(_padded(sure, 1)).all(2)
+    low, high = (_blocks(_padded(each, fill))[open_blocks] for each, fill in ((low, 0), (high, 255)))
+    for _ in range(ROUNDS if len(low) else 0):
+        enlarged = _enlarged(blocks, table, guess.shape, factors).astype(np.float32)
+        off = np.pad(np.clip(enlarged, pixels.low, pixels.high) - enlarged, pads, mode="edge")
+        mended = _samples(blocks, table)[: sure.shape[0], : sure.shape[1]] + off.reshape(cells.shape).mean((1, 3)) * 1.5
+        values = transform(_padded(np.where(sure, samples, mended)))[open_blocks]
+        blocks[open_blocks] = _search(low, high, values, table)
     return table, blocks
 
 
@@ -152,6 +156,12 @@ def _halve(plane: np.ndarray, known: np.ndarray, factors: tuple[int, int]) -> np
         "a picture",
     )
     return samples
+
+
+def _samples(blocks: np.ndarray, table: np.ndarray) -> np.ndarray:
+    out = np.empty((8 * blocks.shape[0], 8 * blocks.shape[1]), np.uint8)
+    decode.decode_plane(blocks, table, out)
+    return out
 
 
 def _enlarged(
@@ -193,23 +203,28 @@ def _padded(plane: np.ndarray, fill: int | None = None) -> np.ndarray:
     return np.ascontiguousarray(padded)
 
 
-def _find(plane: Plane, table: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _find(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
     """Table (64,) int32 and blocks (rows, columns, 64) int16 of a component."""
     guess, low, high = _padded(plane.guess), _padded(plane.low, 0), _padded(plane.high, 255)
+    low, high = _blocks(low), _blocks(high)
     values = transform(guess)
-    if table is None:
-        sure = _blocks((low == high) & (low > 0) & (low < 255)).all(2)
-        sure |= not sure.any()
-        whole = values[sure]
-        busiest = _busiest(whole)
-        table, _ = find_table(whole[busiest], _blocks(guess)[sure][busiest])
+    sure = ((low == high) & (low > 0) & (low < 255)).all(2)
+    sure |= not sure.any()
+    busiest = _busiest(values[sure])
+    table, _ = find_table(values[sure][busiest], _blocks(guess)[sure][busiest])
+    return table, _search(low, high, values, table)
+
+
+def _search(low: np.ndarray, high: np.ndarray, values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(..., 64) int16: the coefficients of blocks whose samples are in intervals, and whose transform is guessed."""
     blocks = np.rint(values / table).clip(-2047, 2047).astype(np.int16)
-    wrong = np.empty(blocks.shape[:2], np.uint8)
+    wrong, steps = np.empty(blocks.shape[:-1], np.uint8), STEPS if table[[0, 1, 8]].min() <= 2 else FEW_STEPS
+    low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
     check(
         core.vlae_search_blocks(
-            *(pointer(low, np.uint8), pointer(high, np.uint8), *blocks.shape[:2], pointer(table, np.int32)),
-            *(pointer(BASIS, np.float32), STEPS, pointer(blocks, np.int16), pointer(wrong, np.uint8)),
+            *(pointer(low, np.uint8), pointer(high, np.uint8), wrong.size, pointer(table, np.int32)),
+            *(pointer(BASIS, np.float32), steps, pointer(blocks, np.int16), pointer(wrong, np.uint8)),
         ),
         "the samples of a picture",
     )
-    return table, blocks
+    return blocks

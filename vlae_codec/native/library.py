@@ -138,7 +138,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "jfif_back": (_L, _P, _L, _P, _P, _P, _P),
     "luma_range": (c_int, _P, _P, _P, _L, _P, _P),
     "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),
-    "search_blocks": (c_int, _P, _P, _L, _L, _P, _P, _I, _P, _P),
+    "search_blocks": (c_int, _P, _P, _L, _P, _P, _I, _P, _P),
     "score_steps": (c_int, _P, _L, _P, _P),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }

@@ -251,7 +251,7 @@ static inline void halve(const vlae_component *c, uint8_t *samples, const uint8_
 
 /* ------------------------------------------------------------------------------------------------------- blocks */
 
-enum { BLOCK_STEPS = 1000, RESTED = 6 }; /* of a search; for how many a changed value stays as it is */
+enum { PROJECTIONS = 16, RESTED = 6 }; /* at most; steps of a search for which a changed value stays as it is */
 
 typedef struct {
     float low[64], high[64]; /* what a sample may be before it is rounded */
@@ -361,9 +361,9 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
     return best;
 }
 
-/* What the blocks of a plane say: values as near as can be to the intervals, beginning with the values given. */
-static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
-                                 const int32_t *table, const float *basis, int rounds, int16_t *blocks, uint8_t *wrong)
+/* Values of n blocks that decode as near as can be to the intervals of their samples (n, 64), from the values given on. */
+static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
+                                 const float *basis, int steps, int16_t *blocks, uint8_t *wrong)
 {
     vlae_block b;
     for (int k = 0; k < 64; k++) {
@@ -372,24 +372,21 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
             b.basis[i][k] = (float)table[k] * basis[64 * k + i];
     }
     b.pull = 0.05f / (float)(table[1] * table[8]);
-    for (int64_t at = 0; at < rows * columns; at++) {
-        int64_t corner = 64 * (at / columns) * columns + 8 * (at % columns);
+    for (int64_t at = 0; at < n; at++) {
+        float samples[64];
         for (int i = 0; i < 64; i++) {
-            b.from[i] = low[corner + (i >> 3) * 8 * columns + (i & 7)];
-            b.to[i] = high[corner + (i >> 3) * 8 * columns + (i & 7)];
-            if (b.from[i] > b.to[i])
-                b.from[i] = 0, b.to[i] = 255; /* nothing is known */
+            b.from[i] = low[64 * at + i];
+            b.to[i] = high[64 * at + i];
             b.low[i] = b.from[i] ? (float)b.from[i] - 0.5f : -1e6f;
             b.high[i] = b.to[i] < 255 ? (float)b.to[i] + 0.5f : 1e6f;
         }
-        float samples[64];
-        project_block(&b, blocks + 64 * at, 16);
+        project_block(&b, blocks + 64 * at, PROJECTIONS);
         decode_block(&b, blocks + 64 * at, samples);
         for (int i = 0; i < 64; i++) {
             b.open[i] = b.to[i] - b.from[i] > 3 || b.from[i] == 0 || b.to[i] == 255;
             b.middle[i] = samples[i] < b.low[i] ? b.low[i] : samples[i] > b.high[i] ? b.high[i] : samples[i];
         }
-        wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, rounds);
+        wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, steps);
     }
 }
 

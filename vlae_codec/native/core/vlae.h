@@ -236,9 +236,8 @@ VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_
 VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
                         int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
                         int64_t columns);
-VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
-                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
-                                uint8_t *wrong);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
+                                const float *basis, int32_t steps, int16_t *blocks, uint8_t *wrong);
 VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
