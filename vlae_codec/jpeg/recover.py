@@ -16,7 +16,7 @@ import numpy as np
 
 from vlae_codec.jpeg import decode
 from vlae_codec.jpeg.coefficients import Coefficients
-from vlae_codec.jpeg.tables import BASIS, STANDARD, WRONG, costs, evidence, find_table, transform
+from vlae_codec.jpeg.tables import BASIS, STANDARD, WRONG, costs, find_evidence, find_table, transform
 from vlae_codec.native.library import check, core, pointer
 
 SAMPLINGS = ((2, 2), (2, 1), (1, 2), (1, 1))  # pixels that a sample of chroma covers, tried in this order
@@ -26,7 +26,9 @@ FEW_STEPS = 100  # where the steps of quantisation are larger than the noise
 ROUNDS = 4  # of chroma at clipped pixels
 SAMPLE = 128  # blocks in which a table is looked for
 WINDOW = 128  # pixels on each side, by which the sampling is found
-SIGNS = 40.0  # nats that must speak for a lost JPEG in a sample of its blocks
+LOOKED_AT = 512  # blocks that may show signs of a lost JPEG
+SIGNS = 40.0  # nats that must speak for it
+KNOWN = 0.6  # part of the RGB values that are those of some Y, Cb, Cr; 0.24 is chance
 LEAST = 0.8  # part of the pixels that must come out
 
 
@@ -61,20 +63,18 @@ def recover(pixels: np.ndarray) -> Recovered | None:
     Pixels that were changed since, or are clipped, may stay wrong.
     """
     pixels = np.ascontiguousarray(pixels)
+    if not shows_signs(pixels):
+        return None
     if pixels.ndim == 2:
-        return _result(pixels, (1, 1), [_find(Plane(pixels, pixels, pixels))]) if _signs(pixels) else None
+        return _result(pixels, (1, 1), [_find(Plane(pixels, pixels, pixels))])
     luma, chroma = _colours_back(pixels)
     known = chroma[0].known
-    if known.sum() < 0.5 * ((pixels > 0) & (pixels < 255)).all(2).sum() or not known.any():
-        return None
     factors = _find_factors([plane.guess for plane in chroma], known)
     found = [_find_chroma(plane, factors) for plane in chroma]
     enlarged = [_enlarged(blocks, table, luma.shape, factors) for table, blocks in found]
     low, high = np.empty_like(luma), np.empty_like(luma)
     inputs = (pointer(each, np.uint8) for each in (pixels, *enlarged))
-    check(
-        core.vlae_luma_range(*inputs, luma.size, pointer(low, np.uint8), pointer(high, np.uint8)), "a picture"
-    )
+    check(core.vlae_luma_range(*inputs, luma.size, pointer(low, np.uint8), pointer(high, np.uint8)), "a picture")
     lost = low > high
     low[lost], high[lost] = 0, 255
     return _result(pixels, factors, [_find(Plane(np.clip(luma, low, high), low, high)), *found])
@@ -92,17 +92,28 @@ def _result(
     return Recovered(coefficients, wrong) if wrong.mean() <= 1 - LEAST else None
 
 
-def _signs(plane: np.ndarray) -> bool:
-    """Whether a sample of the blocks of a plane is likely to have been quantised."""
-    rows, columns = plane.shape[0] // 8, plane.shape[1] // 8
-    blocks = _blocks(plane[: 8 * rows, : 8 * columns]).reshape(-1, 64)
-    blocks = blocks[:: max(1, len(blocks) // (4 * SAMPLE))]
-    blocks = blocks[((blocks > 0) & (blocks < 255)).all(1)]
-    if not len(blocks):
+def shows_signs(pixels: np.ndarray) -> bool:
+    """Whether a picture (H, W) or (H, W, 3) uint8 was likely decoded from a JPEG whose grid begins at its corner.
+
+    Only a sample of its blocks is looked at.
+    """
+    rows, columns = pixels.shape[0] // 8, pixels.shape[1] // 8
+    grid = pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, -1).transpose(0, 2, 1, 3, 4)
+    places = (
+        np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, LOOKED_AT)).astype(int)) if grid.size else []
+    )
+    blocks = np.ascontiguousarray(grid[np.unravel_index(places, (rows, columns))]).reshape(len(places), 64, -1)
+    unclipped = ((blocks > 0) & (blocks < 255)).all((1, 2))
+    if not unclipped.any():
         return False
-    values = (blocks.astype(np.float32) - 128) @ BASIS.T
-    sums = evidence(values[_busiest(values)])
-    return bool(sums[STANDARD - 1, np.arange(64)].sum(1).max() > SIGNS) or bool(np.maximum(sums.max(0) - np.log(255), 0).sum() > 10 * SIGNS)
+    blocks = blocks[unclipped]
+    if blocks.shape[2] == 3:
+        luma, chroma = _colours_back(blocks)
+        if chroma[0].known.mean() < KNOWN:
+            return False
+        blocks = luma[..., None]
+    values = (blocks[..., 0].astype(np.float32) - 128) @ BASIS.T
+    return find_evidence(values[_busiest(values)]) > SIGNS
 
 
 def _busiest(values: np.ndarray) -> np.ndarray:
@@ -164,9 +175,7 @@ def _samples(blocks: np.ndarray, table: np.ndarray) -> np.ndarray:
     return out
 
 
-def _enlarged(
-    blocks: np.ndarray, table: np.ndarray, shape: tuple[int, ...], factors: tuple[int, int]
-) -> np.ndarray:
+def _enlarged(blocks: np.ndarray, table: np.ndarray, shape: tuple[int, ...], factors: tuple[int, int]) -> np.ndarray:
     coefficients = Coefficients(shape[1], shape[0], (factors, (1, 1)), (table, table), (blocks, blocks))
     return decode.enlarge(coefficients, 1, decode.plane(coefficients, 1), 0, (0, shape[0]))
 
@@ -175,7 +184,9 @@ def _find_factors(planes: list[np.ndarray], known: np.ndarray) -> tuple[int, int
     """Pixels that a sample of chroma covers: those by which a part of the picture takes the fewest bits."""
     tops, lefts = ([i * max(0, size - WINDOW) // 4 // 16 * 16 for i in range(5)] for size in known.shape)
     views = [(slice(y, y + WINDOW), slice(x, x + WINDOW)) for y in set(tops) for x in set(lefts)]
-    view = max(sorted(views, key=str), key=lambda view: known[view].mean() * (1 + sum(each[view].std() for each in planes)))
+    view = max(
+        sorted(views, key=str), key=lambda view: known[view].mean() * (1 + sum(each[view].std() for each in planes))
+    )
     sure, parts = np.ascontiguousarray(known[view]), [np.ascontiguousarray(each[view]) for each in planes]
     return min(SAMPLINGS, key=lambda factors: sum(_window_cost(part, sure, factors) for part in parts))
 
