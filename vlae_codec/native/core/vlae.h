@@ -302,14 +302,16 @@ VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8
                                    int64_t scratch_size);
 /* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
 VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+/* And back: proposals, made by floats. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of
+ * as many pixels as are returned. */
+VLAE_API int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high);
 VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
                              uint8_t *high);
 VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
                         int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
                         int64_t columns);
-VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
-                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
-                                uint8_t *wrong);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
+                                const float *basis, int32_t steps, int16_t *blocks, uint8_t *wrong);
 VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
