@@ -175,7 +175,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "pop_coefficients": (c_int, POINTER(CoefficientsStruct), _P, _L, _P, _L),
     "read_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
     "write_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
-    "jfif_back": (c_int, _P, _L, _P, _P, _P, _P),
     "jfif_back": (_L, _P, _L, _P, _P, _P, _P),
     "luma_range": (c_int, _P, _P, _P, _L, _P, _P),
     "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),

@@ -44,7 +44,7 @@ static const struct {
 typedef struct {
     int16_t residue; /* of the DC */
     uint8_t inner, sides[2];
-} vlae_block;
+} vlae_coded_block;
 
 typedef struct {
     binary_coder coder;
@@ -88,7 +88,7 @@ static inline int sign_of(int32_t x) /* 0: negative, 1, 2: positive */
     return (x > 0) - (x < 0) + 1;
 }
 
-static inline int32_t bounded(int32_t x, int32_t most)
+static inline int32_t limited(int32_t x, int32_t most)
 {
     return x > most ? most : x < -most ? -most : x;
 }
@@ -115,8 +115,8 @@ static int model_bit(vlae_model *model, int kind, int node, int bit)
     int32_t *weights[2] = {model->weights + sets[0] * MOST_INPUTS, model->weights + sets[1] * MOST_INPUTS};
     int32_t logits[2], *final = model->final + 2 * ((model->class * KINDS + kind) * NODES + node);
     for (int i = 0; i < 2; i++)
-        logits[i] = bounded(mixed(weights[i], inputs, used), LOGIT_MOST);
-    int32_t logit = bounded(mixed(final, logits, 2), LOGIT_MOST);
+        logits[i] = limited(mixed(weights[i], inputs, used), LOGIT_MOST);
+    int32_t logit = limited(mixed(final, logits, 2), LOGIT_MOST);
     uint32_t p = squash(&model->tables, logit);
     uint16_t *refine[2] = {model->refined + sets[0] * REFINED, model->refined + sets[1] * REFINED};
     int nearest[2];
@@ -171,20 +171,20 @@ static int model_value(vlae_model *model, int kind, int value, int expected)
 /* What is known of a block when it is coded. Blocks that are not there are zeros. */
 typedef struct {
     const int16_t *above, *left, *corner, *right, *above2, *left2, *other; /* other: of another chroma component */
-    const vlae_block *a, *l, *c, *r, *o;
+    const vlae_coded_block *a, *l, *c, *r, *o;
     int16_t near[64], luma[64]; /* magnitudes that the blocks around, or of luma, make likely, in 1/32 and 1/4 */
     int16_t signs[64];
     int32_t luma_inner, luma_sides[2], luma_residue, has_luma;
     const int32_t *steps;
     int known[2]; /* whether there are blocks above and left */
     int16_t *above_lines, *left_lines; /* of the blocks above and left: what their last two lines of pixels are */
-} vlae_around;
+} vlae_beside;
 
 /* Lines of a block that another one continues: at each of 8 places two pixels, and for each frequency along the border
  * two values, the nearer first; in 1/8. */
 enum { LINE = 32 };
 
-static void set_near(vlae_around *around)
+static void set_near(vlae_beside *around)
 {
     for (int i = 0; i < 64; i++) {
         int32_t sum = 10 * (magnitude(around->above[i]) + magnitude(around->left[i])) +
@@ -195,7 +195,7 @@ static void set_near(vlae_around *around)
 }
 
 /* The values of both frequencies. */
-static void code_inner(vlae_model *model, const vlae_around *around, int16_t *block, vlae_block *own, int decode)
+static void code_inner(vlae_model *model, const vlae_beside *around, int16_t *block, vlae_coded_block *own, int decode)
 {
     int count = 0, a = around->a->inner, l = around->l->inner, c = around->c->inner, r = around->r->inner;
     for (int i = 0; !decode && i < 64; i++)
@@ -255,7 +255,7 @@ static void code_inner(vlae_model *model, const vlae_around *around, int16_t *bl
 }
 
 /* The values of one frequency only: side 0 along a row (u = 1 .. 7), 1 along a column. */
-static void code_side(vlae_model *model, const vlae_around *around, int16_t *block, vlae_block *own, int side,
+static void code_side(vlae_model *model, const vlae_beside *around, int16_t *block, vlae_coded_block *own, int side,
                       int decode)
 {
     int step = side ? 8 : 1, across = side ? 1 : 8, count = 0, likely = 0;
@@ -265,7 +265,7 @@ static void code_side(vlae_model *model, const vlae_around *around, int16_t *blo
         int32_t first = 0, second = 0; /* values at the two pixels next to the border, but for that of frequency 0 */
         for (int i = 1; i < 8; i++) {
             int at = j * step + i * across;
-            int32_t value = bounded(bounded(block[at], 2047) * around->steps[at], 16383);
+            int32_t value = limited(limited(block[at], 2047) * around->steps[at], 16383);
             first += model->basis[i] * value;
             second += model->basis[8 + i] * value;
         }
@@ -275,8 +275,8 @@ static void code_side(vlae_model *model, const vlae_around *around, int16_t *blo
         /* in 1/4 of a step: lines are in 1/8, and a value of frequency 0 counts 1/sqrt(8) */
         int64_t flat = (int64_t)(near - first) * 5793 / 4096;
         int64_t bent = (int64_t)(near - far - (first - second)) * 5793 / 4096;
-        equal[j] = bounded((int32_t)(flat / width), 32767);
-        smooth[j] = bounded((int32_t)((flat + bent / 2) / width), 32767);
+        equal[j] = limited((int32_t)(flat / width), 32767);
+        smooth[j] = limited((int32_t)((flat + bent / 2) / width), 32767);
         if (!around->known[side])
             equal[j] = smooth[j] = 0;
         likely += magnitude(smooth[j]) >= 3;
@@ -334,7 +334,7 @@ static void set_pixels(const vlae_model *model, const int16_t *block, const int3
 {
     int32_t values[64];
     for (int i = 0; i < 64; i++)
-        values[i] = bounded(bounded(block[i], 2047) * steps[i], 16383);
+        values[i] = limited(limited(block[i], 2047) * steps[i], 16383);
     for (int v = 0; v < 8; v++)
         for (int x = 0; x < 8; x++) {
             int32_t sum = 0, other = 0;
@@ -342,19 +342,19 @@ static void set_pixels(const vlae_model *model, const int16_t *block, const int3
                 sum += model->basis[8 * x + u] * values[8 * v + u];
                 other += model->basis[8 * x + u] * values[8 * u + v];
             }
-            rows[8 * v + x] = bounded(sum >> 10, 32767);      /* of vertical frequency v, at column x */
-            columns[8 * v + x] = bounded(other >> 10, 32767); /* of horizontal frequency v, at row x */
+            rows[8 * v + x] = limited(sum >> 10, 32767);      /* of vertical frequency v, at column x */
+            columns[8 * v + x] = limited(other >> 10, 32767); /* of horizontal frequency v, at row x */
         }
     for (int y = 0; y < 8; y++)
         for (int x = 0; x < 8; x++) {
             int32_t sum = 0;
             for (int v = 0; v < 8; v++)
                 sum += model->basis[8 * y + v] * rows[8 * v + x];
-            pixels[8 * y + x] = bounded(sum >> 13, 32767);
+            pixels[8 * y + x] = limited(sum >> 13, 32767);
         }
 }
 
-static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block, vlae_block *own, int16_t *below,
+static void code_dc(vlae_model *model, const vlae_beside *around, int16_t *block, vlae_coded_block *own, int16_t *below,
                     int16_t *beside)
 {
     int has_above = around->known[0], has_left = around->known[1];
@@ -388,7 +388,7 @@ static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block
     }
     int32_t differ = has_above && has_left ? magnitude(means[0] - means[1]) : 0;
     guess /= 8;
-    int32_t predicted = bounded((int32_t)((guess + (guess < 0 ? -step : step) / 2) / step), 32767);
+    int32_t predicted = limited((int32_t)((guess + (guess < 0 ? -step : step) / 2) / step), 32767);
     int residues = magnitude(around->a->residue) + magnitude(around->l->residue);
     int luma = level_of((uint32_t)magnitude(around->luma_residue));
     int other = level_of((uint32_t)magnitude(around->o->residue));
@@ -409,12 +409,12 @@ static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block
     int residue = model_value(model, DCS, (int16_t)(dc - predicted), 0);
     own->residue = (int16_t)residue;
     block[0] = (int16_t)(predicted + residue);
-    int32_t whole = bounded(bounded(block[0], 2047) * step, 16383); /* in pixels 8 times less, which are in 1/8 */
+    int32_t whole = limited(limited(block[0], 2047) * step, 16383); /* in pixels 8 times less, which are in 1/8 */
     for (int i = 0; i < 8; i++) {
-        below[2 * i] = (int16_t)bounded(pixels[56 + i] + whole, 32767);
-        below[2 * i + 1] = (int16_t)bounded(pixels[48 + i] + whole, 32767);
-        beside[2 * i] = (int16_t)bounded(pixels[8 * i + 7] + whole, 32767);
-        beside[2 * i + 1] = (int16_t)bounded(pixels[8 * i + 6] + whole, 32767);
+        below[2 * i] = (int16_t)limited(pixels[56 + i] + whole, 32767);
+        below[2 * i + 1] = (int16_t)limited(pixels[48 + i] + whole, 32767);
+        beside[2 * i] = (int16_t)limited(pixels[8 * i + 7] + whole, 32767);
+        beside[2 * i + 1] = (int16_t)limited(pixels[8 * i + 6] + whole, 32767);
         below[16 + 2 * i] = (int16_t)columns[8 * i + 7];
         below[17 + 2 * i] = (int16_t)columns[8 * i + 6];
         beside[16 + 2 * i] = (int16_t)rows[8 * i + 7];
@@ -424,7 +424,7 @@ static void code_dc(vlae_model *model, const vlae_around *around, int16_t *block
 
 /* ------------------------------------------------------------------------------------------------------- stripes */
 
-static void set_luma(vlae_around *around, const vlae_plane *first, const vlae_block *blocks, const vlae_plane *plane,
+static void set_luma(vlae_beside *around, const vlae_plane *first, const vlae_coded_block *blocks, const vlae_plane *plane,
                      int64_t y, int64_t x)
 {
     int down = first->v >= 2 * plane->v ? 2 : 1, over = first->h >= 2 * plane->h ? 2 : 1, count = 0;
@@ -434,7 +434,7 @@ static void set_luma(vlae_around *around, const vlae_plane *first, const vlae_bl
         if (row < first->first || row >= first->last || column >= first->columns)
             continue;
         const int16_t *block = first->blocks + 64 * (row * first->columns + column);
-        const vlae_block *other = blocks + (row - first->first) * first->columns + column;
+        const vlae_coded_block *other = blocks + (row - first->first) * first->columns + column;
         for (int at = 0; at < 64; at++) {
             int u = at % 8, v = at / 8; /* half the frequency where luma has two samples for one */
             int from = (down == 2 ? (v + 1) / 2 : v) * 8 + (over == 2 ? (u + 1) / 2 : u);
@@ -459,9 +459,9 @@ static void set_luma(vlae_around *around, const vlae_plane *first, const vlae_bl
 }
 
 static const int16_t no_block[64];
-static const vlae_block no_info;
+static const vlae_coded_block no_info;
 
-static void code_plane(vlae_model *model, const vlae_coefficients *picture, int index, vlae_block **infos,
+static void code_plane(vlae_model *model, const vlae_coefficients *picture, int index, vlae_coded_block **infos,
                        int16_t *lines, int decode)
 {
     const vlae_plane *plane = &picture->planes[index], *last = index > 1 ? &picture->planes[index - 1] : NULL;
@@ -475,8 +475,8 @@ static void code_plane(vlae_model *model, const vlae_coefficients *picture, int 
         for (int64_t x = 0; x < columns; x++) {
             int64_t row = y - plane->first, at = row * columns + x;
             int16_t *block = plane->blocks + 64 * (y * columns + x);
-            vlae_block *own = infos[index] + at;
-            vlae_around around = {.above = no_block, .left = no_block, .corner = no_block, .right = no_block,
+            vlae_coded_block *own = infos[index] + at;
+            vlae_beside around = {.above = no_block, .left = no_block, .corner = no_block, .right = no_block,
                                   .above2 = no_block, .left2 = no_block, .other = no_block, .a = &no_info,
                                   .l = &no_info, .c = &no_info, .r = &no_info, .o = &no_info,
                                   .steps = plane->table, .known = {row > 0, x > 0},
@@ -542,7 +542,7 @@ static int64_t coefficients_scratch(const vlae_coefficients *picture)
         columns = plane->columns > columns ? plane->columns : columns;
     }
     return (int64_t)sizeof(vlae_model) + 4 * (counters_of() + TAILS + WEIGHTS + FINALS) + 2 * REFINES +
-           (int64_t)sizeof(vlae_block) * blocks + 2 * LINE * columns;
+           (int64_t)sizeof(vlae_coded_block) * blocks + 2 * LINE * columns;
 }
 
 static int64_t code_coefficients(const vlae_coefficients *picture, uint8_t *out, const uint8_t *in, int64_t size,
@@ -581,8 +581,8 @@ static int64_t code_coefficients(const vlae_coefficients *picture, uint8_t *out,
     model->refined = (uint16_t *)(model->final + FINALS);
     for (int i = 0; i < REFINES; i += REFINED)
         refined_set(&model->tables, model->refined + i);
-    vlae_block *infos[4];
-    vlae_block *next = (vlae_block *)(model->refined + REFINES);
+    vlae_coded_block *infos[4];
+    vlae_coded_block *next = (vlae_coded_block *)(model->refined + REFINES);
     int64_t blocks = 0;
     for (int i = 0; i < picture->count; i++) {
         infos[i] = next + blocks;

@@ -300,8 +300,6 @@ VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_
                                         int64_t scratch_size);
 VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
                                    int64_t scratch_size);
-/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
-VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
 /* And back: proposals, made by floats. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of
  * as many pixels as are returned. */
 VLAE_API int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high);
