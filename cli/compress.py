@@ -11,6 +11,7 @@ from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
 from vlae_codec.format import container
 from vlae_codec.jobs import plan
+from vlae_codec.origins import NAMES
 
 from .common import progress_bar, say
 from .options import converting
@@ -35,6 +36,13 @@ from .summary import Direction, Reporter, not_kept
 )
 @click.option(
     "--verify/--no-verify", default=True, show_default=True, help="Decode and compare before the file is written."
+)
+@click.option(
+    "--origin",
+    type=click.Choice(["auto", "none", *NAMES]),
+    default="auto",
+    show_default=True,
+    help="What an RGB picture was before: look for all that is known, for nothing, or for one only.",
 )
 @click.option("--exact", is_flag=True, help="Keep the very file: decompress gives it back byte for byte.")
 @click.option("--strict", is_flag=True, help="Refuse a picture of which anything would not be kept.")

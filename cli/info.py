@@ -74,6 +74,8 @@ def info(
         "picture" if facts["pictures"] == 1 else "pictures": f"{size} {facts['mode']}, {bits}{colours}",
         "size": f"{facts['bytes']} bytes, {facts['bpsp']:.4f} bits per subpixel",
     }
+    if any(facts["origins"]):
+        lines["origin"] = "; ".join(words or "none" for words in facts["origins"])
     for number, planes in enumerate(facts["planes"]):
         lines[f"planes {number}" if len(facts["planes"]) > 1 else "planes"] = _planes(planes)
     lines |= {
@@ -88,10 +90,17 @@ def info(
         click.echo(f"{name:9} {text}")
 
 
+_NAMES = {"coefficients": "coefficients", "exceptions": "exceptions"}
+
+
 def _planes(planes: dict[str, Any]) -> str:
     """A group of planes in a line: its channels, what is special about it, its model and its streams."""
     first, last = planes["channels"]
-    parts = [f"channel {first}" if first == last else f"channels {first} to {last}"]
+    parts = [_NAMES.get(planes["kind"], f"channel {first}" if first == last else f"channels {first} to {last}")]
+    if planes["kind"] == "source":
+        parts = [("luma", "chroma 1", "chroma 2")[first], "{}x{}".format(*planes["size"])]
+    if planes["kind"] != "samples":
+        parts.append(f"{planes['bytes']} bytes")
     if planes["values"]:
         parts.append(f"{max(planes['values'])} values that occur")
     if planes["shift"]:

@@ -26,9 +26,11 @@ class Config:
     prior_hidden: int = 64
     prior_mixtures: int = 3
     flow_steps: int = 2  # 0: a fixed logistic per channel
+    side: int = 0  # planes known before, whose samples enter the local network beside the context
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        values = asdict(self)
+        return values if self.side else {key: value for key, value in values.items() if key != "side"}
 
     @staticmethod
     def from_dict(values: dict) -> Config:

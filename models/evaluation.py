@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from . import parallel
 from .vlae import Vlae
 
 
@@ -29,7 +30,7 @@ def evaluate(
     totals = np.zeros(4)
     for batch in _batches(cut, 1 << 15):
         x = torch.from_numpy(np.stack(batch)).to(device)
-        coded = torch.ones(len(x), x.shape[3], dtype=torch.bool, device=device)
+        coded = torch.ones(len(x), model.config.channels, dtype=torch.bool, device=device)
         off = torch.zeros(len(x), dtype=torch.bool, device=device)
         coded[:, 1:] = not grey
         bits, pixels = np.zeros(4), x[..., 0].numel()
@@ -41,7 +42,7 @@ def evaluate(
             bits[0] += on.local.sum().item()
             bits[2] += null.local.sum().item()
         bits[1] = (on.prior - on.posterior).sum().item()
-        bits[3] = x[..., : 1 if grey else None].numel()
+        bits[3] = x[..., 0].numel() * (1 if grey else model.config.channels)
         totals += bits
     model.train()
     local, kl, null_bits, n = totals
@@ -70,4 +71,7 @@ def validate(model: Vlae, images: list[np.ndarray]) -> dict[str, float]:
     device = next(model.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        return {f"valid_{key}": round(value, 4) for key, value in evaluate(model, few, 192, half=True).items()}
+        return {
+            f"valid_{key}": round(value, 4)
+            for key, value in evaluate(model, few, 192, half=parallel.half_precision(device)).items()
+        }

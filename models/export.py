@@ -30,6 +30,7 @@ from vlae_codec.contract import (
     RECTIFIED,
     SCALE_MIN_LOG2,
     TABLE_BITS,
+    side_features,
     window_offsets,
 )
 from vlae_codec.gpu.logistics import LOC_UNIT, LOGIT_UNIT, SCALE_UNIT, mixture_units
@@ -147,7 +148,8 @@ def forms(model: Vlae) -> Iterator[Form]:
         yield from mlp("mixture", model.prior.mixture, unit, *mixture_units(config.prior_mixtures, c, coupled=True))
 
     steps = (len(window_offsets(config.window)) + 1) * config.channels
-    unit = np.concatenate([np.full(steps, INPUT_UNIT), np.full(config.context, HIDDEN_UNIT)])
+    known = side_features(config.side)
+    unit = np.repeat([INPUT_UNIT, HIDDEN_UNIT, INPUT_UNIT], [steps, config.context, known])
     yield from mlp("local", model.local, unit, *mixture_units(config.mixtures, config.channels, coupled=True))
 
 

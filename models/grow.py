@@ -51,6 +51,7 @@ def grow(start: Vlae, config: Config) -> Vlae:
     if all(fits[key] for key in fits if key.startswith(("encoder.", "topdown."))):
         inputs += [(len(places) + 1) * c + feature for feature in range(old.context)]
     _widen(model.local, start.local, torch.tensor(inputs), _outputs(old, config))
+    cast(Linear, model.local.hidden[0]).weight[:, len(places) * c + c + config.context :] = 0  # side planes
     fresh = torch.arange(config.mixtures) >= old.mixtures
     model.local.out.bias[: config.mixtures] += NEW_LOGIT * fresh
     _, _, scales, _ = model.local.out.bias.split(parameter_layout(config.mixtures, c))

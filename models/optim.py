@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from . import parallel
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pulls singular values towards 1
 STEPS = 5
 
@@ -22,7 +24,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
-    x = (x / (x.norm() + 1e-7)).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    if parallel.half_precision(x.device):
+        x = x.bfloat16()
     for _ in range(STEPS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -51,3 +51,8 @@ def from_first(*values: float, device: str) -> list[float]:
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
     distributed.broadcast(tensor, 0)
     return tensor.tolist()
+
+
+def half_precision(device: str | torch.device) -> bool:
+    """Whether bfloat16 is the faster one there: a processor without it computes it in several steps."""
+    return torch.device(device).type != "cpu" or torch.cpu._is_avx512_bf16_supported()

@@ -24,6 +24,7 @@ from . import parallel
 from .data import load_images
 from .evaluation import validate
 from .journal import Journal
+from .sources import source_planes
 from .trainer import Settings, Trainer
 from .vlae import Config, Vlae
 
@@ -89,9 +90,11 @@ def train(
     Raises UnsupportedImage when there is nothing to train on, InputError as `Trainer.load` does.
     """
     keep_memory()
-    kind = (settings.crop, config.channels, settings.mosaic, config.levels)
+    kind = (settings.crop, 3 if settings.planes else config.channels, settings.mosaic, config.levels)
     images = load_images(inputs, *kind)
     held_out = load_images(valid, *kind) if valid else []
+    if settings.planes:
+        images, held_out = (source_planes(some, settings.planes, settings.crop) for some in (images, held_out))
     trainer = Trainer(config, settings, images, device, compiled)
     resume = resume and checkpoint.exists()
     if resume:

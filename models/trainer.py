@@ -49,6 +49,7 @@ class Settings:
     grey: float = 0.08  # share of RGB crops made grey
     altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
     rounding: float = 0.15  # last part of the run, which computes with the integers' rounding (`models.rounding`)
+    planes: str = ""  # luma, chroma: the pictures' source planes are coded (`models.sources`); empty: the pictures
     mosaic: int = 0  # pictures are mosaics of squares of so many pixels (0: they are not)
     seed: int = 1
 
@@ -100,11 +101,16 @@ class Trainer:
 
     def initialise(self) -> None:
         """Data-dependent initialisation by a batch of its own; the same on every process."""
-        x, coded = self.crops.batch(self.settings.batch)
+        x, coded = self.batch()
         at = torch.randint(x[..., 0].numel(), (self.settings.pixels,), device=self.device)
         on = torch.ones(len(x), dtype=torch.bool, device=self.device)
         initialise(self.model, lambda: self.model(x, at, on, ~on, coded))
         self.ema.load_state_dict(self.model.state_dict())
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Crops and which of their channels are coded."""
+        x, coded = self.crops.batch(self.settings.batch)
+        return x, coded[:, : self.config.channels]
 
     def reseed(self) -> None:
         """Random numbers of this process's own, that were not drawn before this step."""
@@ -129,11 +135,11 @@ class Trainer:
         rate, kl_weight, blank_share = schedule(s, self.progress(), self.step_count)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        x, coded = self.crops.batch(s.batch)
+        x, coded = self.batch()
         at = torch.randint(x.shape[0] * s.crop * s.crop, (s.pixels,), device=device)
         use = torch.rand(s.batch, device=device) >= s.no_latent
         blank = use & (torch.rand(s.batch, device=device) < blank_share)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=parallel.half_precision(device)):
             terms = self.forward(x, at, use, blank, coded)
         subpixels = coded.float().sum(1)[at // (s.crop * s.crop)].sum()
         local = terms.local.float().sum() / subpixels

@@ -25,8 +25,10 @@ from vlae_codec.contract import (
     INT8_MAX,
     INT8_MIN,
     PIXEL_CENTRE,
+    SIDE_OFFSETS,
     parameter_count,
     parameter_layout,
+    side_features,
     window_offsets,
 )
 from vlae_codec.gpu.logistics import LEAK, logistic_mass, mixture_nll
@@ -110,7 +112,7 @@ class Vlae(nn.Module):
         self.encoder = Encoder(config)
         self.topdown = TopDown(config)
         self.prior = Prior(config)
-        inputs = len(window_offsets(config.window)) * c + c + config.context
+        inputs = len(window_offsets(config.window)) * c + c + config.context + side_features(config.side)
         self.local = Mlp(inputs, config.hidden, config.layers, parameter_count(k, c))
         with torch.no_grad():
             _, _, log2_scale, coefs = self.local.out.bias.split(parameter_layout(k, c))
@@ -119,6 +121,8 @@ class Vlae(nn.Module):
                 coefs.copy_(torch.tensor([0.8, 0.0, 0.8]).repeat(k))
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
+        self.side_offsets: Tensor
+        self.register_buffer("side_offsets", torch.tensor(SIDE_OFFSETS), persistent=False)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, H, W, C) uint8 -> location and log2 scale of q(z | x), each (B, h, w, C_z)."""
@@ -175,6 +179,22 @@ class Vlae(nn.Module):
         rows = torch.cat([steps * INPUT_UNIT, context], dim=-1)
         return rows, ref / stretch, x.reshape(-1, c)[at].float()
 
+    def side_rows(self, side: Tensor, at: Tensor) -> Tensor:
+        """Network inputs of chosen pixels from planes known before: (n, side_features).
+
+        side: (B, H, W, S) uint8. For each plane: the differences of the samples around to the one at the pixel's place,
+        clamped to 8 bits, 0 outside the tile, and that sample.
+        """
+        b, h, w, s = side.shape
+        padded = F.pad(side.to(torch.int16), (0, 0, 2, 2, 1, 1), value=-1000)
+        stride = w + 4
+        base = (at // (h * w) * (h + 2) + at // w % h + 1) * stride + at % w + 2
+        flat = padded.reshape(-1, s)
+        here = flat[base]
+        around = flat[base[:, None] + (self.side_offsets[:, 0] * stride + self.side_offsets[:, 1])[None, :]]
+        differences = (around - here[:, None, :]).clamp(INT8_MIN, INT8_MAX).masked_fill_(around < 0, 0)
+        return torch.cat([differences, here[:, None, :] - PIXEL_CENTRE], dim=1).transpose(1, 2).flatten(1)
+
     def local_bits(self, rows: Tensor, ref: Tensor, pixels: Tensor, coded: Tensor) -> Tensor:
         """-log2 p(pixel | window, context) in bits, (n,)."""
         mixture = split_mixture(self.local(rows).float(), self.config.mixtures, self.config.channels)
@@ -183,9 +203,10 @@ class Vlae(nn.Module):
     def forward(self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor, coded: Tensor) -> Elbo:
         """One sample of the ELBO.
 
-        x: (B, H, W, C) uint8; at: (n,) flat pixel indices to evaluate; use_latents, blank: (B,) bool, tiles whose
+        x: (B, H, W, C + side) uint8, planes known before behind; at: (n,) flat pixel indices to evaluate; use_latents, blank: (B,) bool, tiles whose
         latents are used, tiles whose window is blanked (a head start for the latents); coded: (B, C) bool.
         """
+        x, side = x.split([self.config.channels, self.config.side], dim=-1)
         # 1. posterior and prior
         loc, log2_scale = self.posterior(x)
         z, posterior = self.sample(loc, log2_scale)
@@ -196,6 +217,8 @@ class Vlae(nn.Module):
         if blank.any():
             window = torch.arange(rows.shape[1], device=x.device) < self.offsets.shape[0] * self.config.channels
             rows = torch.where(blank[image][:, None] & window, 0.0, rows)
+        if self.config.side:
+            rows = torch.cat([rows, self.side_rows(side, at).to(rows.dtype) * INPUT_UNIT], dim=-1)
         return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior.sum(-1))
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     ["files", "native", "format"],
     ["weights"],
     ["gpu"],
-    ["coder", "images"],
+    ["coder", "images", "origins"],
     ["adapter"],
     ["pictures"],
     ["exact"],

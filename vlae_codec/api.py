@@ -57,6 +57,7 @@ def compress(
     seed: int = 1,
     device: str = "auto",
     threads: int | None = None,
+    origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
     limits: Limits = DEFAULT,
@@ -72,7 +73,8 @@ def compress(
     (`vlae_codec.adapter.effort`); 1 is not at all. The fit is in floats and begins with the random numbers of `seed`:
     on another machine it may find another adapter, and so another file, which decodes to the same pixels everywhere;
     the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes
-    in other versions. verify: decode the result and compare before returning it. watch: a function that is told how far
+    in other versions. origin: what an RGB picture was before, if coding that is smaller: "auto" looks for all that is
+    known unless a model is asked for, "none" for nothing, one of `vlae_codec.origins.NAMES` for that one only. verify: decode the result and compare before returning it. watch: a function that is told how far
     the fit is.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
@@ -93,7 +95,7 @@ def compress(
     pictures = [check_picture(picture) for picture in pictures]
     _check_pictures([picture.pixels for picture in pictures], limits)
     with workers(threads) as run:
-        return encode(pictures, 0, Options(effort, seed, verify, progress, watch, model, device), run)
+        return encode(pictures, 0, Options(effort, seed, verify, progress, watch, model, device, origin), run)
 
 
 def decompress(

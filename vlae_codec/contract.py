@@ -49,6 +49,7 @@ SIGMOID_BITS = 20
 ARGUMENT_BITS = 8  # the sigmoid's argument is in 1/256 scale
 SIGMOID_HALF = 4096  # entries of the sigmoid's table on each side of 0
 FACTOR_BITS = 18
+MAX_ESCAPE = 16  # symbols outside a set of values have 2^-escape of the range, at least 2^8
 EXP_ENTRIES = 512
 TABLE_BITS = 16  # fraction of the tables of scales and their inverses
 
@@ -83,6 +84,14 @@ def window_offsets(window: tuple[int, int]) -> list[tuple[int, int]]:
     reach = wide // 2
     above = [(-r, c) for r in range(up, 0, -1) for c in range(-reach, reach + 1)]
     return above + [(0, c) for c in range(-reach, 0)]
+
+
+SIDE_OFFSETS = [(r, c) for r in (-1, 0, 1) for c in range(-2, 3) if r or c]  # around a sample of a side plane
+
+
+def side_features(planes: int) -> int:
+    """The features of a pixel that so many side planes give: differences to their samples, and these."""
+    return planes * (len(SIDE_OFFSETS) + 1)
 
 
 def window_slope(window: tuple[int, int]) -> int:

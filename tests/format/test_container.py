@@ -430,7 +430,7 @@ def test_invalid_header(fields):
 
 
 @pytest.mark.parametrize(
-    "fields", [b"\x01\x0f\x01\x00", b"\x01\x1f\x01\x00", b"\x01\x80\x01\x00", b"\x01\x20\x08\x01\x00"]
+    "fields", [b"\x01\x0f\x01\x00", b"\x01\x1f\x01\x00", b"\x01\x81\x04\x00\x03\x00", b"\x01\x20\x08\x01\x00"]
 )
 def test_unknown_kind_of_picture(fields):
     with pytest.raises(errors.UnsupportedVersion, match="update"):
@@ -470,13 +470,13 @@ def test_no_end():
         container.read(rebuild(GOOD) + pack(b"q", b""))
 
 
-@pytest.mark.parametrize("method", [6, 9, 127])
+@pytest.mark.parametrize("method", [8, 9, 127])
 def test_unknown_method(method):
     with pytest.raises(errors.UnsupportedVersion, match="tile 0"):
         container.read(from_fields(FIELDS, (method, STREAM)))
 
 
-@pytest.mark.parametrize("method", [0, 1, 4, 128, 129, 130, 131, 132, 133])
+@pytest.mark.parametrize("method", [0, 1, 4, 6, 7, 128, 129, 130, 131, 132, 133])
 def test_method_of_others(method):
     """No model, no chains, and no picture before."""
     with pytest.raises(errors.CorruptFile, match="tile 0"):

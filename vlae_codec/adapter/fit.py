@@ -22,7 +22,7 @@ import numpy as np
 
 from vlae_codec.adapter.chunk import MAX_RANK, Adapter, adapt, from_groups, merged, size
 from vlae_codec.adapter.effort import Effort, Fitting, Watch
-from vlae_codec.adapter.sample import Sample, bits, draw
+from vlae_codec.adapter.sample import Own, Sample, bits, draw
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.native.gradients import Block, Gradient, block_function
 from vlae_codec.native.network import Network
@@ -66,16 +66,23 @@ class Problem(NamedTuple):
 
 
 def look(
-    codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, effort: Effort, run: Map = map, seed: int = 1
+    codec: TileCodec,
+    tiles: Sequence[np.ndarray],
+    coded: int,
+    effort: Effort,
+    run: Map = map,
+    seed: int = 1,
+    own: Own | None = None,
 ) -> Problem:
     """The problem that tiles (H, W, C) pose: some of their pixels, drawn at random, and what they cost.
 
-    coded: the number of channels that are coded; run: a `map`, perhaps of several threads.
+    coded: the number of channels that are coded; run: a `map`, perhaps of several threads; own: the codec of each tile,
+    by its index, where it knows what is beside it.
     """
     most = min(SAMPLE, sum(tile[..., 0].size for tile in tiles))
     if effort.passes < 1:  # no pixel is looked at twice
         most = min(most, max(PROBE, round(effort.passes * most)))
-    sample = draw(codec, tiles, coded, most, seed, run)
+    sample = draw(codec, tiles, coded, most, seed, run, own)
     everything, rng = np.arange(len(sample.rows)), np.random.default_rng(seed)
     probed = everything if effort.passes > 1 else rng.permutation(everything)[:PROBE]
     costs = np.concatenate(list(run(lambda at: bits(codec, sample, at, coded), _blocks(probed, 1 << 14))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from vlae_codec.contract import LEVEL_BITS
 from vlae_codec.native import mixture
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import Map
+
+Own = Callable[[int], TileCodec]  # of each tile its codec
 
 PROBE = 4096  # pixels of a tile by which the use of its latents is judged
 
@@ -36,9 +38,18 @@ class Sample(NamedTuple):
         return ((self.symbols == 0) + 2 * (self.symbols == levels - 1) + 4 * self.shifts[:, None]).astype(np.int8)
 
 
-def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, seed: int, run: Map = map) -> Sample:
+def draw(
+    codec: TileCodec,
+    tiles: Sequence[np.ndarray],
+    coded: int,
+    most: int,
+    seed: int,
+    run: Map = map,
+    own: Own | None = None,
+) -> Sample:
     """Pixels of tiles (H, W, C): all of them, or `most` drawn at random, with each tile's better context.
 
+    own: the codec of each tile, by its index, where that is not the same one.
     Tiles are looked at in random order until there are enough pixels, a quarter of each if there are many.
     """
     total = sum(tile[..., 0].size for tile in tiles)
@@ -47,18 +58,19 @@ def draw(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int, most: int, s
     for index in np.random.default_rng(seed).permutation(len(tiles)):
         if count < most:
             n = min(most - count, max(1, round(share * tiles[index][..., 0].size)))
-            chosen.append((tiles[index], n, np.random.default_rng((seed, index))))
+            mine = codec if own is None else own(index)
+            chosen.append((mine, tiles[index], n, np.random.default_rng((seed, index))))
             count += n
 
-    def gather(choice: tuple[np.ndarray, int, np.random.Generator]) -> tuple[Any, float]:
-        tile, n, rng = choice
-        context, kl = _context(codec, tile, coded)
+    def gather(choice: tuple[TileCodec, np.ndarray, int, np.random.Generator]) -> tuple[Any, float]:
+        mine, tile, n, rng = choice
+        context, kl = _context(mine, tile, coded)
         positions = np.sort(rng.permutation(tile[..., 0].size)[:n]) if share < 1 else np.arange(n)
-        return _rows(codec, tile, context, positions), kl
+        return _rows(mine, tile, context, positions), kl
 
     found, kls = zip(*run(gather, chosen))
     rows, offsets, symbols, shifts = (np.concatenate(parts) for parts in zip(*found))
-    area = sum(tile[..., 0].size for tile, _, _ in chosen)
+    area = sum(tile[..., 0].size for _, tile, _, _ in chosen)
     return Sample(rows, offsets, symbols, shifts, total, sum(kls) * total / area)
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 
 import numpy as np
 
-from vlae_codec.contract import MAX_LEVELS, MAX_SHIFT, PIXEL_CENTRE, RECTIFIED, STRETCH, window_offsets, window_slope
+from vlae_codec.contract import (
+    INT8_MAX,
+    INT8_MIN,
+    MAX_ESCAPE,
+    MAX_LEVELS,
+    MAX_SHIFT,
+    PIXEL_CENTRE,
+    RECTIFIED,
+    SIDE_OFFSETS,
+    STRETCH,
+    side_features,
+    window_offsets,
+    window_slope,
+)
 from vlae_codec.native.latents import Prior, centred
 from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
+from vlae_codec.native.values import CONVERSIONS, values_of
 from vlae_codec.weights.model import Model
 
 
@@ -25,7 +40,8 @@ class Inference:
         wide, up = config["window"]
         self.slope = window_slope((wide, up))
         self.encoder, self.topdown = [*map(Packed, model.encoder)], [*map(Packed, model.topdown)]
-        shape = (config["channels"], wide, up, config["context"], config["mixtures"], self.levels, self.stretch)
+        features = config["context"] + side_features(config.get("side", 0))
+        shape = (config["channels"], wide, up, features, config["mixtures"], self.levels, self.stretch)
         self.pixels = Pixels(Setting(Packed(model.local), model.tables, *shape), model.null)
         self.prior = Prior(
             [*map(Packed, model.affine)],
@@ -50,7 +66,28 @@ class Inference:
         made, own = copy(self), self.config.get("levels", 256)
         made.levels, made.shift = levels, shift
         made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
-        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift)
+        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None)
+        made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
+        return made
+
+    def beside(self, planes: Sequence[np.ndarray]) -> Inference:
+        """The same networks for the one tile beside which these planes (H, W) uint8 are known."""
+        made = copy(self)
+        made.pixels = Pixels(self.pixels.setting, self.pixels.null, side_rows(planes))
+        return made
+
+    def restricted(self, conversion: str, escape: int) -> Inference:
+        """The same networks for pixels of which most are triples of a conversion from YCbCr (`native.values`).
+
+        escape: 1 .. 16; what is no such triple has 2^-escape of the range. Raises ValueError for another conversion or
+        escape, and for samples that are not three channels of 256 levels without a shift.
+        """
+        if conversion not in CONVERSIONS or not 1 <= escape <= MAX_ESCAPE:
+            raise ValueError(f"there are {', '.join(CONVERSIONS)} with escapes of 1 to {MAX_ESCAPE}")
+        if (self.config["channels"], self.levels, self.shift) != (3, 256, 0):
+            raise ValueError("only three channels of 256 levels without a shift are restricted")
+        made = copy(self)
+        setting = self.pixels.setting._replace(escape=escape, values=values_of(conversion))
         made.pixels = Pixels(setting, self.pixels.null)
         return made
 
@@ -84,3 +121,21 @@ class Inference:
         a = grid_1.run(neighbours(grid_0.run(neighbours(centred(z), 0)), RECTIFIED))
         quarter = unpatch(spread.run(a), self.stride // 4)
         return unpatch(out.run(fine.run(neighbours(quarter, RECTIFIED))), 4)[:, :width]
+
+
+def side_rows(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Features (H, W, side_features) int8 of the pixels of a tile from planes (H, W) uint8 known before it.
+
+    For each plane: the differences of the samples at `SIDE_OFFSETS` to the one at the pixel's place, clamped to 8 bits,
+    0 where a sample is outside the tile; and that sample less PIXEL_CENTRE.
+    """
+    height, width = planes[0].shape
+    rows = np.zeros((height, width, side_features(len(planes))), np.int8)
+    for plane, features in zip(planes, np.split(rows, len(planes), axis=-1)):
+        wide = plane.astype(np.int16)
+        for k, (dr, dc) in enumerate(SIDE_OFFSETS):
+            here = (slice(max(0, -dr), height - max(0, dr)), slice(max(0, -dc), max(0, width - max(0, dc))))
+            there = (slice(max(0, dr), height - max(0, -dr)), slice(max(0, dc), max(0, width - max(0, -dc))))
+            features[*here, k] = (wide[there] - wide[here]).clip(INT8_MIN, INT8_MAX)
+        features[..., -1] = wide - PIXEL_CENTRE
+    return rows

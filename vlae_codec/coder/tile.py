@@ -97,11 +97,35 @@ class TileCodec:
         levels: 2 .. 65536; shift: 0 .. 10; a model's own are those of its configuration and 0. A device has only
         these, so that a codec of others is of the CPU. Raises ValueError for numbers out of range.
         """
-        if (levels, shift) == (self.levels, self.shift):
+        if (levels, shift) == (self.levels, self.shift) and self.nets.pixels.setting.values is None:
             return self
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.scaled(levels, shift), None, "cpu"
         made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
+        return made
+
+    def beside(self, planes: Sequence[np.ndarray]) -> TileCodec:
+        """The codec of the one tile beside which these planes (H, W) uint8 are known; no planes: the codec itself.
+
+        Models with side planes run on the CPU.
+        """
+        if not planes:
+            return self
+        made = copy(self)
+        made.nets, made.device, made.backend = self.nets.beside(planes), None, "cpu"
+        made.pixel_codec = made.nets.pixels
+        return made
+
+    def restricted(self, conversion: str, escape: int) -> TileCodec:
+        """The codec of pixels of which most are triples of a conversion from YCbCr, with the networks of this one.
+
+        The last channel is restricted to the values that the first two leave; what is no such triple has 2^-escape of
+        the range, 1 .. 16 (`values.best_escape`). A codec of the CPU, as by `scaled`, which also undoes this. Raises
+        ValueError, as `Inference.restricted` does.
+        """
+        made = copy(self)
+        made.nets, made.device, made.backend = self.nets.restricted(conversion, escape), None, "cpu"
+        made.pixel_codec = made.nets.pixels
         return made
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:

@@ -43,8 +43,9 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                  the tiles of the group's samples row by row from the top left. Those of a group with chains are as many
                  as it has chains: if N pictures are in G chains, chain g holds the pictures g, g + G, g + 2 G, ...
                  below N, in this order. Methods 4, 2 and 3 MAY stand in a group with chains, 0, 1, 2, 3 and 5 in one
-                 without; 0, 1 and 4 only where the group has a model. So that reading a file costs no more than in
-                 proportion to its length, a stream of n bytes MUST NOT hold more than 64 n tiles nor, of methods 0, 1
+                 without; 0, 1 and 4 only where the group has a model; 6 and 7 only in groups of exceptions and of
+                 coefficients, and nothing else there. So that reading a file costs no more than in
+                 proportion to its length, a stream of n bytes of other methods than 6 MUST NOT hold more than 64 n tiles nor, of methods 0, 1
                  and 4, more than 8192 + 1024 n coded symbols.
     A     any    adapter: number of the group of planes, varint, counted over all layouts and rising from chunk to
                  chunk; then integers that change the model's weights for all streams of this group, see
@@ -84,7 +85,7 @@ from vlae_codec.errors import (
 )
 from vlae_codec.format.chunks import CRC, DAMAGED, checksum, pack, pack_parts, pack_varint, read_varint, scan
 from vlae_codec.format.fields import NEWER, Reader, pack_header, unpack_header
-from vlae_codec.format.header import Header, Layout, Planes, check_header
+from vlae_codec.format.header import Header, Kind, Layout, Planes, check_header
 from vlae_codec.limits import DEFAULT, Limits
 
 MAGIC = b"\xf6VLAE\r\n\x1a"
@@ -96,6 +97,7 @@ SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
 PICTURE_BYTES = 1 << 9  # of each picture or tile in memory beside its pixels (`python -m bench.limits`)
 METADATA_BYTES = 64  # of each picture in memory for each name that it has
 ENTRY_BYTES = 16  # of each entry of a table of values in memory
+ENLARGED = 4  # pixels around one in which lie all samples of halved chroma that it is made of
 WEBP_BYTES = 28  # of each pixel of a WebP tile in memory while it is decoded
 DIFFERENCES = 128  # added to a method
 
@@ -114,9 +116,12 @@ class Method(IntEnum):
     LZMA = 3
     CHAIN = 4
     WEBP = 5
+    EXCEPTIONS = 6
+    COEFFICIENTS = 7
 
 
 STORED = (Method.RAW, Method.LZMA, Method.WEBP)
+CODED = (Method.NO_LATENTS, Method.LATENTS, Method.CHAIN)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,11 @@ class TileRecord:
     @property
     def stored(self) -> bool:
         return self.method in STORED
+
+    @property
+    def coded(self) -> bool:
+        """Whether it takes a model to decode it."""
+        return self.method in CODED
 
 
 @dataclass(frozen=True)
@@ -173,13 +183,13 @@ class Part:
 
     @property
     def model_needed(self) -> bool:
-        return not all(record.stored for record in self.records)
+        return any(record.coded for record in self.records)
 
     @property
     def model_pixels(self) -> int:
         """The pixels that the model decodes: known before anything is decoded, and with them what it will cost."""
         each = zip(self.records, self.pieces)
-        return sum(h * w for record, pieces in each if not record.stored for _, (_, _, h, w) in pieces)
+        return sum(h * w for record, pieces in each if record.coded for _, (_, _, h, w) in pieces)
 
     def name(self, index: int) -> str:
         """Of a record, for messages."""
@@ -237,17 +247,55 @@ def parts_of(header: Header, region: Region | None = None) -> list[Part]:
             planes,
             channel,
             tuple((number, *planes.size(width, height)) for number, width, height in pictures[layout]),
-            None if region is None else _scaled(region, planes.scale),
+            None
+            if region is None
+            else _samples_of(region, header.layouts[layout], planes, header.width, header.height),
         )
         for layout, channel, planes in header.parts
     ]
 
 
-def _scaled(region: Region, scale: tuple[int, int]) -> Region:
-    """The samples of a group of planes that a region of the picture needs."""
-    (x, y, w, h), (sx, sy) = region, scale
-    left, top = x // sx, y // sy
-    return left, top, -(-(x + w) // sx) - left, -(-(y + h) // sy) - top
+def _samples_of(region: Region, layout: Layout, planes: Planes, width: int, height: int) -> Region:
+    """The samples of a group of planes that a region of the only picture of a file needs."""
+    if planes.kind not in (Kind.SOURCE, Kind.COEFFICIENTS):
+        (x, y, w, h), (sx, sy) = region, planes.scale
+        left, top = x // sx, y // sy
+        return left, top, -(-(x + w) // sx) - left, -(-(y + h) // sy) - top
+    wanted = _grown(rebuilt_region(region, layout, width, height), ENLARGED, width, height)
+    chroma = layout.planes[1]
+    if planes.kind == Kind.COEFFICIENTS or chroma.kind != Kind.SOURCE:
+        return wanted
+    columns, rows = chroma.size(width, height)  # chroma is decoded by tiles, each of which needs the luma beside it
+    (hx, hy), (dx, dy) = chroma.halved, chroma.shifted
+    x, y, w, h = wanted
+    column, row = min(max(0, (x - dx) // hx), columns - 1), min(max(0, (y - dy) // hy), rows - 1)
+    inside = column, row, min((w - 1) // hx + 1, columns - column), min((h - 1) // hy + 1, rows - row)
+    left, top, wide, high = _whole_tiles(_grown(inside, 1, columns, rows), chroma.tile_size, columns, rows)
+    if planes is not layout.planes[0]:
+        return left, top, wide, high
+    first, upper = min(max(0, hx * left + dx), width - 1), min(max(0, hy * top + dy), height - 1)
+    right, lower = min(width, hx * (left + wide) + dx), min(height, hy * (top + high) + dy)
+    beside = first, upper, max(1, right - first), max(1, lower - upper)
+    return _grown(beside, ENLARGED, width, height)
+
+
+def rebuilt_region(region: Region, layout: Layout, width: int, height: int) -> Region:
+    """What is rebuilt of a picture with an origin for a region of it: whole tiles, for exceptions are coded by these."""
+    (exceptions,) = (planes for planes in layout.planes if planes.kind == Kind.EXCEPTIONS)
+    return _whole_tiles(region, exceptions.tile_size, width, height)
+
+
+def _whole_tiles(region: Region, size: int, width: int, height: int) -> Region:
+    x, y, w, h = region
+    left, top = x // size * size, y // size * size
+    return left, top, min(width, -(-(x + w) // size) * size) - left, min(height, -(-(y + h) // size) * size) - top
+
+
+def _grown(region: Region, by: int, width: int, height: int) -> Region:
+    """A region and so many pixels around it, as far as they are in the picture."""
+    x, y, w, h = region
+    left, top = max(0, x - by), max(0, y - by)
+    return left, top, min(width, x + w + by) - left, min(height, y + h + by) - top
 
 
 def tiles_in(width: int, height: int, tile_size: int) -> int:
@@ -269,10 +317,12 @@ def tiles_of(parts: Sequence[Piece], tile_size: int) -> list[Piece]:
 
 def sparse(method: int, size: int, planes: Planes, pieces: Sequence[Piece]) -> bool:
     """Whether a stream of so many bytes has too few of them for these pieces to stand in a file."""
+    if method == Method.EXCEPTIONS:
+        return False
     if sum(tiles_in(w, h, planes.tile_size) for _, (_, _, h, w) in pieces) > TILES_PER_BYTE * size:
         return True
     symbols = sum(h * w for _, (_, _, h, w) in pieces) * planes.channels
-    return method not in STORED and symbols > SPARE_SYMBOLS + SYMBOLS_PER_BYTE * size
+    return method in CODED and symbols > SPARE_SYMBOLS + SYMBOLS_PER_BYTE * size
 
 
 def lanes_for(symbols: int, lane_symbols: int) -> int:
@@ -497,6 +547,10 @@ class _Chunks:
 
 def _methods(planes: Planes) -> tuple[Method, ...]:
     """What a record's method may be."""
+    if planes.kind == Kind.EXCEPTIONS:
+        return (Method.EXCEPTIONS,)
+    if planes.kind == Kind.COEFFICIENTS:
+        return (Method.COEFFICIENTS,)
     stored = STORED[:2] if planes.chains else STORED
     if planes.model_id is None:
         return stored
@@ -583,7 +637,8 @@ def _record(
         raise UnsupportedVersion(f"{part.name(index)} has the unknown coding method {method}: {NEWER}")
     if method not in _methods(planes):
         raise CorruptFile(f"{part.name(index)} has a method for other planes, {method}: {DAMAGED}")
-    if differences and (method not in STORED or planes.chains or not allowed[pieces[0][0]]):
+    own = part.layout.origin is not None and part.channel < 3
+    if differences and (method not in STORED or planes.chains or own or not allowed[pieces[0][0]]):
         raise CorruptFile(f"{part.name(index)} has differences from no picture: {DAMAGED}")
     if method == Method.WEBP and (planes.levels > 256 or planes.channels > 4):
         raise CorruptFile(f"{part.name(index)} is of samples that WebP does not have: {DAMAGED}")

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vlae_codec.errors import CorruptFile, UnsupportedVersion
 from vlae_codec.format.chunks import DAMAGED, pack_varint, read_varint
 from vlae_codec.format.header import (
     CHANNELS,
+    COLOURED,
+    GREYS,
+    JPEG,
     LANE_SYMBOLS,
     MODES,
+    SOURCE_PLANES,
     TILE_SIZE,
     TYPES,
+    VALUES,
     Form,
     Header,
+    Kind,
     Layout,
+    Origin,
     Planes,
     check_header,
+    expected,
 )
 from vlae_codec.limits import DEFAULT, Limits
 
@@ -39,7 +48,7 @@ def _pack(header: Header) -> bytes:
 
 def _pack_layout(layout: Layout) -> bytes:
     typed, several = layout.type != "unsigned", layout.type == "unsigned" and layout.levels != _usual(layout.mode)
-    out = bytearray([MODES.index(layout.mode) + 32 * typed + 64 * several])
+    out = bytearray([MODES.index(layout.mode) + 32 * typed + 64 * several + 128 * (layout.origin is not None)])
     if typed:
         out.append(TYPES.index(layout.type))
     if several:
@@ -48,6 +57,8 @@ def _pack_layout(layout: Layout) -> bytes:
         out.append(layout.channels)
     if layout.palette is not None:
         out += pack_varint(layout.colours) + bytes([layout.columns]) + _pack_form(layout.palette)
+    if layout.origin is not None:
+        out += bytes([layout.origin.form]) + pack_varint(len(layout.origin.data)) + layout.origin.data
     for planes in layout.planes:
         out += _pack_planes(planes, layout)
     return bytes(out)
@@ -136,7 +147,7 @@ class Reader:
 def _read_layout(reader: Reader) -> Layout:
     code = reader.byte()
     typed, several, number = code & 32, code & 64, code & 31
-    if number >= len(MODES) or code & 128:
+    if number >= len(MODES):
         raise UnsupportedVersion(f"pictures of mode {code} are unknown here: {NEWER}")
     mode = MODES[number]
     type_number = reader.byte() if typed else 0
@@ -148,13 +159,27 @@ def _read_layout(reader: Reader) -> Layout:
     colours, columns, palette = 0, 3, None
     if mode in ("P", "PA"):
         colours, columns, palette = reader.varint(), reader.byte(), reader.form()
-    layout = Layout(mode, (), kind, levels, channels, colours, columns, palette)
+    origin = _read_origin(reader, mode) if code & 128 else None
+    layout = Layout(mode, (), kind, levels, channels, colours, columns, palette, origin)
     planes: list[Planes] = []
     left = layout.coded_channels
-    while left > 0:
-        planes.append(_read_planes(reader, layout))
-        left -= planes[-1].channels
-    return Layout(mode, tuple(planes), kind, levels, channels, colours, columns, palette)
+    for kind, geometry in expected(origin, left):
+        if left <= 0:
+            break
+        planes.append(replace(_read_planes(reader, layout), kind=kind, geometry=geometry))
+        if kind in (Kind.SAMPLES, Kind.EXCEPTIONS):  # source planes and coefficients stand for those of exceptions
+            left -= planes[-1].channels
+    return replace(layout, planes=tuple(planes))
+
+
+def _read_origin(reader: Reader, mode: str) -> Origin:
+    form, length = reader.byte(), reader.varint()
+    origin = Origin(form, reader.take(length))
+    if form not in (SOURCE_PLANES, VALUES, JPEG):
+        raise UnsupportedVersion(f"pictures of an origin of form {form} are unknown here: {NEWER}")
+    if mode not in COLOURED + GREYS or (form == SOURCE_PLANES and length != 3):
+        raise CorruptFile(f"an impossible origin in the header: {DAMAGED}")
+    return origin
 
 
 def _read_planes(reader: Reader, layout: Layout) -> Planes:

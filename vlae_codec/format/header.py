@@ -4,7 +4,8 @@ The fields of chunk H up to its records, in this order. A field in brackets stan
 absence does, and MUST NOT stand otherwise.
 
     layouts  varint   1 or more, then that many layouts:
-        mode      u8       0 .. 14, see below; plus 32 if a type follows, plus 64 if levels follow
+        mode      u8       0 .. 14, see below; plus 32 if a type follows, plus 64 if levels follow, plus 128 if an origin
+                           follows
         [type     u8]      1 .. 7, see below; without it 0
         [levels   varint]  unsigned samples are 0 .. levels - 1, levels being 2 .. 65536, of modes 5 and 6 at most 256;
                            without it 256, of mode 2 always 2. Samples of another type have 256, int16 65536
@@ -12,6 +13,8 @@ absence does, and MUST NOT stand otherwise.
         [palette]          of modes 5 and 6 only, and always there: colours varint, 1 .. 256; columns u8, 3 (RGB) or 4
                            (RGBA); a stored form of the samples (1, colours, columns) of 256 levels. Indices beyond the
                            colours are allowed
+        [origin]           of modes 1, 4, 12 and 13, of form 3 also 0 and 3, of unsigned samples of 256 levels only: form
+                           u8, 1 .. 3, see below; length varint; so many bytes of parameters
         planes             groups of channels, in the order of the channels, until all are in one:
             channels   u8       1 or more
             flags      u8       1: a model follows   2: levels   4: a shift   8: a scale   16: a tile size
@@ -51,6 +54,24 @@ Those of 32 and 64 bits and all floats are coded by bytes: the bits of a sample 
 sign bit is flipped if it is 0 and all bits if it is 1, of int32 the highest bit is flipped; its bytes from the highest
 one to the lowest are so many channels of 256 levels, which stand one after another in place of the channel.
 
+An origin says what the colours, the first three channels or the only grey one, were before, and what stands in place
+of them. Its pictures
+are coded tile by tile: no group has chains, and no stream of a picture's first three channels holds differences. Forms:
+
+    1 source planes   parameters: conversion u8; enlargement u8; geometry u8: 1 chroma has half the columns, 2 half the
+                      rows, 4 and 8 its columns, rows have phase 1, else 0, 16 there is no chroma, 32 it is cosited.
+                      A group of luma, of 1 channel; unless there is none, two groups of chroma, of 1 channel each; a
+                      group of exceptions, of 3 channels. See origins/origin.py
+    2 values          parameters: conversion u8; escape u8. A group of 3 channels, the last of which has such values only
+                      as the first two leave possible, see native/mixture.py
+    3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients and a group of exceptions, of as many
+                      channels as there are colours
+
+The groups of the other channels follow. A plane of chroma with half the columns and phase p has (width + 1 + p) >> 1 of
+them, of which i stands for the columns 2 i - p and 2 i - p + 1; or if it is cosited max(1, (width + 1 - p) >> 1), of
+which i stands at column 2 i + p. So do rows. Groups of
+source planes have neither levels nor scale nor values, of exceptions and coefficients nor lanes nor a model.
+
 A group of planes with scale (sx, sy) has ceil(width / sx) x ceil(height / sy) samples of a picture, and each stands for
 the sx x sy samples at its place, as many of them as are in the picture.
 """
@@ -59,6 +80,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -90,6 +112,9 @@ MAX_TILE = 4096  # bounds what a decoder takes for one tile
 MAX_SHIFT = 10
 TILE_SIZE, LANE_SYMBOLS = 512, 32768
 RAW, LZMA, WEBP = 2, 3, 5  # methods of stored forms, see `container`
+SOURCE_PLANES, VALUES, JPEG = 1, 2, 3  # forms of origins
+COLOURED = ("RGB", "RGBA", "RGBa", "RGBX")  # modes of pictures that may have an origin, ...
+GREYS = ("L", "LA")  # ... and if it is a JPEG
 
 
 class Form(NamedTuple):
@@ -97,6 +122,35 @@ class Form(NamedTuple):
 
     method: int
     data: bytes
+
+
+class Kind(IntEnum):
+    """What the symbols of a group of planes are."""
+
+    SAMPLES = 0  # of the picture
+    SOURCE = 1  # of a source plane of its origin
+    COEFFICIENTS = 2  # of the cosine transforms of a JPEG
+    EXCEPTIONS = 3  # differences of the picture from what its origin gives
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the first three channels of pictures were before they were RGB."""
+
+    form: int
+    data: bytes  # parameters
+
+    @property
+    def source_planes(self) -> int:
+        """Of a form of source planes."""
+        return 1 if self.data[2] & 16 else 3
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """Of the groups of planes that stand in place of the three channels."""
+        if self.form == SOURCE_PLANES:
+            return [Kind.SOURCE] * self.source_planes + [Kind.EXCEPTIONS]
+        return [Kind.SAMPLES] if self.form == VALUES else [Kind.COEFFICIENTS, Kind.EXCEPTIONS]
 
 
 @dataclass(frozen=True)
@@ -112,9 +166,30 @@ class Planes:
     lane_symbols: int = LANE_SYMBOLS
     chains: int = 0  # groups of pictures; 0: each tile is coded alone
     values: tuple[tuple[int, Form], ...] = ()  # (count, differences) of the value of each symbol, one or one a channel
+    kind: Kind = Kind.SAMPLES
+    geometry: int = 0  # of a plane of chroma, as its origin has it
+
+    @property
+    def halved(self) -> tuple[int, int]:
+        """Columns and rows of the picture for one of these planes, 1 or 2 each."""
+        return 1 + (self.geometry & 1), 1 + (self.geometry >> 1 & 1)
+
+    @property
+    def cosited(self) -> bool:
+        """Whether a sample of a halved plane stands at one column and row, not between two."""
+        return bool(self.geometry & 32)
+
+    @property
+    def shifted(self) -> tuple[int, int]:
+        """The first column and row of the picture that the first sample stands for."""
+        phase = self.geometry >> 2 & 1, self.geometry >> 3 & 1
+        return phase if self.cosited else (-phase[0], -phase[1])
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the group of a picture of this size."""
+        if self.kind == Kind.SOURCE:
+            (hx, hy), (dx, dy) = self.halved, self.shifted
+            return max(1, -(-(width - dx) // hx)), max(1, -(-(height - dy) // hy))
         return -(-width // self.scale[0]), -(-height // self.scale[1])
 
 
@@ -130,6 +205,7 @@ class Layout:
     colours: int = 0  # of the palette
     columns: int = 3
     palette: Form | None = None
+    origin: Origin | None = None
 
     @property
     def coded_channels(self) -> int:
@@ -215,14 +291,30 @@ class Header:
 
     @cached_property
     def parts(self) -> list[tuple[int, int, Planes]]:
-        """(number of the layout, first channel, planes) of each group of planes."""
+        """(number of the layout, first channel, planes) of each group of planes; of source planes, first plane."""
         found = []
         for number, layout in enumerate(self.layouts):
             first = 0
             for planes in layout.planes:
-                found.append((number, first, planes))
-                first += planes.channels
+                if planes.kind in (Kind.COEFFICIENTS, Kind.EXCEPTIONS):
+                    found.append((number, 0, planes))
+                    first = planes.channels
+                else:
+                    found.append((number, first, planes))
+                    first += planes.channels
         return found
+
+
+def expected(origin: Origin | None, channels: int) -> Iterator[tuple[Kind, int]]:
+    """(kind, geometry) of the groups of planes that an origin has, then of as many as there may be behind.
+
+    channels: of the samples that are coded.
+    """
+    if origin is not None:
+        for number, kind in enumerate(origin.kinds):
+            yield kind, origin.data[2] if kind == Kind.SOURCE and number else 0
+    for _ in range(channels):
+        yield Kind.SAMPLES, 0
 
 
 def check_header(header: Header, error: type[Exception]) -> None:
@@ -249,7 +341,9 @@ def _check_layout(layout: Layout, error: type[Exception]) -> None:
         "levels": not 2 <= layout.levels <= 65536 or (layout.type != "unsigned" and layout.levels != levels),
         "bilevel samples": layout.mode == "1" and (layout.levels != 2 or layout.type != "unsigned"),
         "channels": layout.channels != (CHANNELS.get(layout.mode) or layout.channels) or not 1 <= layout.channels < 256,
-        "planes": sum(planes.channels for planes in layout.planes) != layout.coded_channels,
+        "planes": sum(planes.channels for planes in layout.planes if planes.kind in (Kind.SAMPLES, Kind.EXCEPTIONS))
+        != layout.coded_channels,
+        "origin": layout.origin is not None and _wrong_origin(layout, layout.origin),
         "palette": indexed != (layout.palette is not None)
         or (indexed and not (1 <= layout.colours <= 256 and layout.columns in (3, 4) and layout.levels <= 256))
         or (indexed and layout.type != "unsigned")
@@ -263,9 +357,32 @@ def _check_layout(layout: Layout, error: type[Exception]) -> None:
         raise error(f"impossible {' and '.join(bad)} in the header: {DAMAGED}")
 
 
+def _wrong_origin(layout: Layout, origin: Origin) -> bool:
+    """Whether a layout cannot have this origin."""
+    lengths = {SOURCE_PLANES: range(3, 4), VALUES: range(2, 3), JPEG: range(1, 1 << 16)}
+    if origin.form not in lengths or len(origin.data) not in lengths[origin.form]:
+        return True
+    wanted = [one for one, _ in zip(expected(origin, layout.coded_channels), layout.planes)]
+    return (
+        layout.mode not in (COLOURED + GREYS if origin.form == JPEG else COLOURED)
+        or (layout.type, layout.levels) != ("unsigned", 256)
+        or (origin.form == SOURCE_PLANES and (origin.data[2] >= 64 or (origin.data[2] >> 2 & 3) & ~origin.data[2]))
+        or len(layout.planes) < len(origin.kinds)
+        or [(planes.kind, planes.geometry) for planes in layout.planes] != wanted
+        or any(planes.chains for planes in layout.planes)
+    )
+
+
 def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
+    source = planes.kind == Kind.SOURCE
+    simple = planes.kind in (Kind.EXCEPTIONS, Kind.COEFFICIENTS)
     return {
-        "channels of planes": not 1 <= planes.channels < 256,
+        "channels of planes": not 1 <= planes.channels < 256
+        or (source and planes.channels != 1)
+        or (simple and planes.channels != (1 if layout.mode in GREYS else 3)),
+        "planes of an origin": (source or simple)
+        and (planes.scale != (1, 1) or bool(planes.values))
+        or (simple and (planes.model_id is not None or planes.lane_symbols != LANE_SYMBOLS)),
         "model": planes.model_id is not None and (len(planes.model_id) != 8 or planes.channels not in (1, 3)),
         "coded levels": not 2 <= planes.levels <= layout.levels
         or (not planes.values and planes.levels != layout.levels),

@@ -83,6 +83,7 @@ def compress_files(
     seed: int = 1,
     device: str = "auto",
     threads: int | None = None,
+    origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
     skip_jpeg: bool = False,
@@ -116,7 +117,7 @@ def compress_files(
 
         def compress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
             loaded = convert.load(task.source, keep, limits)
-            options = Options(effort, seed, verify, progress, watch, model, device)
+            options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
             files.write_file(task.output, data, force)
             return Converted(container.read_header(data), len(data), tuple(loaded.notes), loaded.jpeg)

@@ -28,7 +28,7 @@ MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
     *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
-    *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT"),
+    *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT", "MAX_ESCAPE"),
 )
 
 
@@ -51,7 +51,7 @@ class TablesStruct(ctypes.Structure):
 
 class RowsStruct(ctypes.Structure):
     _fields_ = _fields(
-        (c_void_p, "params offsets outers shifts"),
+        (c_void_p, "params offsets outers shifts set escapes"),
         (c_int64, "n"),
         (c_int32, "columns mixtures channels coupled levels coded"),
     )
@@ -63,8 +63,8 @@ class StackStruct(ctypes.Structure):
 
 class PixelsStruct(ctypes.Structure):
     _fields_ = _fields(
-        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables")),
-        (c_int32, "channels wide up features mixtures levels stretch shift"),
+        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables"), (c_void_p, "set")),
+        (c_int32, "channels wide up features mixtures levels stretch shift escape"),
     )
 
 
@@ -97,9 +97,17 @@ class MatcherStruct(ctypes.Structure):
     _fields_ = _fields((c_int32, "rule window_bits hash_bits good lazy nice chain filtered far quads"))
 
 
+class OriginStruct(ctypes.Structure):
+    _fields_ = _fields(
+        *((c_void_p, "tables matrix columns rows"), (c_int64, "width height chroma_width chroma_height")),
+        *((c_int32, "shift"), (c_int32 * 4, "bias")),
+    )
+
+
 _P, _I, _L = c_void_p, c_int32, c_int64
 _LAYER, _ROWS, _TABLES, _STACK = POINTER(LayerStruct), POINTER(RowsStruct), POINTER(TablesStruct), POINTER(StackStruct)
 _PIXELS, _TILE, _PRIOR, _FIT = POINTER(PixelsStruct), POINTER(TileStruct), POINTER(PriorStruct), POINTER(FitStruct)
+_ORIGIN = POINTER(OriginStruct)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then of the arguments
     "abi": (c_int,),
     "source": (c_char_p,),
@@ -114,6 +122,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "merge": (c_int, _LAYER, _P, _P, c_int, c_int, _P, _P, _P, _P),
     "intervals": (c_int, _ROWS, _TABLES, _P, _P, _P),
     "pop_rows": (_L, _ROWS, _TABLES, _STACK, _L, _P, _P, _L),
+    "fill_set": (c_int, _I, _P, _L),
     "costs": (_L, _P, _L, _I, _I, _P),
     "push": (c_int, _STACK, _P, _P, _L, c_int),
     "pop": (_L, _STACK, _P, _L, _L, _P, _L, c_int),
@@ -132,6 +141,14 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "describe": (_L, _P, _L, _P, _L, _P, _L),
     "walk_scratch": (_L,),
     "walk": (_L, POINTER(MatcherStruct), _P, _L, _P, _L, _P, _L, c_int, _P, _L),
+    "origin_rebuild": (c_int, _ORIGIN, _P, _P, _P, _P, _P, _L),
+    "origin_chroma": (_L, _ORIGIN, _P, _L, _P, _P),
+    "origin_halve_scratch": (_L, _ORIGIN),
+    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _P, _P, _P, _L),
+    "origin_luma": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L),
+    "idct": (c_int, _P, _L, _L, _P, _P, _L),
+    "enlarge": (c_int, _P, _L, _L, _L, _L, _L, _I, _I, _L, _L, _L, _P),
+    "jfif": (c_int, _P, _P, _P, _L, _P),
     "residual_scratch": (_L, _I, _I),
     "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
     "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),

@@ -79,6 +79,13 @@ def sample_type(levels: int) -> type[np.uint8 | np.uint16]:
     return np.uint8 if levels <= 256 else np.uint16
 
 
+def set_pointer(values: np.ndarray | None) -> int | None:
+    """The address of a set of triples, (65536, 4) uint64, if there is one. Raises ValueError for another shape."""
+    if values is not None and values.shape != (1 << 16, 4):
+        raise ValueError(f"a set of triples is (65536, 4), not {values.shape}")
+    return None if values is None else pointer(values, np.uint64)
+
+
 def parameter_limits(mixtures: int, channels: int, coupled: bool) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), int32 (P,): the clamps of a network output that is a row of parameters."""
     layout, most = parameter_layout(mixtures, channels, coupled), (contract.LOGIT_LIMIT, contract.LOC_LIMIT)
@@ -99,6 +106,8 @@ class Rows(NamedTuple):
     coded: int  # only the first so many channels are coded
     tables: Tables
     shifts: np.ndarray | None = None  # (n,) int32, 0 .. 10, of the deep form
+    values: np.ndarray | None = None  # (65536, 4) uint64, the set of triples of the restricted form (`values`)
+    escapes: np.ndarray | None = None  # (n,) int32, 1 .. 16, of the restricted form
 
     @property
     def struct(self) -> RowsStruct:
@@ -109,9 +118,12 @@ class Rows(NamedTuple):
         params, offsets = pointer(self.params, np.int32), pointer(self.offsets, np.int32)
         if self.shifts is not None and self.shifts.shape != (n,):
             raise ValueError("shifts are of different rows")
-        outers, shifts = (None if v is None else pointer(v, np.int32) for v in (self.outers, self.shifts))
+        if self.values is not None and (self.escapes is None or self.escapes.shape != (n,)):
+            raise ValueError("escapes are of different rows")
+        others = (None if v is None else pointer(v, np.int32) for v in (self.outers, self.shifts, self.escapes))
+        outers, shifts, escapes = others
         form = (self.params.shape[1], self.mixtures, channels, self.coupled, self.levels, self.coded)
-        return RowsStruct(params, offsets, outers, shifts, n, *form)
+        return RowsStruct(params, offsets, outers, shifts, set_pointer(self.values), escapes, n, *form)
 
 
 def intervals(rows: Rows, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

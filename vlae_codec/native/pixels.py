@@ -15,7 +15,7 @@ import numpy as np
 from vlae_codec.contract import PIXEL_CENTRE, SLACK
 from vlae_codec.native.ans import Message, Stack
 from vlae_codec.native.library import PixelsStruct, TileStruct, check, core, pointer, span
-from vlae_codec.native.mixture import Tables, sample_type
+from vlae_codec.native.mixture import Tables, sample_type, set_pointer
 from vlae_codec.native.network import Packed
 from vlae_codec.threads import Map
 
@@ -59,6 +59,8 @@ class Setting(NamedTuple):
     levels: int
     stretch: int  # left shift of a symbol where it enters the network
     shift: int = 0  # the network works in coarse levels of 2^shift levels
+    escape: int = 0  # 1 .. 16 in the restricted form
+    values: np.ndarray | None = None  # (65536, 4) uint64, the set of triples of the restricted form (`values`)
 
     @property
     def deep(self) -> bool:
@@ -73,7 +75,7 @@ class Setting(NamedTuple):
     @property
     def struct(self) -> PixelsStruct:
         """The setting as the core takes it."""
-        return PixelsStruct(*span(self.net.memory), self.tables.struct, *self[2:])
+        return PixelsStruct(*span(self.net.memory), self.tables.struct, set_pointer(self.values), *self[2:-1])
 
 
 class Tile(NamedTuple):
@@ -95,11 +97,13 @@ class Tile(NamedTuple):
 class Pixels:
     """p(x | context, rows above) on the CPU. null: (stride, stride, F) int8, the features of the no-latent mode.
 
-    Only the first `coded` channels are coded; the others are equal to the first.
+    side: (H, W, S) int8, features of all pixels of the only tile that this codes, which stand behind those of the
+    context; None of a model without side planes. Only the first `coded` channels are coded; the others are equal to the
+    first.
     """
 
-    def __init__(self, setting: Setting, null: np.ndarray) -> None:
-        self.setting, self.null = setting, null
+    def __init__(self, setting: Setting, null: np.ndarray, side: np.ndarray | None = None) -> None:
+        self.setting, self.null, self.side = setting, null, side
 
     def intervals(
         self, above: np.ndarray, band: np.ndarray, context: np.ndarray | None, coded: int, spread: Map = map
@@ -202,6 +206,11 @@ class Pixels:
             period = np.tile(self.null, (1, -(-width // stride), 1))[:, :width]
         else:
             period = np.concatenate([np.zeros((skip, *context.shape[1:]), np.int8), context])
+        if self.side is not None:
+            rows = skip + len(band)
+            period = np.concatenate(
+                [np.tile(period, (-(-rows // len(period)), 1, 1))[:rows], self.side[first : first + rows]], axis=-1
+            )
         features = with_slack(period.view(np.uint8) ^ np.uint8(PIXEL_CENTRE))
         return Tile(x, features, skip + len(band), width, len(period)), skip
 

@@ -14,26 +14,37 @@ from vlae_codec.adapter.chunk import adapt, unpack
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
 from vlae_codec.format.container import Contents, Part
-from vlae_codec.format.header import Planes
+from vlae_codec.format.header import Kind, Planes
 from vlae_codec.weights.model import Model, default_model_name, find_model
 
 _LOCK = Lock()  # so that threads that want a codec at once read its model once
 
 
 def codes(config: Mapping[str, Any], mode: str) -> bool:
-    """Whether a model of this configuration codes planes like those of pictures of mode RGB, L or 1."""
+    """Whether a model of this configuration codes planes like those of pictures of mode RGB, L or 1, or source planes
+    of an origin: luma, or chroma beside it.
+    """
+    if config.get("side", 0) and mode != "chroma":
+        return False
     return config.get("levels", 256) == (2 if mode == "1" else 256) and (mode != "RGB" or config["channels"] == 3)
 
 
 def coded_modes(config: Mapping[str, Any]) -> str:
     """The pictures that a model of this configuration codes, for people."""
+    if config.get("side", 0):
+        return "chroma planes of pictures with an origin"
     if config.get("levels", 256) == 2:
         return "bilevel pictures (mode 1)"
     return "grey pictures (mode L)" if config["channels"] == 1 else "RGB and grey pictures (modes RGB and L)"
 
 
-def kind_of(mode: str, channels: int) -> str | None:
-    """The mode whose models code a group of planes: of a mode "1" that, else by its channels; None where none does."""
+def kind_of(mode: str, channels: int, kind: Kind = Kind.SAMPLES, first: int = 0) -> str | None:
+    """The mode whose models code a group of planes: of a mode "1" that, else by its channels; None where none does.
+
+    kind, first: of the group; source planes are luma, the first one, and chroma.
+    """
+    if kind == Kind.SOURCE:
+        return "chroma" if first else "luma"
     return "1" if mode == "1" else {1: "L", 3: "RGB"}.get(channels)
 
 
@@ -86,11 +97,11 @@ def codecs_for(contents: Contents, model: str | Path | None, device: str) -> lis
 
 def codec_for(part: Part, model: str | Path | None, device: str) -> TileCodec:
     """The codec of a part that needs one."""
-    mode = kind_of(part.layout.mode, part.planes.channels)
+    mode = kind_of(part.layout.mode, part.planes.channels, part.planes.kind, part.channel)
     if mode is None:
         raise CorruptFile(f"no model codes planes of {part.planes.channels} channels: the file is damaged")
     codec = None
-    if model is not None and part.channel:
+    if model is not None and (part.channel or part.planes.kind == Kind.SOURCE):
         with suppress(UnknownModel):  # another model than that of the first planes
             codec = find_codec(model, part.planes.model_id, device, mode)
         model = None

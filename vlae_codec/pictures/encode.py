@@ -25,13 +25,14 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError, VlaeError
 from vlae_codec.format import container, header
 from vlae_codec.format.container import Metadata, Part, Piece
-from vlae_codec.format.header import Header, Layout, Planes
+from vlae_codec.format.header import Header, Kind, Layout, Planes
 from vlae_codec.images.picture import Picture
 from vlae_codec.limits import UNLIMITED
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
-from vlae_codec.pictures.decode import added, each_piece, samples_in
 from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
+from vlae_codec.pictures.past import encode_origins, may_have_origin
+from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.planes import (
     CHAIN_LANE_SYMBOLS,
     Options,
@@ -41,10 +42,12 @@ from vlae_codec.pictures.planes import (
     plan_planes,
     size_of,
 )
+from vlae_codec.pictures.rebuild import Rebuilding
 from vlae_codec.threads import Run, counter
 from vlae_codec.weights.model import find_model
 
 TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
+CHANGED = "the compressed picture did not come back exactly; please report this picture"
 
 
 def encode(pictures: Sequence[Picture], chains: int | None, options: Options, run: Run) -> bytes:
@@ -66,7 +69,8 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
         mine = {i: symbols[i] for i in some}
         count = None if chains is None else min(chains, len(some))
         found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, options, run)
-        layouts.append(replace(layout, planes=tuple(part.planes for part in found)))
+        origin = found[0].layout.origin
+        layouts.append(replace(layout, planes=tuple(part.planes for part in found), origin=origin))
         parts += found
     order = {layout: i for i, layout in enumerate(numbers)}
     described = Header.of(layouts, [(order[layout], width, height) for layout, width, height in shown])
@@ -108,6 +112,10 @@ def _encode_layout(
         part, drawn = _encode_group(layout, channel, channels, pictures, comparable, chains, options, run)
         found.append(part)
         channel, tried = channel + channels, tried or drawn
+    if may_have_origin(layout, pictures, chains, options):
+        for origin, parts in encode_origins(layout, pictures, options, run):
+            if sum(map(size_of, parts)) + len(origin.data) + 2 < size_of(found[0]):
+                found[:1] = parts
     if tried and layout.coded_channels in (2, 4) and layout.levels <= 256 and chains == 0:
         planes = Planes(layout.coded_channels, layout.levels)
         together = whole_tile(make_source(layout, planes, 0, pictures))
@@ -162,7 +170,16 @@ def _verify(data: bytes, symbols: Sequence[np.ndarray], options: Options, run: R
     """Raises VlaeError unless the file holds these pictures."""
     contents = container.read(data, UNLIMITED)
     tick = counter(options.progress, samples_in(contents.parts))
+    rebuilding = None
     for part, codec in zip(contents.parts, codecs_for(contents, options.model, options.device)):
+        if part.planes.kind != Kind.SAMPLES:
+            rebuilding = rebuilding or Rebuilding(contents, UNLIMITED)
+            if rebuilding.take(part, codec, run, tick):
+                found = rebuilding.rebuilt.items()
+                if not all(np.array_equal(one, symbols[i][..., : one.shape[2]]) for i, (_, one) in found):
+                    raise VlaeError(CHANGED)
+                rebuilding = None
+            continue
         each_piece(part, codec, _comparison(part, symbols), run, tick)
 
 
@@ -183,6 +200,6 @@ def _comparison(part: Part, symbols: Sequence[np.ndarray]) -> Callable[[Piece, n
         sx, sy = part.planes.scale
         wanted = symbols[i][y * sy : (y + h) * sy, x * sx : (x + w) * sx, channels]
         if not np.array_equal(restored(part, found, *wanted.shape[:2]), wanted):
-            raise VlaeError("the compressed picture did not come back exactly; please report this picture")
+            raise VlaeError(CHANGED)
 
     return compare

@@ -13,6 +13,7 @@ import numpy as np
 from vlae_codec.format.container import Part, Piece
 from vlae_codec.format.header import MAX_TILE, Layout, Planes
 from vlae_codec.pictures.modes import numbers_of, pack_values
+from vlae_codec.pictures.sources import Beside
 
 SPARSE = 0.8  # of the values that there can be: if no more occur, a table of them may pay
 STRIP = 64  # of so many rows one is looked at first
@@ -24,6 +25,7 @@ class Source(NamedTuple):
 
     part: Part  # without records
     symbols: dict[int, np.ndarray]  # of each picture, by its number in the file: (h, w, C)
+    beside: Beside | None = None  # of source planes whose model takes what is known beside them
 
     def piece(self, piece: Piece) -> np.ndarray:
         """The symbols of a piece, a view."""

@@ -45,6 +45,7 @@ class Options(NamedTuple):
     watch: Watch | None = None
     model: str | Path | None = None
     device: str = "auto"
+    origin: str = "auto"  # none, or the only one that is tried
 
 
 class Tiles(Sequence[np.ndarray]):
@@ -60,6 +61,15 @@ class Tiles(Sequence[np.ndarray]):
 
     def __getitem__(self, index: Any) -> Any:
         return tile_of(self.source.piece(self.places[index]), self.channels)
+
+    def codec(self, codec: TileCodec, index: int) -> TileCodec:
+        """The codec of a tile, which may know what is beside it."""
+        return beside(codec, self.source, self.places[index])
+
+
+def beside(codec: TileCodec, source: Source, piece: Piece) -> TileCodec:
+    """The codec of a piece of a source."""
+    return codec if source.beside is None else codec.beside(source.beside(piece))
 
 
 def plan_planes(
@@ -187,7 +197,7 @@ def _stream(codec: TileCodec, source: Source, some: list[Piece], comparable: set
     if planes.chains:
         record = encode_chain(codec, tiles, planes.channels, planes.lane_symbols)
     else:
-        record = encode_tile(codec, tiles[0], planes.channels, planes.lane_symbols, run)
+        record = encode_tile(beside(codec, source, some[0]), tiles[0], planes.channels, planes.lane_symbols, run)
     record = stored.smaller(record, planes, some, symbols)
     return _with_differences(record, source, some, comparable)
 
@@ -222,7 +232,7 @@ def _adapted(
     from vlae_codec.adapter.fit import fit, look
 
     coded, tiles = source.part.planes.channels, Tiles(source, codec.config["channels"])
-    problem = look(codec, tiles, coded, effort, run, options.seed)
+    problem = look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
     plain = None
     if comparable or _may_be_stored(tiles, coded, problem.before):
         plain = _plain(codec, source, comparable, None, options, run)

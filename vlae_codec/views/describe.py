@@ -7,6 +7,7 @@ from typing import Any
 
 from vlae_codec.format import container
 from vlae_codec.format.container import Contents, Part
+from vlae_codec.format.header import Origin
 from vlae_codec.limits import UNLIMITED
 
 
@@ -35,6 +36,7 @@ def describe(data: container.Bytes) -> dict[str, Any]:
         "bpsp": 8 * len(data) / header.subpixels,
         "streams": len(contents.records),
         "methods": _methods(contents.parts),
+        "origins": [_origin(layout.origin) for layout in header.layouts],
         "planes": [_planes(part) for part in contents.parts],
         "metadata": _metadata(contents),
         "items": container.itemise(bytes(data)),
@@ -46,6 +48,9 @@ def _planes(part: Part) -> dict[str, Any]:
     planes = part.planes
     return {
         "mode": part.layout.mode,
+        "kind": planes.kind.name.lower(),
+        "size": list(part.pictures[0][1:]),
+        "bytes": sum(len(record.data) for record in part.records),
         "channels": [part.channel, part.channel + planes.channels - 1],
         "levels": planes.levels,
         "shift": planes.shift,
@@ -57,6 +62,11 @@ def _planes(part: Part) -> dict[str, Any]:
         "chains": planes.chains,
         "methods": _methods([part]),
     }
+
+
+def _origin(origin: Origin | None) -> str | None:
+    """What pictures were before they were RGB, in words."""
+    return None if origin is None else origins.words(origin.form, origin.data)
 
 
 def _methods(parts: list[Part] | tuple[Part, ...]) -> dict[str, int]:

@@ -50,7 +50,9 @@ def describe_models() -> tuple[list[dict[str, Any]], list[str]]:
                 "bytes": size,
                 "domain": card.get("domain"),
                 "rate": card.get("rate"),
-                "modes": MODES[made.config["channels"], made.config.get("levels", 256)],
+                "modes": ["chroma"]
+                if made.config.get("side")
+                else MODES[made.config["channels"], made.config.get("levels", 256)],
                 "multiply_adds": made.multiply_adds,
                 "origin": origin,
             }

@@ -183,9 +183,12 @@ def _weight_files(entry: str | Path) -> list[Path]:
 
 
 def default_model_name(mode: str) -> str:
-    """The model that codes pictures of a mode, "RGB", "L" or "1", when none is asked for."""
-    if mode == "L" and any(found.name == "photo-gray" for found in known_models()):
-        return "photo-gray"
+    """The model that codes pictures of a mode, "RGB", "L" or "1", or source planes, "luma" or "chroma", when none is
+    asked for.
+    """
+    if mode in ("L", "luma", "chroma"):
+        known = {found.name for found in known_models()}
+        return next((name for name in (mode, "photo-gray") if name in known), "photo")
     return "mnist-binary" if mode == "1" else "photo"
 
 

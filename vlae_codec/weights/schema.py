@@ -8,7 +8,7 @@
     affine.t.*    flow step t of the prior: locations (1/64) | outer scale indices
     mixture.*     last step of the prior
     base          a constant row of parameters, in the place of a mixture, in a model with no flow step
-    local.*       p(x | window, context)
+    local.*       p(x | window, context, side planes)
 
 A layer is four tensors: NAME.weight, NAME.multiplier, NAME.addend and NAME.shift (`vlae_codec.native.network`). A model
 has exactly the tensors that are listed here. The bounds are those of the native core; the last one keeps a model from
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec import contract
-from vlae_codec.contract import AFFINE_HIGH, AFFINE_LOW, INT8_MAX, INT8_MIN, LOC_LIMIT, window_offsets
+from vlae_codec.contract import AFFINE_HIGH, AFFINE_LOW, INT8_MAX, INT8_MIN, LOC_LIMIT, side_features, window_offsets
 from vlae_codec.errors import WeightsError
 from vlae_codec.native.library import MAX_STEPS
 from vlae_codec.native.mixture import parameter_limits
@@ -59,13 +59,14 @@ class Config:
     prior_mixtures: int = _of(range(1, 65))
     flow_steps: int = _of(range(MAX_STEPS + 1))
     levels: int = _of((2, 256), default=256)  # values of a subpixel
+    side: int = _of(range(3), default=0)  # planes known before, whose samples enter beside the context
 
     @staticmethod
     def of(values: Any) -> Config:
         """The configuration that a mapping of JSON types describes. Raises WeightsError."""
         if not isinstance(values, Mapping):
             raise WeightsError("its configuration is not a JSON object")
-        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels"}):
+        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels", "side"}):
             raise WeightsError(f"its configuration lacks, or should not have, {reprlib.repr(wrong[0])}")
         return Config(**{one.name: _checked(one, values[one.name]) for one in fields(Config) if one.name in values})
 
@@ -130,7 +131,9 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
         limits = parameter_limits(config.prior_mixtures, z, coupled=True)
         yield from mlp("mixture", prior_window * z, config.prior_hidden, 2, cell, limits)
     limits = parameter_limits(config.mixtures, c, coupled=True)
-    yield from mlp("local", (window + 1) * c + config.context, config.hidden, config.layers, 1, limits)
+    yield from mlp(
+        "local", (window + 1) * c + config.context + side_features(config.side), config.hidden, config.layers, 1, limits
+    )
 
 
 def tensor_forms(config: Config) -> dict[str, TensorForm]:

@@ -111,7 +111,7 @@ enum { LOGIT_MOST = 3071, FINE = 2048, SEEN = 256 };
 
 typedef struct {
     uint16_t squashed[2 * LOGIT_MOST + 1]; /* of logits from -3071 */
-    int16_t fine[FINE], coarse[FINE + 1];   /* logits of p and of 16 p up to 1/2 */
+    int16_t logits[2 * FINE + 1];           /* of p below FINE, then of 16 p; both up to 1/2 */
     uint16_t rates[SEEN];                 /* 65536 / (n + 1.5) */
 } binary_tables;
 
@@ -123,9 +123,9 @@ static inline uint32_t squash(const binary_tables *tables, int32_t logit)
 
 static inline int32_t stretch(const binary_tables *tables, uint32_t p) /* p below 65536 */
 {
-    uint32_t less = p < 32768 ? p : 65536 - p;
-    int32_t logit = less < FINE ? tables->fine[less] : tables->coarse[less >> 4];
-    return p < 32768 ? logit : -logit;
+    uint32_t flip = 0 - (p >> 15), less = ((p ^ flip) - flip) & 0xffff; /* p or 65536 - p; no branch, which would be missed */
+    int32_t logit = tables->logits[less < FINE ? less : FINE + (less >> 4)];
+    return (int32_t)(((uint32_t)logit ^ flip) - flip);
 }
 
 static inline void binary_tables_set(binary_tables *tables)
@@ -145,9 +145,9 @@ static inline void binary_tables_set(binary_tables *tables)
             x++;
         int logit = (int)x - LOGIT_MOST;
         if (p < FINE)
-            tables->fine[p] = (int16_t)logit;
+            tables->logits[p] = (int16_t)logit;
         if (p % 16 == 0)
-            tables->coarse[p / 16] = (int16_t)logit;
+            tables->logits[FINE + p / 16] = (int16_t)logit;
     }
     for (uint32_t n = 0; n < SEEN; n++)
         tables->rates[n] = (uint16_t)(131072 / (2 * n + 3));

@@ -1,9 +1,12 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
+#include "dct.h"
 #include "matches.h"
+#include "origins.h"
 #include "png.h"
 #include "residual.h"
 #include "targets.h"
+#include "values.h"
 
 #include <string.h>
 
@@ -51,7 +54,7 @@ int vlae_constants(int32_t *values, int count)
                                   VLAE_SCALES,       VLAE_OUTER_SCALES, VLAE_OUTER_IDENTITY, VLAE_DIGIT_BITS,
                                   VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS,
                                   VLAE_MAX_LEVELS,   VLAE_MAX_SHIFT,    VLAE_LOGIT_LIMIT,    VLAE_LOC_LIMIT,
-                                  VLAE_COEF_LIMIT};
+                                  VLAE_COEF_LIMIT,   VLAE_MAX_ESCAPE};
     int have = sizeof all / sizeof *all;
     for (int i = 0; i < count && i < have; i++)
         values[i] = all[i];
@@ -148,6 +151,10 @@ static int check_rows(const vlae_rows *rows, const vlae_tables *tables)
     REQUIRE(within(rows->offsets, rows->n * rows->channels, -far, far));
     REQUIRE(!rows->outers || within(rows->outers, rows->n * rows->channels, 0, VLAE_OUTER_SCALES - 1));
     REQUIRE(!rows->shifts || within(rows->shifts, rows->n, 0, VLAE_MAX_SHIFT));
+    if (rows->set) {
+        REQUIRE(rows->levels == 256 && rows->channels == 3 && !rows->shifts && rows->escapes);
+        REQUIRE(within(rows->escapes, rows->n, 1, VLAE_MAX_ESCAPE));
+    }
     return VLAE_OK;
 }
 
@@ -167,6 +174,10 @@ static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
     REQUIRE(model->levels >= 2 && model->levels <= VLAE_MAX_LEVELS && model->shift >= 0 && model->shift <= VLAE_MAX_SHIFT);
     if (model->stretch) /* the plain form */
         REQUIRE(!model->shift && model->levels <= 256 >> model->stretch && (model->levels & (model->levels - 1)) == 0);
+    if (model->set) {
+        REQUIRE(model->levels == 256 && model->channels == 3 && !model->shift && !model->stretch);
+        REQUIRE(model->escape >= 1 && model->escape <= VLAE_MAX_ESCAPE);
+    }
     REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
     int64_t window = (int64_t)model->up * model->wide + model->wide / 2;
     REQUIRE(inputs == (window + 1) * model->channels + model->features);
@@ -267,6 +278,12 @@ int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_sta
     int64_t most = rows->n < stack->lanes ? rows->n : stack->lanes;
     CHECK_SCRATCH((most / 8 + 1) * 4096);
     return rows->n ? chosen->pop_rows(rows, tables, stack, phase % stack->lanes, symbols, scratch) : VLAE_OK;
+}
+
+int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words)
+{
+    REQUIRE(words == SET_WORDS);
+    return fill_set(conversion, set);
 }
 
 /* log2 of 1 + i / 4096 in units of 2^-COST_BITS, by squaring in integers. */
@@ -588,6 +605,117 @@ int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_t size, u
     CHECK_SCRATCH(vlae_walk_scratch());
     start_chains(scratch, how, plain, size);
     return walk(scratch, tokens, count, corrections, corrected, what);
+}
+
+static int check_origin(const vlae_origin *o)
+{
+    enum { MOST_VALUE = 1 << 26, MOST_SIDE = 1 << 30 };
+    REQUIRE(o->width > 0 && o->height > 0 && o->chroma_width > 0 && o->chroma_height > 0);
+    REQUIRE(o->width <= MOST_SIDE && o->height <= MOST_SIDE && o->chroma_width <= MOST_SIDE);
+    REQUIRE(o->chroma_height <= MOST_SIDE && o->shift >= 1 && o->shift <= 16);
+    for (int i = 0; i < ORIGIN_TABLES * ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= -MOST_VALUE && o->tables[i] <= MOST_VALUE);
+    for (int i = 1; i < ORIGIN_TABLE; i++)
+        REQUIRE(o->tables[i] >= o->tables[i - 1]);
+    for (int i = 0; i < 4; i++)
+        REQUIRE(o->bias[i] >= 0 && o->bias[i] < 16);
+    for (int i = 0; o->matrix && i < 8; i++)
+        REQUIRE(o->matrix[i] >= -MOST_VALUE / 4 && o->matrix[i] <= MOST_VALUE / 4);
+    REQUIRE(origin_axis_ok(o->columns, o->width, o->chroma_width));
+    REQUIRE(origin_axis_ok(o->rows, o->height, o->chroma_height));
+    return VLAE_OK;
+}
+
+int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                        uint8_t *rgb, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_rebuild(origin, luma, cb, cr, rgb, scratch);
+    return VLAE_OK;
+}
+
+int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin->matrix && n >= 0);
+    origin_start(&inverse, origin);
+    return origin_chromas(&inverse, rgb, n, cb, cr);
+}
+
+int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
+{
+    CHECK(check_origin(origin));
+    return origin_halve_size(origin);
+}
+
+int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, uint8_t *cb,
+                          uint8_t *cr, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    REQUIRE(origin_spans_ok(column_spans, origin->width, origin->chroma_width));
+    REQUIRE(origin_spans_ok(row_spans, origin->height, origin->chroma_height));
+    CHECK_SCRATCH(origin_halve_size(origin));
+    origin_start(&inverse, origin);
+    vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
+    return origin_halve(&grid, scratch);
+}
+
+int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                         uint8_t *luma, void *scratch, int64_t scratch_size)
+{
+    vlae_inverse inverse;
+    CHECK(check_origin(origin));
+    CHECK_SCRATCH(origin_rows_size(origin));
+    origin_start(&inverse, origin);
+    return origin_lumas(&inverse, rgb, cb, cr, luma, scratch);
+}
+
+/* ---------------------------------------------------------------------------------------------------- JPEG */
+
+enum { MOST_SIDE = 1 << 20, MOST_STEP = 65535 };
+
+static int check_blocks(int64_t rows, int64_t columns, const int32_t *table)
+{
+    REQUIRE(rows >= 0 && columns >= 0 && rows <= MOST_SIDE && columns <= MOST_SIDE);
+    for (int k = 0; k < 64; k++)
+        REQUIRE(table[k] >= 1 && table[k] <= MOST_STEP);
+    return VLAE_OK;
+}
+
+int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+              int64_t plane_size)
+{
+    CHECK(check_blocks(rows, columns, table));
+    REQUIRE(plane_size == 64 * rows * columns);
+    idct_plane(blocks, rows, columns, table, plane);
+    return VLAE_OK;
+}
+
+int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height, int64_t width,
+                 int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width, uint8_t *out)
+{
+    REQUIRE(height >= 1 && height <= MOST_SIDE && width >= 1 && width <= stride && stride <= MOST_SIDE);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4 && first >= 0 && count >= 1 && top >= 0);
+    REQUIRE(first + count <= height && out_width >= 1 && out_width <= width * across && out_rows >= 1);
+    REQUIRE(top <= MOST_SIDE * 4 && out_rows <= MOST_SIDE * 4 && top + out_rows <= height * down);
+    vlae_component component = {plane, stride, first, width, height, across, down};
+    int64_t last = top + out_rows - 1, mixed = is_mixed(&component) && down == 2;
+    REQUIRE((mixed ? bounded((top + 1) / 2 - 1, height) : top / down) >= first);
+    REQUIRE((mixed ? bounded((last + 1) / 2, height) : last / down) < first + count);
+    for (int64_t y = 0; y < out_rows; y++)
+        enlarge_row(&component, top + y, out_width, out + y * out_width);
+    return VLAE_OK;
+}
+
+int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out)
+{
+    REQUIRE(n >= 0);
+    jfif_pixels(y, cb, cr, n, out);
+    return VLAE_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------- exceptions */

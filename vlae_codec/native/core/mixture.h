@@ -11,15 +11,18 @@
  * In the deep form the product of distance and inverse is clamped before it is shifted, by at most 18; it is at least
  * 3/4 2^41 with STEEP, beyond the table's end of 2^38 as it is with the larger one.
  *
- * The code has two forms. In the plain one symbols are bytes, levels a power of 2, and no row has a shift; in the deep one
+ * The code has three forms. In the plain one symbols are bytes, levels a power of 2, and no row has a shift; in the deep one
  * levels are any number up to 2^16, symbols of more than 256 levels are uint16, each row has its shift, and sigmoids are
- * interpolated: a level may be so small a part of a scale that the table alone would not tell one from the next.
+ * interpolated: a level may be so small a part of a scale that the table alone would not tell one from the next. The
+ * restricted one is the plain one for 256 levels and three channels, but for the last channel: there the values of the
+ * row's set (`values.h`) share one part of the range, and those outside it another; borders are halfway between neighbours.
  */
 #ifndef VLAE_MIXTURE_H
 #define VLAE_MIXTURE_H
 
 #include "ans.h"
 #include "network.h"
+#include "values.h"
 
 #define SIDE 8
 #define FAR (1 << 29)
@@ -66,6 +69,7 @@ typedef struct {
     ints offset, back; /* from a symbol to u */
     longs shift; /* of the rows, if deep */
     longs fine, most; /* if deep: of a product to an argument of FINE_BITS more, and what of it the table's end is */
+    longs base, span; /* if restricted: the part of the range that the symbols have */
 } channel;
 
 INLINE int is_deep(const vlae_rows *rows)
@@ -206,8 +210,22 @@ INLINE void observe(state *s, longs *product, int k_count, ints symbol, const ch
     s->u[c] = INTS(deep ? (longs)((bits64)u >> (bits64)now->shift) : u);
 }
 
+/* What of the range is for values outside a set: nothing or all of it if only one kind is there. */
+INLINE int64_t outside_of(const uint64_t *values, int32_t escape)
+{
+    return lacks_all(values, 0) ? TOTAL : lacks_all(values, ~(uint64_t)0) ? 0 : TOTAL >> escape;
+}
+
+/* Gives row i the part of the range for the values of its set or, flipped, for those outside. */
+INLINE void take_part(channel *now, const state *s, int64_t outside, uint64_t flip, int i)
+{
+    now->base[i] = flip ? 0 : outside;
+    now->span[i] = flip ? outside : TOTAL - outside;
+    now->factor[i] = ((now->span[i] - (1 << 8)) << VLAE_FACTOR_BITS) / s->total[i];
+}
+
 INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
-                         uint32_t *freqs, int k_count, int channels, const int deep)
+                         uint32_t *freqs, int k_count, int channels, const int deep, const int narrow)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     state s;
@@ -222,20 +240,45 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
             ints x;
             for (int64_t i = 0; i < SIDE; i++)
                 x[i] = symbol_at(symbols, (begin + (i < count ? i : count - 1)) * channels + c, rows->levels, deep);
-            ints edge = (x << VLAE_LEVEL_BITS) - half, first = x == 0, final = x == last;
+            ints edge = (x << VLAE_LEVEL_BITS) - half, next = edge + 2 * half, first = x == 0, final = x == last;
+            ints at = x, end_at = x + 1;
+            if (narrow && c == 2) {
+                ints before, behind;
+                now.base = now.span = (longs){0};
+                for (int64_t i = 0; i < SIDE; i++) {
+                    int64_t row = begin + (i < count ? i : count - 1);
+                    const uint64_t *values = values_of(rows->set, (const uint8_t *)symbols + 3 * row);
+                    const uint64_t flip = has_value(values, x[i]) ? 0 : ~(uint64_t)0;
+                    take_part(&now, &s, outside_of(values, rows->escapes[row]), flip, (int)i);
+                    before[i] = value_below(values, flip, x[i]);
+                    behind[i] = value_above(values, flip, x[i]);
+                }
+                first = before < 0;
+                final = behind > last;
+                edge = (before + x) * half;
+                next = (x + behind) * half;
+                at = (before + x + 1) >> 1;
+                end_at = (x + behind + 1) >> 1;
+            }
             longs low = {0}, high = {0}, product[VLAE_MAX_MIXTURES];
             for (int k = 0; k < k_count; k++) {
                 ints below = ~first & sigmoids(tables->sigmoid, edge, &now, k, deep);
-                ints above = sigmoids(tables->sigmoid, edge + 2 * half, &now, k, deep);
+                ints above = sigmoids(tables->sigmoid, next, &now, k, deep);
                 above = pick(final, certain(deep), above);
                 longs weight = LONGS(s.weight[k]);
                 product[k] = weight * LONGS(above - below);
                 low += weight * LONGS(below);
                 high += weight * LONGS(above);
             }
-            longs symbol = LONGS(x);
-            longs start = pick_long(LONGS(first), (longs){0}, symbol + ((low * now.factor) >> MASS_BITS));
-            longs end = pick_long(LONGS(final), (longs){0} + TOTAL, symbol + 1 + ((high * now.factor) >> MASS_BITS));
+            longs whole = (longs){0} + TOTAL;
+            if (narrow && c == 2)
+                whole = now.span;
+            longs start = pick_long(LONGS(first), (longs){0}, LONGS(at) + ((low * now.factor) >> MASS_BITS));
+            longs end = pick_long(LONGS(final), whole, LONGS(end_at) + ((high * now.factor) >> MASS_BITS));
+            if (narrow && c == 2) {
+                start += now.base;
+                end += now.base;
+            }
             for (int64_t i = 0; i < count; i++) {
                 starts[(begin + i) * channels + c] = (uint32_t)start[i];
                 freqs[(begin + i) * channels + c] = (uint32_t)(end[i] - start[i]);
@@ -250,17 +293,22 @@ INLINE void intervals_of(const vlae_rows *rows, const vlae_tables *tables, const
 #define FORMS(call, ...)                                                            \
     do {                                                                            \
         const int32_t k_count = rows->mixtures, channels = rows->channels;          \
-        if (is_deep(rows)) {                                                        \
-            if (k_count == 5 && channels == 3)                                      \
-                call(__VA_ARGS__, 5, 3, 1);                                         \
+        if (rows->set) {                                                            \
+            if (k_count == 5)                                                       \
+                call(__VA_ARGS__, 5, 3, 0, 1);                                      \
             else                                                                    \
-                call(__VA_ARGS__, k_count, channels, 1);                            \
+                call(__VA_ARGS__, k_count, 3, 0, 1);                                \
+        } else if (is_deep(rows)) {                                                 \
+            if (k_count == 5 && channels == 3)                                      \
+                call(__VA_ARGS__, 5, 3, 1, 0);                                      \
+            else                                                                    \
+                call(__VA_ARGS__, k_count, channels, 1, 0);                         \
         } else if (k_count == 5 && channels == 3)                                   \
-            call(__VA_ARGS__, 5, 3, 0);                                             \
+            call(__VA_ARGS__, 5, 3, 0, 0);                                          \
         else if (k_count == 5 && channels == 1)                                     \
-            call(__VA_ARGS__, 5, 1, 0);                                             \
+            call(__VA_ARGS__, 5, 1, 0, 0);                                          \
         else                                                                        \
-            call(__VA_ARGS__, k_count, channels, 0);                                \
+            call(__VA_ARGS__, k_count, channels, 0, 0);                             \
     } while (0)
 
 static void intervals(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, uint32_t *starts,
@@ -294,8 +342,45 @@ INLINE ints search(const vlae_tables *tables, const state *s, const channel *now
     return symbol;
 }
 
+/* The same for the last channel of the restricted form: by bisection of the values of each row's part of the range. */
+INLINE ints search_values(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, int64_t begin,
+                          int64_t count, const state *s, channel *now, int k_count, longs cf, longs *start, longs *end)
+{
+    const int32_t half = 1 << (VLAE_LEVEL_BITS - 1);
+    uint8_t lists[SIDE][256] = {{0}};
+    ints counts, at = {0}, symbol;
+    now->base = now->span = (longs){0};
+    for (int64_t i = 0; i < SIDE; i++) {
+        int64_t row = begin + (i < count ? i : count - 1);
+        const uint64_t *values = values_of(rows->set, (const uint8_t *)symbols + 3 * row);
+        int64_t outside = outside_of(values, rows->escapes[row]);
+        const uint64_t flip = cf[i] < outside ? ~(uint64_t)0 : 0;
+        take_part(now, s, outside, flip, (int)i);
+        counts[i] = list_values(values, flip, lists[i]);
+    }
+    *start = now->base;
+    *end = now->base + now->span;
+    for (int32_t step = 128; step > 0; step /= 2) {
+        ints middle = at + step, twice; /* twice the border */
+        for (int i = 0; i < SIDE; i++)
+            twice[i] = lists[i][middle[i] - 1] + lists[i][middle[i]];
+        longs mass = {0};
+        for (int k = 0; k < k_count; k++)
+            mass += LONGS(s->weight[k]) * LONGS(sigmoids(tables->sigmoid, twice * half, now, k, 0));
+        longs value = now->base + LONGS((twice + 1) >> 1) + ((mass * now->factor) >> MASS_BITS);
+        value = pick_long(LONGS(middle < counts), value, now->base + now->span);
+        longs below = value <= cf;
+        at = pick(INTS(below), middle, at);
+        *start = pick_long(below, value, *start);
+        *end = pick_long(below, *end, value);
+    }
+    for (int i = 0; i < SIDE; i++)
+        symbol[i] = lists[i][at[i]];
+    return symbol;
+}
+
 INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
-                       void *symbols, state *states, int k_count, int channels, const int deep)
+                       void *symbols, state *states, int k_count, int channels, const int deep, const int narrow)
 {
     const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1;
     int64_t lanes = stack->lanes;
@@ -317,7 +402,11 @@ INLINE int pop_rows_of(const vlae_rows *rows, const vlae_tables *tables, vlae_st
                     cf[i] = (int64_t)(stack->heads[ahead] & (uint64_t)(TOTAL - 1));
                     ahead = ahead + 1 < lanes ? ahead + 1 : 0;
                 }
-                ints x = search(tables, s, &now, k_count, rows->levels, cf, &start, &end, deep);
+                ints x;
+                if (narrow && c == 2)
+                    x = search_values(rows, tables, symbols, begin, count, s, &now, k_count, cf, &start, &end);
+                else
+                    x = search(tables, s, &now, k_count, rows->levels, cf, &start, &end, deep);
                 longs freq = end - start;
                 for (int64_t i = 0; i < count; i++) {
                     if (pop_symbol(stack, lane, (uint64_t)start[i], (uint64_t)freq[i], VLAE_PRECISION) < 0)

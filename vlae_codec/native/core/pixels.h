@@ -26,6 +26,7 @@
 #define CHUNK 32 /* bytes taken at once; VLAE_SLACK covers what that is too much */
 #define QUIET 5 /* bits of differences up to which a pixel has the model's shift */
 #define NEIGHBOURS 8
+#define LIKELY 1 /* the escape beside a pixel that has one */
 #define BLOCK (ROWS * (96 / ROWS)) /* pixels whose parameters are held at once where all are known */
 
 /* out[i] = clamp(x[i] + more[i] - less[i]) of CHUNK bytes; one of more and less is 0. */
@@ -174,10 +175,20 @@ static const int near_columns[NEIGHBOURS] = {-2, -1, -1, 0, 1, 2, 0, 1};
 DEEP_ROW(deep_row_8, uint8_t)
 DEEP_ROW(deep_row_16, uint16_t)
 
+/* The escape of a pixel of the restricted form: a likely one beside what is outside the set. */
+INLINE int32_t escape_at(const vlae_pixels *model, const vlae_tile *tile, int64_t r, int64_t c)
+{
+    const uint8_t *here = (const uint8_t *)tile->x + (r * tile->width + c) * 3, *above = here - (int64_t)tile->width * 3;
+    if ((c > 0 && !has_value(values_of(model->set, here - 3), here[-1])) ||
+        (r > 0 && !has_value(values_of(model->set, above), above[2])))
+        return LIKELY;
+    return model->escape;
+}
+
 /* Memory of the functions below, in one block. */
 typedef struct {
     activation *activations; /* of `forward` */
-    int32_t *params, *offsets, *shifts;
+    int32_t *params, *offsets, *shifts, *escapes;
     uint8_t *row, *less, *more; /* less: in the deep form uint16 */
     void *references, *symbols;
     state *states;
@@ -187,9 +198,11 @@ INLINE void any_row(const vlae_pixels *model, const vlae_tile *tile, int64_t r, 
                     int64_t i, const int deep)
 {
     uint8_t *references = (uint8_t *)memory->references + i * model->channels * (deep ? (int64_t)sample_size(model) : 1);
-    if (!deep)
+    if (!deep) {
         pixel_row(model, tile, r, c, memory->less, memory->more, memory->row, references);
-    else if (model->levels > 256)
+        if (model->set && memory->escapes)
+            memory->escapes[i] = escape_at(model, tile, r, c);
+    } else if (model->levels > 256)
         memory->shifts[i] = deep_row_16(model, tile, r, c, (void *)memory->less, memory->row, (void *)references);
     else
         memory->shifts[i] = deep_row_8(model, tile, r, c, (void *)memory->less, memory->row, references);
@@ -198,9 +211,10 @@ INLINE void any_row(const vlae_pixels *model, const vlae_tile *tile, int64_t r, 
 static int64_t pixel_scratch(const packed_net *net, int64_t rows, int64_t lanes, int32_t channels, pixel_memory *memory,
                              uint8_t *base)
 {
-    size_t sizes[10] = {forward_size(net),
+    size_t sizes[11] = {forward_size(net),
                         sizeof(int32_t) * (size_t)rows * (size_t)net->columns,
                         sizeof(int32_t) * (size_t)(rows * channels),
+                        sizeof(int32_t) * (size_t)rows,
                         sizeof(int32_t) * (size_t)rows,
                         (size_t)net->width + VLAE_SLACK,
                         2 * ((size_t)net->width + VLAE_SLACK),
@@ -208,11 +222,11 @@ static int64_t pixel_scratch(const packed_net *net, int64_t rows, int64_t lanes,
                         sizeof(uint16_t) * (size_t)(rows * channels),
                         sizeof(uint16_t) * (size_t)(rows * channels),
                         states_size(rows, lanes)};
-    void *parts[10];
-    int64_t size = carve(base, sizes, 10, parts);
+    void *parts[11];
+    int64_t size = carve(base, sizes, 11, parts);
     if (memory)
-        *memory = (pixel_memory){parts[0], parts[1], parts[2], parts[3], parts[4],
-                                 parts[5], parts[6], parts[7], parts[8], parts[9]};
+        *memory = (pixel_memory){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5],
+                                 parts[6], parts[7], parts[8], parts[9], parts[10]};
     return size;
 }
 
@@ -247,7 +261,9 @@ INLINE vlae_rows rows_of(const vlae_pixels *model, const pixel_memory *memory, i
 {
     const packed_net *net = model->net;
     return (vlae_rows){.params = memory->params, .offsets = memory->offsets, .outers = NULL,
-                       .shifts = is_deep_model(model) ? memory->shifts : NULL, .n = n, .columns = net->columns, .mixtures = model->mixtures, .channels = model->channels, .coupled = 1,
+                       .shifts = is_deep_model(model) ? memory->shifts : NULL, .set = model->set,
+                       .escapes = model->set ? memory->escapes : NULL, .n = n, .columns = net->columns,
+                       .mixtures = model->mixtures, .channels = model->channels, .coupled = 1,
                        .levels = model->levels, .coded = coded};
 }
 

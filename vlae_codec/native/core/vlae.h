@@ -58,8 +58,12 @@ enum {
     VLAE_MAX_SHIFT = 10,
     VLAE_LOGIT_LIMIT = 1 << 12, /* of the parameters of a row, on each side of 0 */
     VLAE_LOC_LIMIT = 1 << 15,
-    VLAE_COEF_LIMIT = 1 << 10
+    VLAE_COEF_LIMIT = 1 << 10,
+    VLAE_MAX_ESCAPE = 16
 };
+
+/* Exact conversions from YCbCr to RGB; `values.h` says whose. */
+enum vlae_conversion { VLAE_JFIF, VLAE_PHOTOCD, VLAE_WEBP };
 
 typedef struct {
     const int8_t *weight;      /* (inputs, digits * outputs): all high digits of a row, then all low ones */
@@ -80,6 +84,8 @@ typedef struct {
     const int32_t *params, *offsets;
     const int32_t *outers; /* NULL: the identity everywhere */
     const int32_t *shifts; /* (n,), 0 .. 10; NULL: 0 everywhere */
+    const uint64_t *set;   /* (65536, 4), the triples of the restricted form, or NULL */
+    const int32_t *escapes; /* (n,), if there is a set: what is outside it has 2^-escape of the range, 1 .. 16 */
     int64_t n;
     int32_t columns, mixtures, channels, coupled, levels, coded;
 } vlae_rows;
@@ -96,7 +102,8 @@ typedef struct {
     const void *net; /* packed local network */
     int64_t net_size;
     vlae_tables tables;
-    int32_t channels, wide, up, features, mixtures, levels, stretch, shift;
+    const uint64_t *set; /* as that of rows */
+    int32_t channels, wide, up, features, mixtures, levels, stretch, shift, escape;
 } vlae_pixels;
 
 /* A part of a tile and its features; both with VLAE_SLACK bytes behind them. Bytes are 128 more than features. */
@@ -143,6 +150,16 @@ typedef struct {
     int32_t quads;      /* the chains are of strings of 4 bytes, by zlib-ng's hash of 16 bits */
 } vlae_matcher;
 
+/* What a picture was before it was RGB: `origins.h`. Sizes are those of the part of the picture that is worked on. */
+typedef struct {
+    const int32_t *tables;         /* (5, 256): luma; red of Cr; green of Cb and of Cr; blue of Cb */
+    const int32_t *matrix;         /* (2, 4): Cb and Cr of red, green, blue and 1, nearly, in 1/2^16; NULL to rebuild */
+    const int32_t *columns, *rows; /* (size, 3): near sample, far sample, weight of the far one in quarters */
+    int64_t width, height, chroma_width, chroma_height;
+    int32_t shift;
+    int32_t bias[4]; /* of even and odd columns, in even and then in odd rows */
+} vlae_origin;
+
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
 VLAE_API int vlae_constants(int32_t *values, int count); /* every constant above, in order; how many there are */
@@ -165,6 +182,7 @@ VLAE_API int vlae_intervals(const vlae_rows *rows, const vlae_tables *tables, co
                             uint32_t *freqs);
 VLAE_API int64_t vlae_pop_rows(const vlae_rows *rows, const vlae_tables *tables, vlae_stack *stack, int64_t phase,
                                void *symbols, void *scratch, int64_t scratch_size);
+VLAE_API int vlae_fill_set(int32_t conversion, uint64_t *set, int64_t words);
 VLAE_API int64_t vlae_costs(const uint32_t *freqs, int64_t n, int32_t channels, int32_t coded, int64_t *each);
 
 /* ANS. */
@@ -196,6 +214,18 @@ VLAE_API int vlae_fit_block(const vlae_fit *fit, const int8_t *rows, const float
                             const float *weights, int64_t n, float *spent, float *gradient, int64_t gradient_size,
                             void *scratch, int64_t scratch_size);
 
+/* Origins: `origins.h` says what the numbers mean. Axes are (size, 3); planes have the sizes of the origin. A region is
+ * rebuilt by axes of its own. `vlae_origin_chroma` gives (n) int16 Cb and Cr of pixels, -1 where they are not determined, and
+ * returns how many of them are; `vlae_origin_luma` returns how many pixels come out exactly. */
+VLAE_API int vlae_origin_rebuild(const vlae_origin *origin, const uint8_t *luma, const uint8_t *cb, const uint8_t *cr,
+                                 uint8_t *rgb, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_chroma(const vlae_origin *origin, const uint8_t *rgb, int64_t n, int16_t *cb, int16_t *cr);
+VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
+VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
+                                   const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
+                                   uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
+VLAE_API int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
+                                  uint8_t *luma, void *scratch, int64_t scratch_size);
 /* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
  * 8. above: the (stride,) bytes above the first row, or NULL. `vlae_png_unfilter` returns how many rows come before one of
  * an unknown filter. */
@@ -219,6 +249,15 @@ VLAE_API int64_t vlae_walk(const vlae_matcher *how, const uint8_t *plain, int64_
                           int64_t count, uint32_t *corrections, int64_t corrected, int what, void *scratch,
                           int64_t scratch_size);
 
+/* JPEG. Blocks (rows, columns, 64) in natural order and their table (64,) make a plane (8 rows, 8 columns). A component
+ * of (height, width) samples is given from row `first` on, `count` rows of `stride`; across and down: pixels a sample covers, 1 to 4.
+ * out: (out_rows, out_width) from row `top` on. Planes of n samples make (n, 3). */
+VLAE_API int vlae_idct(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane,
+                       int64_t plane_size);
+VLAE_API int vlae_enlarge(const uint8_t *plane, int64_t count, int64_t stride, int64_t first, int64_t height,
+                          int64_t width, int32_t across, int32_t down, int64_t top, int64_t out_rows, int64_t out_width,
+                          uint8_t *out);
+VLAE_API int vlae_jfif(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *out);
 /* Exceptions (height, width, 3): pixels coded given a base; size >= 1. Encoding returns the bytes needed, which are more
  * than `room` if it is too small. Of damaged data VLAE_EMPTY or VLAE_BOUND is returned, or other pixels are decoded. */
 VLAE_API int64_t vlae_residual_scratch(int32_t height, int32_t width);

@@ -1,0 +1,116 @@
+"""The parameters of a picture that was a JPEG, as they stand in a header beside its coefficients.
+
+    u8      1 if the grids of blocks are filled up to whole minimum coded units, as in an interleaved scan, else 0; plus
+            2 if three components are RGB and not Y, Cb, Cr
+    u8      components, 1, 3 or 4; of each: u8 sampling factors, 16 h + v, 1 to 4 each; u8 number of its table
+    tables  as many as are numbered, from 0 on: u8 1 to 100 one of T.81, Annex K, of luma, at that quality of the
+            Independent JPEG Group's, 101 to 200 of chroma, likewise; 0 64 steps u8 follow, 255 64 steps u16, row by row
+
+A step is 1 or more. The table of quality q is that of Annex K times s / 100, s being 5000 // q for q < 50, else
+200 - 2 q, rounded half up and limited to 1 .. 255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlae_codec.errors import CorruptFile
+from vlae_codec.jpeg.coefficients import Coefficients
+
+_LUMA = (
+    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 "
+    "18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"
+)
+_CHROMA = (
+    "17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 99 99 47 66 99 99 99 99 99 99 "
+    "99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99"
+)
+STANDARD = tuple(np.array(table.split(), np.int32) for table in (_LUMA, _CHROMA))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What coefficients need beside their blocks."""
+
+    sampling: tuple[tuple[int, int], ...]
+    tables: tuple[np.ndarray, ...]  # (64,) int32 of each component
+    padded: bool = False
+    converted: bool = True  # three components are Y, Cb, Cr
+
+    def shape(self, component: int, width: int, height: int) -> tuple[int, int]:
+        """Rows and columns of blocks of a component of a picture of this size."""
+        h, v = self.sampling[component]
+        most_h, most_v = (max(factors) for factors in zip(*self.sampling, strict=True))
+        if self.padded and len(self.sampling) > 1:
+            return v * -(-height // (8 * most_v)), h * -(-width // (8 * most_h))
+        return -(-height * v // (8 * most_v)), -(-width * h // (8 * most_h))
+
+
+def parameters_of(coefficients: Coefficients, converted: bool = True) -> Parameters | None:
+    """The parameters of coefficients; None for grids of blocks that cannot be described."""
+    size = coefficients.width, coefficients.height
+    for padded in (False, True):
+        found = Parameters(coefficients.sampling, coefficients.tables, padded, converted)
+        if all(found.shape(i, *size) == blocks.shape[:2] for i, blocks in enumerate(coefficients.blocks)):
+            return found
+    return None
+
+
+def standard_table(number: int) -> np.ndarray:
+    """(64,) int32: table 1 .. 200."""
+    quality = (number - 1) % 100 + 1
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    found: np.ndarray = ((STANDARD[number > 100] * scale + 50) // 100).clip(1, 255)
+    return found
+
+
+def pack(parameters: Parameters) -> bytes:
+    """As they stand in a header."""
+    tables: list[np.ndarray] = []
+    out = bytearray([parameters.padded + 2 * (not parameters.converted), len(parameters.sampling)])
+    for (h, v), table in zip(parameters.sampling, parameters.tables, strict=True):
+        number = next((i for i, known in enumerate(tables) if np.array_equal(known, table)), len(tables))
+        if number == len(tables):
+            tables.append(table)
+        out += bytes([16 * h + v, number])
+    for table in tables:
+        known = next((n for n in range(1, 201) if np.array_equal(standard_table(n), table)), None)
+        if known is not None:
+            out.append(known)
+        elif table.max() < 256:
+            out += bytes([0, *table.tolist()])
+        else:
+            out += b"\xff" + table.astype("<u2").tobytes()
+    return bytes(out)
+
+
+def unpack(data: bytes) -> Parameters:
+    """The inverse of `pack`. Raises CorruptFile."""
+    wrong = CorruptFile("the parameters of a JPEG are impossible: get a fresh copy of the file")
+    if len(data) < 2 or data[0] > 3 or data[1] not in (1, 3, 4) or len(data) < 2 + 2 * data[1]:
+        raise wrong
+    entries = [data[2 + 2 * i : 4 + 2 * i] for i in range(data[1])]
+    sampling = tuple((entry[0] >> 4, entry[0] & 15) for entry in entries)
+    most = max(entry[1] for entry in entries)
+    if not all(1 <= n <= 4 for pair in sampling for n in pair) or most >= data[1]:
+        raise wrong
+    tables, at = [], 2 + 2 * data[1]
+    for _ in range(most + 1):
+        kind, size = data[at] if at < len(data) else 254, 0
+        if 1 <= kind <= 200:
+            tables.append(standard_table(kind))
+        elif kind in (0, 255):
+            size = 128 if kind else 64
+            steps = np.frombuffer(data[at + 1 : at + 1 + size], "<u2" if kind else "u1").astype(np.int32)
+            if len(steps) != 64 or steps.min() < 1:
+                raise wrong
+            tables.append(steps)
+        else:
+            raise wrong
+        at += 1 + size
+    found = Parameters(sampling, tuple(tables[entry[1]] for entry in entries), bool(data[0] & 1), not data[0] & 2)
+    if at != len(data) or pack(found) != data:
+        raise wrong
+    return found
