@@ -11,7 +11,7 @@ from vlae_codec.exact.packing import Reader, Writer, damaged
 from vlae_codec.images.picture import Picture
 from vlae_codec.limits import DEFAULT, Limits
 
-PNG, WEAVE = 1, 2
+PNG, WEAVE, JPEG = 1, 2, 3
 
 
 def make(file: bytes, pictures: Sequence[Picture], limits: Limits = DEFAULT) -> bytes | None:

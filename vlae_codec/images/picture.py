@@ -9,6 +9,7 @@ import numpy as np
 
 from vlae_codec.errors import UnsupportedImage
 from vlae_codec.format.header import CHANNELS
+from vlae_codec.jpeg.coefficients import Coefficients
 
 UNSIGNED = (np.uint8, np.uint16)  # whose samples the models code
 KINDS = (*UNSIGNED, np.int8, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64)
@@ -27,6 +28,7 @@ class Picture:
     value of a file plus 1. 2 in mode 1, 0 for all other types. By default what the type can hold.
     palette: (n, 3) or, with alpha, (n, 4) uint8, 1 <= n <= 256, in modes P and PA only; samples may be n or more.
     notes: what was lost when the picture was read, a phrase each.
+    coefficients: those of the JPEG that the picture is, if that is known.
     """
 
     pixels: np.ndarray
@@ -35,6 +37,7 @@ class Picture:
     levels: int = 0
     palette: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    coefficients: Coefficients | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pixels, mode = self.pixels, self.mode

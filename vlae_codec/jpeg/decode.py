@@ -47,14 +47,14 @@ def plane(coefficients: Coefficients, component: int, rows: tuple[int, int] | No
     top, bottom = rows or (0, needed[0])
     part = np.ascontiguousarray(blocks[top:bottom])
     out = np.empty((8 * len(part), 8 * needed[1]), np.uint8)
-    check(
-        core.vlae_idct(
-            *(pointer(part, np.int16), len(part), needed[1]),
-            *(pointer(np.ascontiguousarray(table), np.int32), pointer(out, np.uint8), out.size),
-        ),
-        "the coefficients of a JPEG",
-    )
+    decode_plane(part, np.ascontiguousarray(table), out)
     return out[: height - 8 * top, :width]
+
+
+def decode_plane(blocks: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
+    """Blocks (rows, columns, 64) int16 by a table (64,) int32 become out (8 rows, 8 columns) uint8."""
+    numbers = (pointer(blocks, np.int16), *blocks.shape[:2], pointer(table, np.int32), pointer(out, np.uint8), out.size)
+    check(core.vlae_idct(*numbers), "the coefficients of a JPEG")
 
 
 def planes(coefficients: Coefficients) -> list[np.ndarray]:

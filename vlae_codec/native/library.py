@@ -104,6 +104,24 @@ class OriginStruct(ctypes.Structure):
     )
 
 
+class ScanComponentStruct(ctypes.Structure):
+    _fields_ = _fields((c_void_p, "blocks dc ac"), (c_int32, "rows columns h v"))
+
+
+class ScanStruct(ctypes.Structure):
+    _fields_ = _fields(
+        *((ScanComponentStruct * 4, "components"), (c_int32, "count rows columns begin end high low interval"))
+    )
+
+
+class PlaneStruct(ctypes.Structure):
+    _fields_ = _fields((c_void_p, "blocks table"), (c_int32, "rows columns first last h v"))
+
+
+class CoefficientsStruct(ctypes.Structure):
+    _fields_ = _fields((PlaneStruct * 4, "planes"), (c_int32, "count"))
+
+
 _P, _I, _L = c_void_p, c_int32, c_int64
 _LAYER, _ROWS, _TABLES, _STACK = POINTER(LayerStruct), POINTER(RowsStruct), POINTER(TablesStruct), POINTER(StackStruct)
 _PIXELS, _TILE, _PRIOR, _FIT = POINTER(PixelsStruct), POINTER(TileStruct), POINTER(PriorStruct), POINTER(FitStruct)
@@ -149,6 +167,19 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "idct": (c_int, _P, _L, _L, _P, _P, _L),
     "enlarge": (c_int, _P, _L, _L, _L, _L, _L, _I, _I, _L, _L, _L, _P),
     "jfif": (c_int, _P, _P, _P, _L, _P),
+    "residual_scratch": (_L, _I, _I),
+    "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
+    "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
+    "coefficients_scratch": (_L, POINTER(CoefficientsStruct)),
+    "push_coefficients": (_L, POINTER(CoefficientsStruct), _P, _L, _P, _L),
+    "pop_coefficients": (c_int, POINTER(CoefficientsStruct), _P, _L, _P, _L),
+    "read_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
+    "write_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
+    "jfif_back": (c_int, _P, _L, _P, _P, _P, _P),
+    "luma_range": (c_int, _P, _P, _P, _L, _P, _P),
+    "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),
+    "search_blocks": (c_int, _P, _P, _L, _L, _P, _P, _I, _P, _P),
+    "score_steps": (c_int, _P, _L, _P, _P),
     "residual_scratch": (_L, _I, _I),
     "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
     "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),

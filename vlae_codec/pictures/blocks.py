@@ -8,6 +8,7 @@ from vlae_codec.format.container import Piece
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.parameters import Parameters
 from vlae_codec.limits import Limits
+from vlae_codec.native.jpeg import Plane, pop_coefficients, push_coefficients
 
 TILE = 2048  # pixels: a stream learns from its blocks, so larger ones are smaller in all
 
@@ -31,3 +32,22 @@ def blocks_at(coefficients: Coefficients, piece: Piece) -> list[np.ndarray]:
         right = blocks.shape[1] if x + w == coefficients.width else (x + w) * across // (8 * most_h)
         found.append(blocks[top:bottom, left:right])
     return found
+
+
+def write_blocks(coefficients: Coefficients, piece: Piece) -> bytes:
+    """The stream of the blocks at a tile."""
+    return push_coefficients(_planes(coefficients, [np.ascontiguousarray(one) for one in blocks_at(coefficients, piece)]))
+
+
+def read_blocks(coefficients: Coefficients, piece: Piece, data: bytes) -> None:
+    """Puts the blocks of a tile's stream in their place. Raises CorruptFile."""
+    into = blocks_at(coefficients, piece)
+    found = [np.zeros(blocks.shape, np.int16) for blocks in into]
+    pop_coefficients(_planes(coefficients, found), data)
+    for blocks, values in zip(into, found):
+        blocks[...] = values
+
+
+def _planes(coefficients: Coefficients, parts: list[np.ndarray]) -> list[Plane]:
+    each = zip(parts, coefficients.tables, coefficients.sampling, strict=True)
+    return [Plane(blocks, table, factors, 0, len(blocks)) for blocks, table, factors in each]

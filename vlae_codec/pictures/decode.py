@@ -13,6 +13,7 @@ from vlae_codec.format import container
 from vlae_codec.format.container import Bytes, Contents, Part, Piece, Region
 from vlae_codec.format.header import Kind
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
 from vlae_codec.pictures.modes import blank, picture_of, restored
@@ -39,20 +40,21 @@ def decode(
     tick = counter(progress, samples_in(contents.parts))
     if any(record.differences for record in contents.records):
         limits.check(0, memory=2 * contents.header.bytes)
-    rebuilding = None
+    rebuilding, coefficients = None, dict[int, Coefficients]()
     for part, codec in zip(contents.parts, codecs, strict=True):
         if part.planes.kind != Kind.SAMPLES:
             rebuilding = rebuilding or Rebuilding(contents, limits)
             if rebuilding.take(part, codec, run, tick):
                 rebuilding.put(arrays, (left, top))
+                coefficients |= rebuilding.coefficients
                 rebuilding = None
             continue
         target = _Target(part, arrays, (left, top))
         each_piece(part, codec, target.put_symbols if target.symbols else target.put, run, tick)
         target.finish()
     return [
-        picture_of(array, layouts[layout], metadata)
-        for array, (layout, _, _), metadata in zip(arrays, pictures, contents.metadata_by_picture())
+        picture_of(array, layouts[layout], metadata, None if region else coefficients.get(i))
+        for i, (array, (layout, _, _), metadata) in enumerate(zip(arrays, pictures, contents.metadata_by_picture()))
     ]
 
 

@@ -27,15 +27,17 @@ from vlae_codec.format import container, header
 from vlae_codec.format.container import Metadata, Part, Piece
 from vlae_codec.format.header import Header, Kind, Layout, Planes
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.limits import UNLIMITED
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
 from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
-from vlae_codec.pictures.past import encode_origins, may_have_origin
+from vlae_codec.pictures.past import may_have_origin, size_of_all, smallest_origin
 from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.planes import (
     CHAIN_LANE_SYMBOLS,
     Options,
+    cost_of,
     encode_planes,
     encode_whole,
     find_chains,
@@ -47,6 +49,7 @@ from vlae_codec.threads import Run, counter
 from vlae_codec.weights.model import find_model
 
 TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
+CLEAR = 0.75  # of what colours take, as a sample tells, below which they are not coded to be compared
 CHANGED = "the compressed picture did not come back exactly; please report this picture"
 
 
@@ -68,7 +71,8 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
     for layout, some in numbers.items():
         mine = {i: symbols[i] for i in some}
         count = None if chains is None else min(chains, len(some))
-        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, options, run)
+        known = pictures[some[0]].coefficients
+        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, known, options, run)
         origin = found[0].layout.origin
         layouts.append(replace(layout, planes=tuple(part.planes for part in found), origin=origin))
         parts += found
@@ -103,19 +107,27 @@ def _encode_layout(
     pictures: dict[int, np.ndarray],
     comparable: set[int],
     chains: int | None,
+    known: Coefficients | None,
     options: Options,
     run: Run,
 ) -> list[Part]:
-    """The parts of all groups of planes of a layout. comparable: pictures that may hold differences."""
-    found, channel, tried = [], 0, False
-    for channels in groups_of(layout):
-        part, drawn = _encode_group(layout, channel, channels, pictures, comparable, chains, options, run)
-        found.append(part)
-        channel, tried = channel + channels, tried or drawn
+    """The parts of all groups of planes of a layout. comparable: pictures that may hold differences; known: the
+    coefficients of the JPEG that its only picture is.
+    """
+    found: list[Part] = []
+    past = None
     if may_have_origin(layout, pictures, chains, options):
-        for origin, parts in encode_origins(layout, pictures, options, run):
-            if sum(map(size_of, parts)) + len(origin.data) + 2 < size_of(found[0]):
-                found[:1] = parts
+        past = smallest_origin(layout, pictures, known, options, run)
+    channel, tried = 0, False
+    for channels in groups_of(layout):
+        if past is not None and not channel and _clearly_smaller(past, layout, pictures, options):
+            found += past
+        else:
+            part, drawn = _encode_group(layout, channel, channels, pictures, comparable, chains, options, run)
+            smaller = past is not None and not channel and size_of_all(past) < size_of(part)
+            found += past if past is not None and smaller else [part]
+            tried = tried or (drawn and not smaller)
+        channel += channels
     if tried and layout.coded_channels in (2, 4) and layout.levels <= 256 and chains == 0:
         planes = Planes(layout.coded_channels, layout.levels)
         together = whole_tile(make_source(layout, planes, 0, pictures))
@@ -124,6 +136,15 @@ def _encode_layout(
             if size_of(part) < sum(map(size_of, found)):
                 return [part]
     return found
+
+
+def _clearly_smaller(past: list[Part], layout: Layout, pictures: dict[int, np.ndarray], options: Options) -> bool:
+    """Whether the parts of an origin take so much less than the colours as they are that these need not be coded."""
+    codec = _codec(layout, 0, groups_of(layout)[0], options)
+    if codec is None:
+        return False
+    planes = Planes(groups_of(layout)[0], layout.levels, codec.model.id)
+    return 8 * size_of_all(past) < CLEAR * cost_of(codec, make_source(layout, planes, 0, pictures))
 
 
 def _encode_group(

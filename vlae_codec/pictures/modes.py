@@ -17,6 +17,7 @@ from vlae_codec.format.chunks import DAMAGED
 from vlae_codec.format.container import STORED, Part
 from vlae_codec.format.header import BYTES, Form, Layout, Planes
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.coefficients import Coefficients
 
 _ORDERED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -83,14 +84,16 @@ def blank(width: int, height: int, layout: Layout) -> np.ndarray:
     return np.empty((height, width, layout.coded_channels), np.uint8 if layout.levels <= 256 else np.uint16)
 
 
-def picture_of(symbols: np.ndarray, layout: Layout, metadata: dict[str, bytes]) -> Picture:
+def picture_of(
+    symbols: np.ndarray, layout: Layout, metadata: dict[str, bytes], coefficients: Coefficients | None = None
+) -> Picture:
     """The picture of all its symbols. Raises CorruptFile for a palette that does not decode."""
     palette = None
     if layout.palette is not None:
         shape = (1, layout.colours)
         palette = unpack_form(layout.palette, shape, layout.columns, 256)[0]
     levels = layout.levels if layout.type == "unsigned" else 0
-    return Picture(samples_of(symbols, layout), metadata, layout.mode, levels, palette)
+    return Picture(samples_of(symbols, layout), metadata, layout.mode, levels, palette, (), coefficients)
 
 
 def unpack_form(form: Form, shape: tuple[int, int], channels: int, levels: int) -> np.ndarray:

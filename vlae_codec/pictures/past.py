@@ -1,87 +1,129 @@
-"""An encoder's search for what pictures were before they were RGB, and their streams if they had an origin.
+"""An encoder's search for what a picture was before it was RGB, and its streams if it had an origin.
 
-    JPEG            coefficients that give the very pixels, or nearly
+    JPEG            coefficients whose decoding gives the very pixels, or nearly
     source planes   luma and chroma, the latter perhaps at half size
     values          RGB as ever, but the last channel has only values that a conversion from YCbCr leaves
 
-What is smallest is kept; so no file grows.
+What is smallest is kept, so no file grows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from vlae_codec.errors import InputError
 from vlae_codec.format.container import Method, Part, TileRecord
-from vlae_codec.format.header import COLOURED, SOURCE_PLANES, Kind, Layout, Origin, Planes
+from vlae_codec.format.header import COLOURED, GREYS, JPEG, SOURCE_PLANES, VALUES, Kind, Layout, Origin, Planes
+from vlae_codec.jpeg import parameters
+from vlae_codec.jpeg.coefficients import Coefficients
+from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
+from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.find import Found, find
-from vlae_codec.origins.origin import rebuild
+from vlae_codec.pictures.blocks import TILE, write_blocks
 from vlae_codec.pictures.codec import find_codec
 from vlae_codec.pictures.layout import Source
-from vlae_codec.pictures.planes import Options, encode_planes, size_of
-from vlae_codec.pictures.sources import Sources, geometry_of
+from vlae_codec.pictures.planes import CHUNK_BYTES, Options, encode_planes, size_of
+from vlae_codec.pictures.rebuild import decode_coefficients
+from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
 
+NAMES = ("jpeg", "grey", *CONVERSIONS, "values")
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
-SURE = 0.9  # of what the first channels take as they are, as a sample tells, below which that is not made
 
 
 def may_have_origin(layout: Layout, pictures: dict[int, np.ndarray], chains: int | None, options: Options) -> bool:
-    """Whether an origin of pictures (H, W, C) is to be looked for."""
+    """Whether an origin of pictures (H, W, C) is to be looked for. Raises InputError for a name that there is not."""
+    if options.origin not in ("auto", "none", *NAMES):
+        raise InputError(f"there is no origin {options.origin!r}: give auto, none, {', '.join(NAMES)}")
     if options.origin == "none" or (options.origin == "auto" and options.model is not None):
         return False
-    return (
-        layout.mode in COLOURED
-        and (layout.type, layout.levels) == ("unsigned", 256)
-        and len(pictures) == 1
-        and chains == 0
-    )
+    plain = (layout.type, layout.levels) == ("unsigned", 256) and layout.mode in COLOURED + GREYS
+    return plain and len(pictures) == 1 and chains == 0
 
 
-def encode_origins(
-    layout: Layout, pictures: dict[int, np.ndarray], options: Options, run: Run
-) -> Iterator[tuple[Origin, list[Part]]]:
-    """Origins of the only picture (H, W, C), each with the parts in place of its first three channels."""
+def smallest_origin(
+    layout: Layout, pictures: dict[int, np.ndarray], known: Coefficients | None, options: Options, run: Run
+) -> list[Part] | None:
+    """The parts in place of the colours of the only picture (H, W, C), of the origin that takes least; None without one.
+
+    known: the coefficients of the JPEG that it is.
+    """
     ((number, symbols),) = pictures.items()
-    rgb = np.ascontiguousarray(symbols[..., :3])
-    found = find(rgb)
-    if found is not None:
-        yield _source_planes(layout, number, rgb, found, options, run)
+    colours = np.ascontiguousarray(symbols[..., : 1 if layout.mode in GREYS else 3])
+    found = list(_attempts(layout, number, colours, known, options, run))
+    return min(found, key=size_of_all, default=None)
+
+
+def size_of_all(parts: list[Part]) -> int:
+    """About the bytes that parts take in a file, with their origin."""
+    origin = parts[0].layout.origin
+    return sum(map(size_of, parts)) + (0 if origin is None else len(origin.data) + 2)
+
+
+def _attempts(
+    layout: Layout, number: int, colours: np.ndarray, known: Coefficients | None, options: Options, run: Run
+) -> Iterator[list[Part]]:
+    """The parts of each origin that is worth a try."""
+    wanted = options.origin
+    if wanted in ("auto", "jpeg"):
+        recovered = known
+        if recovered is None and (back := recover(colours if colours.shape[2] == 3 else colours[..., 0])) is not None:
+            recovered = back.coefficients
+        if recovered is not None and (parts := _jpeg(layout, number, colours, recovered, run)):
+            yield parts
+            if 8 * len(parts[-1].records[0].data) < colours.size:  # what is exact is the best that there is
+                return
+    if layout.mode in COLOURED and wanted != "jpeg":
+        found = find(colours)
+        if found is not None and wanted in ("auto", found.origin.conversion):
+            yield _source_planes(layout, number, colours, found, options, run)
+
+
+def _jpeg(layout: Layout, number: int, colours: np.ndarray, found: Coefficients, run: Run) -> list[Part] | None:
+    described = parameters.parameters_of(found)
+    height, width, channels = colours.shape
+    if described is None or len(found.sampling) != channels:
+        return None
+    own = replace(layout, origin=Origin(JPEG, parameters.pack(described)))
+    planes = Planes(channels, 256, tile_size=TILE, kind=Kind.COEFFICIENTS)
+    part = Part(own, planes, 0, ((number, width, height),))
+    records = run(lambda place: TileRecord(Method.COEFFICIENTS, write_blocks(found, place[0])), part.pieces)
+    rebuilt = decode_coefficients(part, found, (0, height))
+    return [replace(part, records=tuple(records)), _exceptions(own, number, colours, rebuilt, run)]
 
 
 def _source_planes(
     layout: Layout, number: int, rgb: np.ndarray, found: Found, options: Options, run: Run
-) -> tuple[Origin, list[Part]]:
+) -> list[Part]:
     height, width, _ = rgb.shape
     conversion, enlargement, _ = found.origin.numbers
-    origin = Origin(SOURCE_PLANES, bytes([conversion, enlargement, geometry_of(found.origin)]))
-    own = replace(layout, origin=origin)
+    geometry = geometry_of(found.origin)
+    own = replace(layout, origin=Origin(SOURCE_PLANES, bytes([conversion, enlargement, geometry])))
     sources, parts = Sources({number: found.planes}), []
     for index, plane in enumerate(found.planes):
         codec = find_codec(None, None, options.device, "chroma" if index else "luma")
-        geometry = origin.data[2] if index else 0
-        planes = Planes(1, 256, codec.model.id, kind=Kind.SOURCE, geometry=geometry)
-        if geometry & 3:
+        planes = Planes(1, 256, codec.model.id, kind=Kind.SOURCE, geometry=geometry if index else 0)
+        if index and geometry & 3:
             planes = replace(planes, tile_size=CHROMA_TILE)
         part = Part(own, planes, index, ((number, *planes.size(width, height)),))
         source = Source(part, {number: plane[..., None]}, sources.beside(part, codec))
         parts.append(encode_planes(codec, source, set(), options, run)[0])
-    rebuilt = rebuild(found.origin, found.planes, width, height)
-    return origin, [*parts, _exceptions(own, number, rgb, rebuilt, run)]
+    rebuilt = rebuild_planes(own, found.planes, (width, height), (0, 0, width, height))
+    return [*parts, _exceptions(own, number, rgb, rebuilt, run)]
 
 
-def _exceptions(layout: Layout, number: int, rgb: np.ndarray, rebuilt: np.ndarray, run: Run) -> Part:
+def _exceptions(layout: Layout, number: int, colours: np.ndarray, rebuilt: np.ndarray, run: Run) -> Part:
     """The part of the pixels in which a picture differs from what its origin gives."""
-    height, width, _ = rgb.shape
-    part = Part(layout, Planes(3, 256, kind=Kind.EXCEPTIONS), 0, ((number, width, height),))
+    height, width, channels = colours.shape
+    part = Part(layout, Planes(channels, 256, kind=Kind.EXCEPTIONS), 0, ((number, width, height),))
 
     def tile(place: list) -> TileRecord:
         ((_, (y, x, h, w)),) = place
-        at = slice(y, y + h), slice(x, x + w)
-        return TileRecord(Method.EXCEPTIONS, residual.encode(rebuilt[at], rgb[at]))
+        base, true = (np.broadcast_to(one[y : y + h, x : x + w], (h, w, 3)) for one in (rebuilt, colours))
+        return TileRecord(Method.EXCEPTIONS, residual.encode(base, true))
 
     return replace(part, records=tuple(run(tile, part.pieces)))

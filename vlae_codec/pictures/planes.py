@@ -89,7 +89,7 @@ def plan_planes(
     if tables:
         mapped = with_values(planes, tables, layout)
         source = _shifted(codec, make_source(layout, mapped, channel, pictures, tables))
-        best = min(best, source, key=lambda one: _cost(codec, one))
+        best = min(best, source, key=lambda one: cost_of(codec, one))
     return best
 
 
@@ -103,7 +103,7 @@ def _shifted(codec: TileCodec, source: Source) -> Source:
     return Source(replace(source.part, planes=replace(planes, shift=shift)), source.symbols)
 
 
-def _cost(codec: TileCodec, source: Source) -> int:
+def cost_of(codec: TileCodec, source: Source) -> int:
     """About the bits of a source under a model."""
     planes = source.part.planes
     tiles = Tiles(source, codec.config["channels"])

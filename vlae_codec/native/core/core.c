@@ -1,10 +1,13 @@
 /* The library's functions: each checks what it is given and calls the kernels of the target in use. */
 #include "ans.h"
 #include "dct.h"
+#include "coefficients.h"
+#include "huffman.h"
 #include "matches.h"
 #include "origins.h"
 #include "png.h"
 #include "residual.h"
+#include "recover.h"
 #include "targets.h"
 #include "values.h"
 
@@ -747,4 +750,115 @@ int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, 
     binary_begin(&residual->coder, NULL, data, size);
     int64_t used = residual_tile(residual, base, out, out, height, width);
     return used >= 0 && used < size ? VLAE_BOUND : used;
+static int check_scan(const vlae_scan *scan, jpeg_state *state, int64_t intervals)
+{
+    int64_t mcus = (int64_t)scan->rows * scan->columns, interval = scan->interval ? scan->interval : mcus;
+    REQUIRE(scan->count > 0 && scan->count <= 4 && scan->rows > 0 && scan->columns > 0 && scan->interval >= 0);
+    REQUIRE(scan->rows <= 1 << 16 && scan->columns <= 1 << 16 && intervals == (mcus + interval - 1) / interval);
+    REQUIRE(scan->begin >= 0 && scan->begin <= scan->end && scan->end < 64 && scan->low >= 0 && scan->low < 14);
+    REQUIRE(scan->high == 0 || scan->begin > 0 || scan->end == 0);
+    memset(state, 0, sizeof *state);
+    for (int i = 0; i < scan->count; i++) {
+        const vlae_scan_component *component = &scan->components[i];
+        REQUIRE(component->h > 0 && component->h <= 4 && component->v > 0 && component->v <= 4);
+        REQUIRE((int64_t)scan->rows * component->v <= component->rows);
+        REQUIRE((int64_t)scan->columns * component->h <= component->columns);
+        if (!jpeg_code_set(&state->dc[i], component->dc) || !jpeg_code_set(&state->ac[i], component->ac))
+            return VLAE_BOUND;
+    }
+    return VLAE_OK;
+}
+
+int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding, int64_t intervals)
+{
+    jpeg_state state;
+    jpeg_reader reader = {.data = data, .size = size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(size >= 0);
+    if (!error)
+        error = jpeg_scan(&reader, NULL, &state, scan, padding);
+    return error ? error : reader.at;
+}
+
+int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out, int64_t out_size)
+{
+    jpeg_state state;
+    jpeg_writer writer = {.data = out, .size = out_size};
+    int error = check_scan(scan, &state, intervals);
+    REQUIRE(out_size >= 0);
+    if (!error)
+        error = jpeg_scan(NULL, &writer, &state, scan, padding);
+    return error ? error : writer.at;
+}
+
+int64_t vlae_coefficients_scratch(const vlae_coefficients *picture)
+{
+    REQUIRE(picture->count > 0 && picture->count <= 4);
+    for (int i = 0; i < picture->count; i++) {
+        const vlae_plane *plane = &picture->planes[i];
+        REQUIRE(plane->h > 0 && plane->h <= 4 && plane->v > 0 && plane->v <= 4);
+        REQUIRE(plane->columns > 0 && plane->columns <= 1 << 16 && plane->rows > 0 && plane->rows <= 1 << 16);
+        REQUIRE(plane->first >= 0 && plane->first <= plane->last && plane->last <= plane->rows);
+        for (int at = 0; at < 64; at++)
+            REQUIRE(plane->table[at] > 0 && plane->table[at] < 1 << 16);
+    }
+    return coefficients_scratch(picture);
+}
+
+int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                               int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && out_size >= 0);
+    return code_coefficients(picture, out, NULL, out_size, scratch);
+}
+
+int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                          int64_t scratch_size)
+{
+    int64_t needed = vlae_coefficients_scratch(picture);
+    CHECK_SCRATCH(needed);
+    REQUIRE(needed > 0 && data && size >= 0);
+    return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+{
+    REQUIRE(n >= 0);
+    jfif_back(rgb, n, y, cb, cr, known);
+    return VLAE_OK;
+}
+
+int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)
+{
+    REQUIRE(n >= 0);
+    luma_range(rgb, cb, cr, n, low, high);
+    return VLAE_OK;
+}
+
+int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across, int32_t down,
+               int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height, int64_t columns)
+{
+    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE && sweeps >= 0);
+    REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4);
+    REQUIRE(height == (rows + down - 1) / down && columns == (width + across - 1) / across);
+    vlae_component component = {samples, columns, 0, columns, height, across, down};
+    halve(&component, samples, pixels, weights, rows, width, sweeps, left, halved);
+    return VLAE_OK;
+}
+
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns, const int32_t *table,
+                       const float *basis, int32_t rounds, int16_t *blocks, uint8_t *wrong)
+{
+    CHECK(check_blocks(rows, columns, table));
+    search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
+    return VLAE_OK;
+}
+
+int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums)
+{
+    REQUIRE(n >= 0 && n <= MOST_SIDE);
+    for (int64_t i = 0; i < 64 * n; i++)
+        REQUIRE(values[i] >= -32768 && values[i] <= 32767);
+    score_steps(values, n, scores, sums);
+    return VLAE_OK;
 }

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { DCT_BITS = 13, BETWEEN_BITS = 2, LAST_BITS = DCT_BITS + BETWEEN_BITS + 3 };
+enum { DCT_BITS = 13, BETWEEN_BITS = 2, FIRST_BITS = DCT_BITS - BETWEEN_BITS, LAST_BITS = DCT_BITS + BETWEEN_BITS + 3 };
 
 static const int32_t dct_odd[4][4] = {{11363, 9633, 6437, 2260},
                                       {9633, -2259, -11362, -6436},
@@ -23,11 +23,11 @@ static inline int32_t saturated(int32_t value)
     return value < INT16_MIN ? INT16_MIN : value > INT16_MAX ? INT16_MAX : value;
 }
 
-/* The transform of the columns of 8 rows of 8, rounded by `bits`; out is transposed. */
-static inline void idct_columns(const int32_t *in, int bits, int32_t *out)
+/* The transform of the columns of 8 rows of 8, in `DCT_BITS` more bits of fraction; out is transposed. */
+static inline void idct_columns(const int32_t *in, int32_t *out)
 {
     for (int c = 0; c < 8; c++) {
-        uint32_t x[8], even[4], rounding = 1u << (bits - 1);
+        uint32_t x[8], even[4];
         for (int k = 0; k < 8; k++)
             x[k] = (uint32_t)in[8 * k + c];
         uint32_t sum = (x[0] + x[4]) << DCT_BITS, difference = (x[0] - x[4]) << DCT_BITS;
@@ -40,25 +40,32 @@ static inline void idct_columns(const int32_t *in, int bits, int32_t *out)
             uint32_t odd = 0;
             for (int i = 0; i < 4; i++)
                 odd += (uint32_t)dct_odd[k][i] * x[2 * i + 1];
-            out[8 * c + k] = saturated((int32_t)(even[k] + odd + rounding) >> bits);
-            out[8 * c + 7 - k] = saturated((int32_t)(even[k] - odd + rounding) >> bits);
+            out[8 * c + k] = (int32_t)(even[k] + odd);
+            out[8 * c + 7 - k] = (int32_t)(even[k] - odd);
         }
     }
 }
 
-/* Pixels of a block without the 128 of their middle, in `LAST_BITS` - `bits` bits of fraction. */
-static inline void idct_block(const int16_t *block, const int32_t *table, int bits, int32_t *out)
+/* Samples of a block without the 128 of their middle, in `LAST_BITS` bits of fraction. */
+static inline void idct_block(const int16_t *block, const int32_t *table, int32_t *out)
 {
     int32_t values[64], between[64];
     for (int k = 0; k < 64; k++)
         values[k] = saturated(block[k] * table[k]);
-    idct_columns(values, DCT_BITS - BETWEEN_BITS, between);
-    idct_columns(between, bits, out);
+    idct_columns(values, between);
+    for (int k = 0; k < 64; k++)
+        between[k] = saturated((int32_t)((uint32_t)between[k] + (1u << (FIRST_BITS - 1))) >> FIRST_BITS);
+    idct_columns(between, out);
 }
 
 static inline uint8_t to_byte(int32_t value)
 {
     return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
+}
+
+static inline uint8_t sample_of(int32_t value)
+{
+    return to_byte(((int32_t)((uint32_t)value + (1u << (LAST_BITS - 1))) >> LAST_BITS) + 128);
 }
 
 static inline void idct_plane(const int16_t *blocks, int64_t rows, int64_t columns, const int32_t *table, uint8_t *plane)
@@ -67,9 +74,9 @@ static inline void idct_plane(const int16_t *blocks, int64_t rows, int64_t colum
         for (int64_t column = 0; column < columns; column++) {
             int32_t out[64];
             uint8_t *at = plane + 64 * row * columns + 8 * column;
-            idct_block(blocks + 64 * (row * columns + column), table, LAST_BITS, out);
+            idct_block(blocks + 64 * (row * columns + column), table, out);
             for (int i = 0; i < 64; i++)
-                at[(i >> 3) * 8 * columns + (i & 7)] = to_byte(out[i] + 128);
+                at[(i >> 3) * 8 * columns + (i & 7)] = sample_of(out[i]);
         }
 }
 

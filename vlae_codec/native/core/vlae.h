@@ -159,6 +159,30 @@ typedef struct {
     int32_t shift;
     int32_t bias[4]; /* of even and odd columns, in even and then in odd rows */
 } vlae_origin;
+/* A component of a scan of a JPEG: (rows, columns, 64) coefficients; tables of Huffman codes, 16 counts and 256 symbols. */
+typedef struct {
+    int16_t *blocks;
+    const uint8_t *dc, *ac;
+    int32_t rows, columns, h, v; /* of an MCU: h blocks by v */
+} vlae_scan_component;
+
+/* A scan: MCUs in rows and columns; the rest is named as in ITU-T T.81, B.2.3: Ss, Se, Ah, Al, and Ri. */
+typedef struct {
+    vlae_scan_component components[4];
+    int32_t count, rows, columns, begin, end, high, low, interval;
+} vlae_scan;
+
+/* A component of a JPEG: (rows, columns, 64) coefficients, and the rows of a stripe; table: (64,), steps. */
+typedef struct {
+    int16_t *blocks;
+    const int32_t *table;
+    int32_t rows, columns, first, last, h, v;
+} vlae_plane;
+
+typedef struct {
+    vlae_plane planes[4];
+    int32_t count;
+} vlae_coefficients;
 
 VLAE_API int vlae_abi(void);
 VLAE_API const char *vlae_source(void); /* a digest of the sources that it was built from */
@@ -265,5 +289,30 @@ VLAE_API int64_t vlae_residual_encode(const uint8_t *base, const uint8_t *pixels
                                       uint8_t *data, int64_t room, void *scratch, int64_t scratch_size);
 VLAE_API int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, int32_t width,
                                       const uint8_t *data, int64_t size, void *scratch, int64_t scratch_size);
+/* Entropy-coded scans of JPEG files. padding: a byte of each interval of restart, 255 for ones. The bytes of the scan are
+ * returned; VLAE_BOUND says that it is damaged, or is not coded as encoders do. */
+VLAE_API int64_t vlae_read_scan(const vlae_scan *scan, const uint8_t *data, int64_t size, uint8_t *padding,
+                                int64_t intervals);
+VLAE_API int64_t vlae_write_scan(const vlae_scan *scan, uint8_t *padding, int64_t intervals, uint8_t *out,
+                                 int64_t out_size);
+
+/* Coefficients of JPEG files as adaptive binary codes; bytes of a stream are returned, more than there is room for where
+ * it is too small. */
+VLAE_API int64_t vlae_coefficients_scratch(const vlae_coefficients *picture);
+VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, int64_t out_size, void *scratch,
+                                        int64_t scratch_size);
+VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
+                                   int64_t scratch_size);
+/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
+VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
+                             uint8_t *high);
+VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
+                        int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
+                        int64_t columns);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
+                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
+                                uint8_t *wrong);
+VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
