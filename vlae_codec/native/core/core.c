@@ -758,6 +758,8 @@ int64_t vlae_residual_decode(const uint8_t *base, uint8_t *out, int32_t height, 
     binary_begin(&residual->coder, NULL, data, size);
     int64_t used = residual_tile(residual, base, out, out, height, width);
     return used >= 0 && used < size ? VLAE_BOUND : used;
+}
+
 static int check_scan(const vlae_scan *scan, jpeg_state *state, int64_t intervals)
 {
     int64_t mcus = (int64_t)scan->rows * scan->columns, interval = scan->interval ? scan->interval : mcus;
@@ -829,6 +831,8 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && data && size >= 0);
     return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+}
+
 int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
 {
     REQUIRE(n >= 0);
