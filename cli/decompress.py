@@ -69,7 +69,7 @@ def decompress(
     if kind is not None:
         raise click.UsageError("--format is for an OUTPUT that is a folder; the name of a file says its format.")
     start, (source,) = time.perf_counter(), sources
-    if Path(output).suffix.lower() not in image.BITMAPS:  # which only a recipe makes
+    if Path(output).suffix.lower() not in image.BITMAPS + image.JPEGS:  # which only a recipe makes
         image.output_format(output)
     if plan.stays(source, output, skip_existing, newer):
         return None if quiet else say(f"left as it is: {output}")

@@ -9,6 +9,7 @@ from vlae_codec.errors import CorruptFile, ImageTooLarge
 from vlae_codec.exact import png, weave
 from vlae_codec.exact.packing import Reader, Writer, damaged
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.file import join, split
 from vlae_codec.limits import DEFAULT, Limits
 
 PNG, WEAVE, JPEG = 1, 2, 3
@@ -22,12 +23,19 @@ def make(file: bytes, pictures: Sequence[Picture], limits: Limits = DEFAULT) -> 
     """
     if not pictures:
         return None
-    kind = PNG if file.startswith(png.SIGNATURE) else WEAVE
-    out = Writer(png.dictionary(pictures))
-    out.data += bytes([kind]) + zlib.crc32(file).to_bytes(4, "little")
-    if not (png.make if kind == PNG else weave.make)(out, file, pictures) or len(out.data) >= len(file):
-        return None
-    recipe = bytes(out.data)
+    kind = PNG if file.startswith(png.SIGNATURE) else JPEG if pictures[0].coefficients is not None else WEAVE
+    head = bytes([kind]) + zlib.crc32(file).to_bytes(4, "little")
+    if kind == JPEG:
+        parts = split(file, limits)
+        if parts is None:
+            return None
+        recipe = head + parts[1]
+    else:
+        out = Writer(png.dictionary(pictures))
+        out.data += head
+        if not (png.make if kind == PNG else weave.make)(out, file, pictures) or len(out.data) >= len(file):
+            return None
+        recipe = bytes(out.data)
     try:
         return recipe if restore(pictures, recipe, limits) == file else None
     except (CorruptFile, ImageTooLarge):
@@ -44,7 +52,11 @@ def restore(pictures: Sequence[Picture], recipe: bytes, limits: Limits) -> bytes
         raise damaged()
     source = Reader(recipe, limits, png.dictionary(pictures))
     kind, checksum = source.take(1)[0], int.from_bytes(source.take(4), "little")
-    if kind == PNG:
+    if kind == JPEG:
+        if pictures[0].coefficients is None:
+            raise damaged()
+        file = join(pictures[0].coefficients, source.take(len(recipe) - source.at), limits)
+    elif kind == PNG:
         file = png.restore(source, pictures, limits)
     elif kind == WEAVE:
         file = weave.restore(source, pictures)

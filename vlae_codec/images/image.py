@@ -24,12 +24,14 @@ from vlae_codec.errors import ImageTooLarge, OutputError, UnsupportedImage
 from vlae_codec.files import open_file, read_file, write_file
 from vlae_codec.format.header import CHANNELS
 from vlae_codec.images import frames, kinds, metadata, pillow, png, pnm, small, tiff, tiff_write, wide
+from vlae_codec.images.jpeg import is_jpeg
 from vlae_codec.images.picture import Picture, check_picture
 from vlae_codec.images.png_chunks import SIGNATURE, read_header
 from vlae_codec.limits import DEFAULT, Limits
 
 Reader = Callable[[bytes, Limits], list[Picture]]
 BITMAPS = (".bmp", ".dib")
+JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif")
 _HEAD = 1 << 16  # bytes that say which format it is, and its size
 _KINDS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp"} | {f".{kind}": kind for kind in pnm.KINDS}
 
@@ -100,6 +102,8 @@ def output_format(path: str | Path, picture: Picture | str | None = None) -> str
     picture: or a mode alone, of 8-bit samples. Raises OutputError.
     """
     suffix = Path(path).suffix.lower()
+    if suffix in JPEGS:
+        raise OutputError(f"{path}: only a file that was made of a JPEG gives one back, and this was not: name a .png")
     if suffix not in _KINDS:
         raise OutputError(f"{path}: no lossless picture format: use one of {', '.join(sorted(_KINDS))}")
     kind = _KINDS[suffix]
@@ -117,6 +121,8 @@ def suffixes_of(data: bytes) -> tuple[str, ...]:
     """What the name of a file that begins so may end in."""
     if data.startswith(SIGNATURE):
         return (".png", ".apng")
+    if is_jpeg(data):
+        return JPEGS
     if tiff.accepts(data):
         return (".tif", ".tiff")
     return BITMAPS if data[:2] == b"BM" else tuple(f".{kind}" for kind in pnm.KINDS) if pnm.accepts(data) else ()

@@ -12,6 +12,7 @@ from vlae_codec.exact.recipe import make, restore
 from vlae_codec.images import image
 from vlae_codec.images.jpeg import is_jpeg
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.file import split
 from vlae_codec.limits import DEFAULT, Limits
 
 RECIPE = "file"  # metadata of the first picture: what makes the very file again
@@ -31,7 +32,7 @@ ALL = Keep()
 class Loaded(NamedTuple):
     pictures: list[Picture]
     notes: list[str]  # what is not kept
-    jpeg: bool  # the file is a JPEG
+    jpeg: bool  # the file is a JPEG, and only its pixels are kept
 
 
 def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded:
@@ -42,7 +43,10 @@ def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded
     data = files.read_file(path, limits)
     pictures = image.read(path, data, limits, keep.metadata)
     notes = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
-    if keep.exact:
+    whole = split(data, limits) if is_jpeg(data) and len(pictures) == 1 else None
+    if whole is not None:
+        pictures[0] = pictures[0].replaced(coefficients=whole[0])
+    if keep.exact or (whole is not None and keep.metadata == "all"):
         recipe = make(data, pictures, limits)
         if recipe is None:
             notes.append("the very file (its pixels and metadata are)")
@@ -52,7 +56,7 @@ def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded
             notes = []  # all comes back
     if notes and keep.strict:
         raise UnsupportedImage(f"{path}: cannot keep {', '.join(notes)}: leave out --strict, or convert the picture")
-    return Loaded(pictures, notes, is_jpeg(data))
+    return Loaded(pictures, notes, is_jpeg(data) and RECIPE not in pictures[0].metadata)
 
 
 def store(

@@ -1,8 +1,8 @@
 """The quantisation steps of a lost JPEG, found in the DCT of its samples.
 
-A decoder's samples are rounded, which adds noise of 0.29 to the transform's values, whatever the frequency; so the values
-of a frequency stand near multiples of its step. `evidence` says how much likelier they are so than spread evenly,
-in nats. Encoders take most tables from the two examples of T.81 (annex K), scaled by libjpeg's quality from 1 to 100.
+A decoder's samples are rounded, which adds noise of 0.29 to the transform's values, whatever the frequency; so the
+values of a frequency stand near multiples of its step. `evidence` says how much likelier they are so than spread
+evenly, in nats. Encoders take most tables from the two examples of T.81 (annex K), scaled by libjpeg's quality from 1 to 100.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from vlae_codec.jpeg.decode import decode_plane
 from vlae_codec.native.library import check, core, pointer
 
 NOISE = 0.33  # of a value: rounded samples, and the rounding within the decoder
+FREE = 100.0  # nats that a table of its own must gain
 MISS = 1e-2  # density of values of other origin, or of other noise
 WRONG = 10  # bits of a wrong sample
 # fmt: off
 LUMA = np.array([
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87,
-    80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92,
-    95, 98, 112, 100, 103, 99])
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
+    87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99])
 CHROMA = np.array([
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99,
-    99, 99] + 32 * [99])
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99,
+    99, 99, 99] + 32 * [99])
 # fmt: on
 
 
@@ -89,6 +90,17 @@ def free_table(values: np.ndarray) -> np.ndarray:
     best = STANDARD[sums[STANDARD - 1, np.arange(64)].sum(1).argmax()]
     better = sums.max(0) > np.maximum(sums[best - 1, np.arange(64)], 0) + np.log(255)
     return np.where(better, sums.argmax(0) + 1, best).astype(np.int32)
+
+
+def find_evidence(values: np.ndarray) -> float:
+    """What speaks for some table of steps in values (n, 64), in nats; below 0 for most other pictures.
+
+    Frequencies 0 and 4 in both directions do not count, since they have multiples in drawings too; nor do like blocks.
+    """
+    sums = evidence(np.unique(values, axis=0))
+    sums[:, [0, 4, 32, 36]] = 0
+    free = np.maximum(sums.max(0) - np.log(255), 0).sum() - FREE
+    return float(max(sums[STANDARD - 1, np.arange(64)].sum(1).max(), free))
 
 
 def costs(values: np.ndarray, samples: np.ndarray, tables: np.ndarray) -> np.ndarray:

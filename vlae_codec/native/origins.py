@@ -78,11 +78,11 @@ def triples(formula: Formula) -> np.ndarray:
 
 
 def halve(
-    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray]
+    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], sweeps: int
 ) -> tuple[list[np.ndarray], int]:
     """Planes Cb and Cr whose enlargement fits the pixels as well as was found, and how many samples do not fit.
 
-    rgb: (height, width, 3) uint8; wanted: `chroma` of them.
+    rgb: (height, width, 3) uint8; wanted: `chroma` of them; sweeps: how often to go over what does not fit.
     """
     planes = [np.empty((grid.height, grid.width), np.uint8) for _ in range(2)]
     spans = [_spans(axis, count) for axis, count in ((grid.columns, grid.width), (grid.rows, grid.height))]
@@ -90,7 +90,7 @@ def halve(
     scratch = aligned(check(core.vlae_origin_halve_scratch(byref(struct)), "an origin"))
     args = (
         *(pointer(rgb, np.uint8), *(pointer(plane, np.int16) for plane in wanted)),
-        *(*(pointer(axis, np.int32) for axis in spans), *_samples(planes, grid), *span(scratch)),
+        *(*(pointer(axis, np.int32) for axis in spans), sweeps, *_samples(planes, grid), *span(scratch)),
     )
     return planes, check(core.vlae_origin_halve(byref(struct), *args), "an origin")
 

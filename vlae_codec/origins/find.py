@@ -21,6 +21,7 @@ FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked
 SHARE = 0.6  # of the colours, or of the pixels, that must have a YCbCr
 BLOCK = 64  # edge of the parts of a picture on which enlargements are tried; even, as phases must stay
 BLOCKS = 3
+SWEEPS = 14
 MOST_EXCEPTIONS = 0.08  # of the pixels, with half-size chroma
 
 
@@ -55,7 +56,9 @@ def find(pixels: np.ndarray) -> Found | None:
     return found
 
 
-def invert(origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None) -> Found:
+def invert(
+    origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None, sweeps: int = SWEEPS
+) -> Found:
     """Source planes of a picture (height, width, 3) uint8 for a given origin; wanted: what `native.chroma` says of it."""
     height, width, _ = pixels.shape
     pixels = np.ascontiguousarray(pixels)
@@ -66,7 +69,7 @@ def invert(origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndar
     if wanted is None:
         cb, cr, _ = native.chroma(how, pixels.reshape(-1, 3))
         wanted = cb.reshape(height, width), cr.reshape(height, width)
-    chroma, _ = native.halve(how, where, pixels, wanted)
+    chroma, _ = native.halve(how, where, pixels, wanted, sweeps)
     luma, exact = native.luma(how, where, pixels, chroma)
     return Found(origin, [luma, *chroma], width * height - exact)
 
@@ -114,7 +117,7 @@ def _enlargement(conversion: str, pixels: np.ndarray, wanted: tuple[np.ndarray, 
             part = np.s_[y : y + BLOCK, x : x + BLOCK]
             small = pixels[part]
             chroma = np.ascontiguousarray(wanted[0][part]), np.ascontiguousarray(wanted[1][part])
-            found = invert(origin, small, chroma)
+            found = invert(origin, small, chroma, 0)
             fits += small.shape[0] * small.shape[1] - found.exceptions
             count += small.shape[0] * small.shape[1]
         if fits > most * count:

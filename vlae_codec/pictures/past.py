@@ -21,8 +21,8 @@ from vlae_codec.jpeg import parameters
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
-from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.find import Found, find
+from vlae_codec.origins.origin import NAMES
 from vlae_codec.pictures.blocks import TILE, write_blocks
 from vlae_codec.pictures.codec import find_codec
 from vlae_codec.pictures.layout import Source
@@ -31,7 +31,6 @@ from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
 
-NAMES = ("jpeg", "grey", *CONVERSIONS, "values")
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
 
 

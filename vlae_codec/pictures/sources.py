@@ -15,7 +15,11 @@ from vlae_codec.errors import CorruptFile
 from vlae_codec.format import header
 from vlae_codec.format.container import Part, Piece, Region
 from vlae_codec.format.header import Layout, Planes
+from vlae_codec.jpeg.parameters import unpack
 from vlae_codec.origins import origin as origins
+from vlae_codec.origins.conversions import CONVERSIONS
+
+SUBSAMPLED = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
 
 Beside = Callable[[Piece], list[np.ndarray]]  # of a piece the planes (h, w) uint8 known beside it
 
@@ -91,3 +95,15 @@ def origin_of(origin: header.Origin) -> origins.Origin:
 def geometry_of(origin: origins.Origin) -> int:
     """What a header says of the size of chroma."""
     return origin.numbers[2] + 16 * (origin.channels == 1) + 32 * (origin.enlargement == "photocd")
+
+
+def words(origin: header.Origin) -> str:
+    """What a picture was, for people."""
+    if origin.form == header.SOURCE_PLANES:
+        return origin_of(origin).words
+    if origin.form == header.VALUES:
+        return f"values of {tuple(CONVERSIONS.values())[origin.data[0]].words}"
+    sampling = unpack(origin.data).sampling
+    most = tuple(max(factors) for factors in zip(*sampling))
+    form = f", {SUBSAMPLED[most]}" if most in SUBSAMPLED and len(sampling) == 3 else ""
+    return f"a JPEG{form}, its coefficients"

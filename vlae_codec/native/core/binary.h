@@ -123,7 +123,7 @@ static inline uint32_t squash(const binary_tables *tables, int32_t logit)
 
 static inline int32_t stretch(const binary_tables *tables, uint32_t p) /* p below 65536 */
 {
-    uint32_t flip = 0 - (p >> 15), less = ((p ^ flip) - flip) & 0xffff; /* p or 65536 - p; no branch, which would be missed */
+    uint32_t flip = 0 - (p >> 15), less = ((p ^ flip) - flip) & 0xffff; /* p or 65536 - p, by no branch */
     int32_t logit = tables->logits[less < FINE ? less : FINE + (less >> 4)];
     return (int32_t)(((uint32_t)logit ^ flip) - flip);
 }

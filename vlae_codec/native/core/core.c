@@ -662,8 +662,8 @@ int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
 }
 
 int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
-                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, uint8_t *cb,
-                          uint8_t *cr, void *scratch, int64_t scratch_size)
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, int32_t sweeps,
+                          uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size)
 {
     vlae_inverse inverse;
     CHECK(check_origin(origin));
@@ -672,7 +672,7 @@ int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const i
     CHECK_SCRATCH(origin_halve_size(origin));
     origin_start(&inverse, origin);
     vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
-    return origin_halve(&grid, scratch);
+    return origin_halve(&grid, sweeps, scratch);
 }
 
 int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
@@ -691,7 +691,7 @@ enum { MOST_SIDE = 1 << 20, MOST_STEP = 65535 };
 
 static int check_blocks(int64_t rows, int64_t columns, const int32_t *table)
 {
-    REQUIRE(rows >= 0 && columns >= 0 && rows <= MOST_SIDE && columns <= MOST_SIDE);
+    REQUIRE(rows >= 0 && columns >= 0 && rows <= MOST_SIDE && columns <= MOST_SIDE * 64);
     for (int k = 0; k < 64; k++)
         REQUIRE(table[k] >= 1 && table[k] <= MOST_STEP);
     return VLAE_OK;
@@ -834,10 +834,10 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
 }
 
 int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
+int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high)
 {
     REQUIRE(n >= 0);
-    jfif_back(rgb, n, y, cb, cr, known);
-    return VLAE_OK;
+    return jfif_back(rgb, n, y, chroma, low, high);
 }
 
 int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low, uint8_t *high)
@@ -858,11 +858,12 @@ int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int6
     return VLAE_OK;
 }
 
-int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns, const int32_t *table,
-                       const float *basis, int32_t rounds, int16_t *blocks, uint8_t *wrong)
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table, const float *basis,
+                       int32_t steps, int16_t *blocks, uint8_t *wrong)
 {
-    CHECK(check_blocks(rows, columns, table));
-    search_blocks(low, high, rows, columns, table, basis, rounds, blocks, wrong);
+    CHECK(check_blocks(1, n, table));
+    REQUIRE(steps >= 0);
+    chosen->search_blocks(low, high, n, table, basis, steps, blocks, wrong);
     return VLAE_OK;
 }
 

@@ -1,8 +1,7 @@
 /* The entropy-coded scans of JPEG files (ITU-T T.81, annexes F and G): Huffman codes <-> coefficients, bit for bit.
  *
- * Sequential scans are those of all coefficients in full; all others are progressive. The writer makes the choices that
- * the Independent JPEG Group's encoder makes, where the standard leaves some: runs of ends of blocks are as long as they
- * can be, but end where more than 937 correction bits wait for them.
+ * The writer makes the choices that the Independent JPEG Group's encoder makes, where the standard leaves some: runs of
+ * ends of blocks are as long as they can be, but end where more than 937 correction bits wait for them.
  */
 #ifndef VLAE_HUFFMAN_H
 #define VLAE_HUFFMAN_H
@@ -22,7 +21,7 @@ static const uint8_t zigzag[64] = {0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 2
 
 typedef struct {
     uint16_t quick[1 << LOOK];           /* of the next bits: length << 8 | symbol; 0: a longer code, or none */
-    int32_t after[17], offset[17];       /* of each length: the first code, in 16 bits, that is longer; its symbol's place */
+    int32_t after[17], offset[17];       /* of each length: the first longer code, in 16 bits; from code to place */
     uint16_t code[256];
     uint8_t length[256], symbols[256];
 } jpeg_code;
@@ -360,7 +359,7 @@ static void jpeg_write_refined(jpeg_writer *writer, jpeg_state *state, const vla
 
 /* ------------------------------------------------------------------------------------------------------- scans */
 
-/* The end of an interval of restart: bits of padding, whose byte is 255 for ones only, or as before if there are none. */
+/* The end of an interval of restart: bits of padding, whose byte is 255 for ones, or as before if there are none. */
 static void jpeg_end_interval(jpeg_reader *reader, jpeg_writer *writer, jpeg_state *state, uint8_t *padding)
 {
     if (writer) {

@@ -1,5 +1,6 @@
 /* One target's kernels: compiled once for each, with -DTARGET_name and that target's instructions. */
 #include "fit.h"
+#include "recover.h"
 
 #define JOIN(a, b) a##b
 #define NAMED(name) JOIN(vlae_kernels_, name)
@@ -9,4 +10,5 @@
 const struct vlae_kernels NAMED(TARGET) = {
     QUOTED(TARGET), pack_size,      pack,     fits,      merge,     scratch_size,    run,       intervals,   pop_rows,
     pixel_rows,     band_intervals, pop_band, prior_scratch, prior_intervals, pop_prior, fit_scratch, fit_block,
+    search_blocks,
 };

@@ -348,71 +348,151 @@ static inline int origin_rough(const vlae_around *around, int u, int v) /* in qu
     return (a < 0 ? -a : a) + (b < 0 ? -b : b);
 }
 
-/* Steps of one sample or none that make the misfits smaller, until there are none. Returns how many samples still misfit. */
+/* The best step of one sample in a window around it, in one channel or in both: least misfit, then least roughness. Sets
+ * the step, and returns what it changes: below 0 it is better. */
+static inline int64_t origin_step(const vlae_grid *grid, int64_t i, int64_t j, const vlae_support *s, const int reach[2],
+                                  int scale, int step[2])
+{
+    const int64_t at = j * grid->origin->chroma_width + i;
+    const vlae_around around = origin_around(grid, i, j);
+    const int64_t before = scale * origin_cost(grid, s, 0, 0, INT64_MAX) +
+                           origin_rough(&around, grid->planes[0][at], grid->planes[1][at]);
+    int64_t least = INT64_MAX;
+    step[0] = step[1] = 0;
+    for (int du = -reach[0]; du <= reach[0]; du++)
+        for (int dv = -reach[1]; dv <= reach[1]; dv++) {
+            int u = grid->planes[0][at] + du, v = grid->planes[1][at] + dv;
+            if ((du == 0 && dv == 0) || u < 0 || u > 255 || v < 0 || v > 255)
+                continue;
+            int64_t now = origin_rough(&around, u, v);
+            if (now >= least)
+                continue;
+            now += scale * origin_cost(grid, s, du, dv, (least - now) / scale);
+            if (now >= least)
+                continue;
+            least = now;
+            step[0] = du;
+            step[1] = dv;
+        }
+    return least == INT64_MAX ? least : least - before;
+}
+
+static inline void origin_move(vlae_grid *grid, int64_t at, const vlae_support *s, const int step[2], int sign)
+{
+    for (int k = 0; k < 2; k++)
+        if (step[k]) {
+            grid->planes[k][at] = (uint8_t)(grid->planes[k][at] + sign * step[k]);
+            origin_change(grid, s, k, sign * step[k]);
+        }
+}
+
+enum { ORIGIN_CHAIN = 5 };
+
+/* A chain of steps, each of a neighbour of the last one, the first of which makes things worse: kept if all together
+ * make them better. */
+static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int64_t i, int64_t j, int u, int v)
+{
+    const int64_t width = grid->origin->chroma_width, height = grid->origin->chroma_height;
+    const int reach[2] = {u != 0, v != 0};
+    int64_t columns[ORIGIN_CHAIN] = {i}, rows[ORIGIN_CHAIN] = {j}, total = 0;
+    int steps[ORIGIN_CHAIN][2] = {{u, v}}, length = 0;
+    vlae_support s;
+    while (length < ORIGIN_CHAIN) {
+        int64_t x = columns[length], y = rows[length], at = y * width + x;
+        vlae_around around = origin_around(grid, x, y);
+        int a = grid->planes[0][at], b = grid->planes[1][at];
+        if (length == 0 && (a + u < 0 || a + u > 255 || b + v < 0 || b + v > 255))
+            return 0;
+        origin_support(grid, x, y, &s);
+        total -= 16 * origin_cost(grid, &s, 0, 0, INT64_MAX) + origin_rough(&around, a, b);
+        origin_move(grid, at, &s, steps[length], 1);
+        a = grid->planes[0][at], b = grid->planes[1][at];
+        total += 16 * origin_cost(grid, &s, 0, 0, INT64_MAX) + origin_rough(&around, a, b);
+        length++;
+        if (total < 0) {
+            while (length--)
+                origin_wake(grid, awake, columns[length], rows[length]);
+            return 1;
+        }
+        if (length == ORIGIN_CHAIN)
+            break;
+        int64_t least = INT64_MAX;
+        for (int64_t q = y > 0 ? y - 1 : 0; q < height && q <= y + 1; q++)
+            for (int64_t p = x > 0 ? x - 1 : 0; p < width && p <= x + 1; p++) {
+                int step[2], seen = states[q * width + p] == ORIGIN_FIXED;
+                for (int n = 0; n < length; n++)
+                    seen |= columns[n] == p && rows[n] == q;
+                if (seen)
+                    continue;
+                origin_support(grid, p, q, &s);
+                int64_t change = origin_step(grid, p, q, &s, reach, 16, step);
+                if (change >= least)
+                    continue;
+                least = change;
+                columns[length] = p;
+                rows[length] = q;
+                steps[length][0] = step[0];
+                steps[length][1] = step[1];
+            }
+        if (least >= 0)
+            break;
+    }
+    while (length--) {
+        origin_support(grid, columns[length], rows[length], &s);
+        origin_move(grid, rows[length] * width + columns[length], &s, steps[length], -1);
+    }
+    return 0;
+}
+
+/* Steps that make the misfits smaller, until there are none: of one sample each, and where none helps chains of them.
+ * Returns how many samples still misfit. */
 static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int sweeps)
 {
-    static const int8_t reaches[] = {2, 3, 4, 6, 8, 8, 8, 8, 8};
-    static const int8_t scales[] = {2, 4, 8, 16, 32, 32, 32, 32, 32};
+    static const int8_t reaches[] = {2, 3, 4, 6, 8};
+    static const int8_t scales[] = {2, 4, 8, 16, 16};
     const vlae_origin *origin = grid->origin;
     const int64_t width = origin->chroma_width, height = origin->chroma_height;
     int64_t left = 0;
-    uint32_t random = 1;
     vlae_support s;
     memset(awake, 1, (size_t)(width * height));
     for (int sweep = 0; sweep < sweeps; sweep++) {
-        int reach = reaches[sweep < 8 ? sweep : 8], scale = scales[sweep < 8 ? sweep : 8];
+        int reach = reaches[sweep < 4 ? sweep : 4], scale = scales[sweep < 4 ? sweep : 4];
         left = 0;
         for (int64_t j = 0, at = 0; j < height; j++)
             for (int64_t i = 0; i < width; i++, at++) {
                 if (states[at] == ORIGIN_FIXED || !awake[at])
                     continue;
                 origin_support(grid, i, j, &s);
-                vlae_around around = origin_around(grid, i, j);
                 int64_t misfit = origin_cost(grid, &s, 0, 0, INT64_MAX);
                 awake[at] = 0;
                 if (misfit == 0 && states[at] != ORIGIN_FREE)
                     continue;
                 left += misfit != 0;
-                int rough = origin_rough(&around, grid->planes[0][at], grid->planes[1][at]);
-                if (misfit == 0 && rough <= around.count)
-                    continue;
-                int64_t cost = scale * misfit + rough;
-                int best[2] = {0, 0}, ties = 1, range = misfit ? reach : 1;
-                for (int du = -range; du <= range; du++)
-                    for (int dv = -range; dv <= range; dv++) {
-                        int u = grid->planes[0][at] + du, v = grid->planes[1][at] + dv;
-                        if ((du == 0 && dv == 0) || u < 0 || u > 255 || v < 0 || v > 255)
-                            continue;
-                        int64_t now = origin_rough(&around, u, v);
-                        if (now > cost)
-                            continue;
-                        now += scale * origin_cost(grid, &s, du, dv, (cost - now) / scale);
-                        if (now > cost)
-                            continue;
-                        if (now == cost) {
-                            random = random * 1664525u + 1013904223u;
-                            if ((random >> 16) % (unsigned)++ties)
-                                continue;
-                        } else {
-                            ties = 1;
-                        }
-                        cost = now;
-                        best[0] = du;
-                        best[1] = dv;
-                    }
-                if (misfit)
-                    awake[at] = 1;
-                if (best[0] == 0 && best[1] == 0)
-                    continue;
-                for (int k = 0; k < 2; k++) {
-                    grid->planes[k][at] = (uint8_t)(grid->planes[k][at] + best[k]);
-                    if (best[k])
-                        origin_change(grid, &s, k, best[k]);
+                int joint = 0, moved = 0;
+                for (int n = 0; n < s.count; n++)
+                    joint |= grid->wanted[0][s.pixels[n]] == ORIGIN_UNKNOWN;
+                for (int k = joint ? 2 : 0; k < (joint ? 3 : 2); k++) { /* channels are apart where pixels are known */
+                    int range = misfit ? reach : 1, step[2];
+                    const int window[2] = {k == 1 ? 0 : range, k == 0 ? 0 : range};
+                    if (origin_step(grid, i, j, &s, window, joint ? scale : 16, step) >= 0)
+                        continue;
+                    origin_move(grid, at, &s, step, 1);
+                    moved = 1;
                 }
-                origin_wake(grid, awake, i, j);
+                if (moved)
+                    origin_wake(grid, awake, i, j);
+                if (moved || misfit == 0 || sweep < 3)
+                    continue;
+                for (int n = 0; n < 9; n++) {
+                    int u = n % 3 - 1, v = n / 3 - 1;
+                    if ((joint ? u || v : !u != !v) && origin_chain(grid, states, awake, i, j, u, v))
+                        break;
+                }
             }
-        if (left == 0 && sweep > 8)
+        if (left == 0 && sweep > 3)
             break;
+        if (sweep == 2)
+            memset(awake, 1, (size_t)(width * height));
     }
     return left;
 }
@@ -509,7 +589,7 @@ static inline int64_t origin_halve_size(const vlae_origin *origin)
            2 * origin_padded(origin->chroma_width * origin->chroma_height);
 }
 
-static inline int64_t origin_halve(vlae_grid *grid, uint8_t *scratch)
+static inline int64_t origin_halve(vlae_grid *grid, int sweeps, uint8_t *scratch)
 {
     const vlae_origin *origin = grid->origin;
     int64_t pixels = origin_padded(2 * origin->width * origin->height);
@@ -523,7 +603,7 @@ static inline int64_t origin_halve(vlae_grid *grid, uint8_t *scratch)
     origin_fill(grid, states);
     origin_sum(grid, row);
     origin_relax(grid, states, 6);
-    return origin_descend(grid, states, awake, 14);
+    return sweeps ? origin_descend(grid, states, awake, sweeps) : 0;
 }
 
 /* The Y of each pixel, guessed from its neighbours where it is free. Returns how many pixels come out exactly. */

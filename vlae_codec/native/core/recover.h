@@ -11,7 +11,38 @@
 
 /* ------------------------------------------------------------------------------------------------------- colours */
 
-enum { UNKNOWN, KNOWN }; /* pixels whose Y, Cb and Cr are not determined by their RGB, and all others */
+enum { BEYOND = 96 }; /* how far a clipped channel may have been outside */
+
+/* Parts of R, G and B in Y, Cb and Cr, in 2^-16. */
+static const int32_t jfif_parts[3][3] = {{19595, 38470, 7471}, {-11058, -21710, 32768}, {32768, -27439, -5329}};
+
+/* The intervals of Cb and Cr of a pixel with clipped channels. */
+static inline void chroma_range(const uint8_t *rgb, int y, uint8_t *guess, uint8_t *low, uint8_t *high)
+{
+    int above = 0, below = 0;
+    for (int c = 0; c < 3; c++) {
+        above |= rgb[c] == 255;
+        below |= rgb[c] == 0;
+    }
+    for (int k = 0; k < 2; k++) {
+        const int32_t *parts = jfif_parts[k + 1];
+        int32_t middle = 0, least = 0, most = 0;
+        for (int c = 0; c < 3; c++) {
+            int32_t room = above ? 255 - y : y, beyond = (room * 65536 + 49152) / jfif_parts[0][c];
+            middle += parts[c] * rgb[c];
+            if (rgb[c] > 0 && rgb[c] < 255)
+                continue;
+            if (beyond > BEYOND || (above && below))
+                beyond = BEYOND;
+            beyond *= rgb[c] ? parts[c] : -parts[c];
+            least += beyond < 0 ? beyond : 0;
+            most += beyond > 0 ? beyond : 0;
+        }
+        guess[k] = to_byte(128 + ((middle + 32768) >> 16));
+        low[k] = to_byte(128 + ((middle + least - 32768) >> 16));
+        high[k] = to_byte(128 + ((middle + most + 98303) >> 16));
+    }
+}
 
 static inline void jfif_tables(int16_t *reds, int16_t *blues) /* (512,): the chroma that adds i - 256, or -1 */
 {
@@ -23,33 +54,41 @@ static inline void jfif_tables(int16_t *reds, int16_t *blues) /* (512,): the chr
     }
 }
 
-/* Y, Cb and Cr of pixels, and whether they are the only ones: not of clipped pixels, nor of those that no Y, Cb, Cr have. */
-static inline void jfif_back(const uint8_t *rgb, int64_t n, uint8_t *luma, uint8_t *cb, uint8_t *cr, uint8_t *known)
+/* Y of pixels, and the intervals of Cb and Cr (n, 2): one value of a pixel that is not clipped, all of one that no Y, Cb
+ * and Cr give. The result is how many pixels have one value. */
+static inline int64_t jfif_back(const uint8_t *rgb, int64_t n, uint8_t *luma, uint8_t *chroma, uint8_t *low,
+                                uint8_t *high)
 {
     int16_t reds[512], blues[512];
+    int64_t count = 0;
     jfif_tables(reds, blues);
-    for (int64_t i = 0; i < n; i++) {
-        int r = rgb[3 * i], g = rgb[3 * i + 1], b = rgb[3 * i + 2], clipped = 0;
-        int y = (19595 * r + 38470 * g + 7471 * b + 32768) >> 16;
-        for (int c = 0; c < 3; c++)
-            clipped |= rgb[3 * i + c] == 0 || rgb[3 * i + c] == 255;
-        known[i] = UNKNOWN;
-        luma[i] = (uint8_t)y;
-        cb[i] = to_byte(128 + ((36984 * (b - y) + 32768) >> 16));
-        cr[i] = to_byte(128 + ((46745 * (r - y) + 32768) >> 16));
-        for (int step = 0; step < 3 && !clipped; step++) {
-            int at = y + (step == 2 ? -1 : step), red = r - at, blue = b - at;
+    for (int64_t i = 0; i < n; i++, rgb += 3) {
+        int y = 32768, clipped = 0, found = 0;
+        for (int c = 0; c < 3; c++) {
+            clipped |= rgb[c] == 0 || rgb[c] == 255;
+            y += jfif_parts[0][c] * rgb[c];
+        }
+        luma[i] = (uint8_t)(y >>= 16);
+        chroma[2 * i] = chroma[2 * i + 1] = 128;
+        low[2 * i] = low[2 * i + 1] = 0;
+        high[2 * i] = high[2 * i + 1] = 255;
+        for (int step = 0; step < 3 && !clipped && !found; step++) {
+            int at = y + (step == 2 ? -1 : step), red = rgb[0] - at, blue = rgb[2] - at;
             if (at < 0 || at > 255 || red < -256 || red > 255 || blue < -256 || blue > 255)
                 continue;
-            int u = blues[256 + blue], v = reds[256 + red];
-            if (u < 0 || v < 0 || at + jfif_green(u - 128, v - 128) != g)
+            int cb = blues[256 + blue], cr = reds[256 + red];
+            found = cb >= 0 && cr >= 0 && at + jfif_green(cb - 128, cr - 128) == rgb[1];
+            if (!found)
                 continue;
-            known[i] = KNOWN;
             luma[i] = (uint8_t)at;
-            cb[i] = (uint8_t)u;
-            cr[i] = (uint8_t)v;
+            chroma[2 * i] = low[2 * i] = high[2 * i] = (uint8_t)cb;
+            chroma[2 * i + 1] = low[2 * i + 1] = high[2 * i + 1] = (uint8_t)cr;
         }
+        if (clipped)
+            chroma_range(rgb, y, chroma + 2 * i, low + 2 * i, high + 2 * i);
+        count += found;
     }
+    return count;
 }
 
 /* The interval of Y of pixels whose chroma is given; from 255 to 0 where no Y gives the pixel. */
@@ -212,7 +251,7 @@ static inline void halve(const vlae_component *c, uint8_t *samples, const uint8_
 
 /* ------------------------------------------------------------------------------------------------------- blocks */
 
-enum { BLOCK_STEPS = 1000, RESTED = 6 }; /* of a search; for how many a changed value stays as it is */
+enum { PROJECTIONS = 16, RESTED = 6 }; /* at most; steps of a search for which a changed value stays as it is */
 
 typedef struct {
     float low[64], high[64]; /* what a sample may be before it is rounded */
@@ -322,9 +361,9 @@ static inline int search_block(const vlae_block *b, int16_t *values, int steps)
     return best;
 }
 
-/* What the blocks of a plane say: values as near as can be to the intervals, beginning with the values given. */
-static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
-                                 const int32_t *table, const float *basis, int rounds, int16_t *blocks, uint8_t *wrong)
+/* Values of n blocks that decode as near as can be to the intervals of their samples (n, 64), from the values given on. */
+static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
+                                 const float *basis, int steps, int16_t *blocks, uint8_t *wrong)
 {
     vlae_block b;
     for (int k = 0; k < 64; k++) {
@@ -333,24 +372,21 @@ static inline void search_blocks(const uint8_t *low, const uint8_t *high, int64_
             b.basis[i][k] = (float)table[k] * basis[64 * k + i];
     }
     b.pull = 0.05f / (float)(table[1] * table[8]);
-    for (int64_t at = 0; at < rows * columns; at++) {
-        int64_t corner = 64 * (at / columns) * columns + 8 * (at % columns);
+    for (int64_t at = 0; at < n; at++) {
+        float samples[64];
         for (int i = 0; i < 64; i++) {
-            b.from[i] = low[corner + (i >> 3) * 8 * columns + (i & 7)];
-            b.to[i] = high[corner + (i >> 3) * 8 * columns + (i & 7)];
-            if (b.from[i] > b.to[i])
-                b.from[i] = 0, b.to[i] = 255; /* nothing is known */
+            b.from[i] = low[64 * at + i];
+            b.to[i] = high[64 * at + i];
             b.low[i] = b.from[i] ? (float)b.from[i] - 0.5f : -1e6f;
             b.high[i] = b.to[i] < 255 ? (float)b.to[i] + 0.5f : 1e6f;
         }
-        float samples[64];
-        project_block(&b, blocks + 64 * at, 16);
+        project_block(&b, blocks + 64 * at, PROJECTIONS);
         decode_block(&b, blocks + 64 * at, samples);
         for (int i = 0; i < 64; i++) {
             b.open[i] = b.to[i] - b.from[i] > 3 || b.from[i] == 0 || b.to[i] == 255;
             b.middle[i] = samples[i] < b.low[i] ? b.low[i] : samples[i] > b.high[i] ? b.high[i] : samples[i];
         }
-        wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, rounds);
+        wrong[at] = (uint8_t)search_block(&b, blocks + 64 * at, steps);
     }
 }
 

@@ -244,7 +244,7 @@ VLAE_API int vlae_origin_triples(const vlae_origin *origin, uint64_t *set, int64
 VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
 VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
                                    const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
-                                   uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
+                                   int32_t sweeps, uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
 VLAE_API int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
                                   uint8_t *luma, void *scratch, int64_t scratch_size);
 /* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
@@ -300,16 +300,16 @@ VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_
                                         int64_t scratch_size);
 VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
                                    int64_t scratch_size);
-/* And back: proposals, made by floats. known: 1 where Y, Cb and Cr are determined. */
-VLAE_API int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known);
+/* And back: proposals, made by floats. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of
+ * as many pixels as are returned. */
+VLAE_API int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high);
 VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
                              uint8_t *high);
 VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
                         int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
                         int64_t columns);
-VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t columns,
-                                const int32_t *table, const float *basis, int32_t rounds, int16_t *blocks,
-                                uint8_t *wrong);
+VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
+                                const float *basis, int32_t steps, int16_t *blocks, uint8_t *wrong);
 VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
 
 #endif
