@@ -602,6 +602,69 @@ class Row:
             self.next_channel()
 
 
+class Restricted(Row):
+    """Those of a pixel of the restricted form (8); given: (256, 256, 256) bool, the set."""
+
+    def __init__(self, given: np.ndarray, escape: int, *row: Any) -> None:
+        self.given, self.escape, self.known = given, escape, []
+        super().__init__(*row)
+
+    def mass(self, x: int) -> int:
+        return sum(e * s for e, s in zip(self.e, self.sigmoids(x)))
+
+    def average(self, values: Sequence[int]) -> int:
+        return sum(e * v for e, v in zip(self.e, values)) // sum(self.e)
+
+    def borders(self) -> list[tuple[int, int, int]]:
+        """(symbol, start, end) of each symbol of the channel."""
+        if len(self.known) == 0:
+            return [(x, self.cdf(x), self.cdf(x + 1)) for x in range(256)]
+        return self.second() if len(self.known) == 1 else self.third()
+
+    def second(self) -> list[tuple[int, int, int]]:
+        (r,), table = self.known, self.t["exp"]
+        first = min(max((self.average(self.mean) + 32 >> 6) - 8, 0), 240)
+        base = self.average([a[2] + (c[1] * self.u[0] >> 8) for a, c in zip(self.locations, self.coefficients)])
+        slope = self.average([c[2] for c in self.coefficients])
+        inverse = self.t["inverse"][self.average([scales[2] for scales in self.scales])]
+        own = []
+        for g in range(first, first + 16):
+            far = base + self.offsets[2] + (slope * (64 * g - self.offsets[1]) >> 8) + 32 >> 6
+            b, there = min(max(far, 0), 255), [-1, *np.flatnonzero(self.given[r, g]).tolist(), 256]
+            distance = min(abs(b - v) for v in there)
+            own.append(1 if self.escape == 1 else table[min(distance * inverse >> 14, 177)])
+        weights = [-(-sum(own) // 16)] * 256
+        weights[first : first + 16] = own
+        sums, masses = [0], [self.mass(x) for x in range(257)]
+        for g in range(256):
+            sums.append(sums[-1] + weights[g] * (masses[g + 1] - masses[g]))
+        t = max(0, sums[256].bit_length() - 30)
+        factor = (WHOLE - 256 << 30) // (sums[256] >> t)
+        edges = [x + ((sums[x] >> t) * factor >> 30) for x in range(256)] + [WHOLE]
+        return list(zip(range(256), edges, edges[1:]))
+
+    def third(self) -> list[tuple[int, int, int]]:
+        inside = self.given[self.known[0], self.known[1]]
+        outside = WHOLE if not inside.any() else 0 if inside.all() else WHOLE >> self.escape
+        found = []
+        for kind, begin, size in ((False, 0, outside), (True, outside, WHOLE - outside)):
+            values, factor = np.flatnonzero(inside == kind).tolist(), (size - 256 << 18) // sum(self.e)
+            edges = [begin]
+            for p, v in zip(values, values[1:]):
+                at = [(32 * (p + v) - mean) * inverse >> 16 for mean, inverse in zip(self.mean, self.inverse)]
+                mass = sum(e * self.t["sigmoid"][min(max(a, -4096), 4096) + 4096] for e, a in zip(self.e, at))
+                edges.append(begin + (p + v + 1 >> 1) + (mass * factor >> 38))
+            found += list(zip(values, edges, [*edges[1:], begin + size]))
+        return found
+
+    def find(self, cf: int) -> tuple[int, int, int]:
+        return next((x, start, end - start) for x, start, end in self.borders() if start <= cf < end)
+
+    def know(self, symbol: int) -> None:
+        self.known.append(symbol)
+        super().know(symbol)
+
+
 def pop_wave(stack: Stack, rows: list[Row], coded: int, before: int) -> list[list[int]]:
     """The symbols of the positions of a wave."""
     symbols: list[list[int]] = [[] for _ in rows]

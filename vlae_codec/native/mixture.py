@@ -41,6 +41,28 @@ interpolated and have 4 more.
 S_k stands in place of SIGMOID[a_k] everywhere, and the last symbol ends at 2^24. Without shifts, the core also takes
 this form for levels that are above 256 or no power of 2, with s = 0.
 
+Rows of three channels and 256 levels, all coded, may have a set of triples (r, g, b) and an escape, 1 .. 16: the
+restricted form. There channel 0 is that of the plain form. Channel 1 has weighted masses, by how near to a value of the
+set channel 2 is expected to be. All averages are weighted by the e_k (sum_k e_k v_k // sum_k e_k):
+
+    f      = clamp((average mean_k + 32 >> 6) - 8, 0, 240)        first of 16 values with weights of their own
+    b(g)   = clamp(offset_2 + average of (location_k,2 + (coefficient_k,2,0 * u_0 >> 8))
+             + (average coefficient_k,2,1 * (64 g - offset_1) >> 8) + 32 >> 6, 0, 255)
+    d(g)   = distance of b(g) to the nearest b for which (r, g, b) is in the set, -1 and 256 being taken for such
+    w(g)   = EXP[min(d(g) * INVERSE[average index_k,2] >> 14, 177)]     or 1 if the escape is 1; f <= g < f + 16
+    w(g)   = the mean of these, rounded up, for all other g
+    W(x)   = sum of w(g) * (F(g + 1) - F(g)) over g < x           F(0) = 0, F(256) = 2^20 sum_k e_k
+    C(x)   = x + ((W(x) >> t) * factor >> 30)                     t = max(0, bits of W(256) - 30)
+    factor = ((2^24 - 256) << 30) // (W(256) >> t)
+
+In channel 2 the values b that are not in the set with (r, g) have the first 2^(24 - escape) of the range, and those that
+are have the rest; if there are none of one kind, the other has all. The border below a value v of a part is halfway to
+the one before it, p, both of the same kind; the part begins at B and has N of the range, with factor = ((N - 256) << 18)
+// sum_k e_k:
+
+    C(v)   = B + (p + v + 1 >> 1) + (F * factor >> 38)            F at 32 (p + v) in place of 64 x - 32
+    C      = B for the first value, and the last one ends at B + N
+
 The tables are data of the weight file (`models.export` makes them), never recomputed.
 """
 
