@@ -180,9 +180,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),
     "search_blocks": (c_int, _P, _P, _L, _P, _P, _I, _P, _P),
     "score_steps": (c_int, _P, _L, _P, _P),
-    "residual_scratch": (_L, _I, _I),
-    "residual_encode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
-    "residual_decode": (_L, _P, _P, _I, _I, _P, _L, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }
 

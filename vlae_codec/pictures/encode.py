@@ -23,7 +23,7 @@ import numpy as np
 from vlae_codec.adapter.effort import level
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError, VlaeError
-from vlae_codec.format import container, header
+from vlae_codec.format import container, header, stored
 from vlae_codec.format.container import Metadata, Part, Piece
 from vlae_codec.format.header import Header, Kind, Layout, Planes
 from vlae_codec.images.picture import Picture
@@ -144,7 +144,10 @@ def _clearly_smaller(past: list[Part], layout: Layout, pictures: dict[int, np.nd
     if codec is None:
         return False
     planes = Planes(groups_of(layout)[0], layout.levels, codec.model.id)
-    return 8 * size_of_all(past) < CLEAR * cost_of(codec, make_source(layout, planes, 0, pictures))
+    size, source = size_of_all(past), make_source(layout, planes, 0, pictures)
+    if any(stored.worth_a_try(symbols, size) for symbols in source.symbols.values()):
+        return False
+    return 8 * size < CLEAR * cost_of(codec, source)
 
 
 def _encode_group(

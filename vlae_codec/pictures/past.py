@@ -33,6 +33,7 @@ from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
 
+LEAST = 16  # pixels each way of a picture in which a JPEG is looked for
 MANY = 50  # pixels for one exception, from which on source planes may not be the best form
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
 
@@ -71,7 +72,7 @@ def _attempts(
 ) -> Iterator[list[Part]]:
     """The parts of each origin that is worth a try."""
     wanted = options.origin
-    if wanted in ("auto", "jpeg"):
+    if wanted in ("auto", "jpeg") and (known is not None or min(colours.shape[:2]) >= LEAST):
         recovered = known
         if recovered is None and (back := recover(colours if colours.shape[2] == 3 else colours[..., 0])) is not None:
             recovered = back.coefficients
