@@ -203,8 +203,9 @@ class Vlae(nn.Module):
     def forward(self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor, coded: Tensor) -> Elbo:
         """One sample of the ELBO.
 
-        x: (B, H, W, C + side) uint8, planes known before behind; at: (n,) flat pixel indices to evaluate; use_latents, blank: (B,) bool, tiles whose
-        latents are used, tiles whose window is blanked (a head start for the latents); coded: (B, C) bool.
+        x: (B, H, W, C + side) uint8, planes known before behind; at: (n,) flat pixel indices to evaluate; use_latents,
+        blank: (B,) bool, tiles whose latents are used, tiles whose window is blanked (a head start for the latents);
+        coded: (B, C) bool.
         """
         x, side = x.split([self.config.channels, self.config.side], dim=-1)
         # 1. posterior and prior

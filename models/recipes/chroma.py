@@ -1,4 +1,4 @@
-"""A chroma plane of pictures that have an origin, given the luma and the chroma plane before it. Begins as `photo_gray`.
+"""A chroma plane of pictures that have an origin, given luma and the plane before it. Begins as `photo_gray`.
 
 vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma --init photo-gray --grow -o chroma.safetensors
 """

@@ -137,6 +137,6 @@ def side_rows(planes: Sequence[np.ndarray]) -> np.ndarray:
         for k, (dr, dc) in enumerate(SIDE_OFFSETS):
             here = (slice(max(0, -dr), height - max(0, dr)), slice(max(0, -dc), max(0, width - max(0, dc))))
             there = (slice(max(0, dr), height - max(0, -dr)), slice(max(0, dc), max(0, width - max(0, -dc))))
-            features[*here, k] = (wide[there] - wide[here]).clip(INT8_MIN, INT8_MAX)
+            features[..., k][here] = (wide[there] - wide[here]).clip(INT8_MIN, INT8_MAX)
         features[..., -1] = wide - PIXEL_CENTRE
     return rows

@@ -44,9 +44,9 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                  as it has chains: if N pictures are in G chains, chain g holds the pictures g, g + G, g + 2 G, ...
                  below N, in this order. Methods 4, 2 and 3 MAY stand in a group with chains, 0, 1, 2, 3 and 5 in one
                  without; 0, 1 and 4 only where the group has a model; 6 and 7 only in groups of exceptions and of
-                 coefficients, and nothing else there. So that reading a file costs no more than in
-                 proportion to its length, a stream of n bytes of other methods than 6 MUST NOT hold more than 64 n tiles nor, of methods 0, 1
-                 and 4, more than 8192 + 1024 n coded symbols.
+                 coefficients, and nothing else there. So that reading a file costs no more than in proportion to its
+                 length, a stream of n bytes of other methods than 6 MUST NOT hold more than 64 n tiles nor, of methods
+                 0, 1 and 4, more than 8192 + 1024 n coded symbols.
     A     any    adapter: number of the group of planes, varint, counted over all layouts and rising from chunk to
                  chunk; then integers that change the model's weights for all streams of this group, see
                  adapter/chunk.py. The group MUST have a model, and if one of its streams needs it, a reader MUST
@@ -280,7 +280,7 @@ def _samples_of(region: Region, layout: Layout, planes: Planes, width: int, heig
 
 
 def rebuilt_region(region: Region, layout: Layout, width: int, height: int) -> Region:
-    """What is rebuilt of a picture with an origin for a region of it: whole tiles, for exceptions are coded by these."""
+    """What is rebuilt of a picture for a region of it: whole tiles, for exceptions are coded by these."""
     (exceptions,) = (planes for planes in layout.planes if planes.kind == Kind.EXCEPTIONS)
     return _whole_tiles(region, exceptions.tile_size, width, height)
 

@@ -4,8 +4,8 @@ The fields of chunk H up to its records, in this order. A field in brackets stan
 absence does, and MUST NOT stand otherwise.
 
     layouts  varint   1 or more, then that many layouts:
-        mode      u8       0 .. 14, see below; plus 32 if a type follows, plus 64 if levels follow, plus 128 if an origin
-                           follows
+        mode      u8       0 .. 14, see below; plus 32 if a type follows, plus 64 if levels follow, plus 128 if an
+                           origin follows
         [type     u8]      1 .. 7, see below; without it 0
         [levels   varint]  unsigned samples are 0 .. levels - 1, levels being 2 .. 65536, of modes 5 and 6 at most 256;
                            without it 256, of mode 2 always 2. Samples of another type have 256, int16 65536
@@ -13,8 +13,8 @@ absence does, and MUST NOT stand otherwise.
         [palette]          of modes 5 and 6 only, and always there: colours varint, 1 .. 256; columns u8, 3 (RGB) or 4
                            (RGBA); a stored form of the samples (1, colours, columns) of 256 levels. Indices beyond the
                            colours are allowed
-        [origin]           of modes 1, 4, 12 and 13, of form 3 also 0 and 3, of unsigned samples of 256 levels only: form
-                           u8, 1 .. 3, see below; length varint; so many bytes of parameters
+        [origin]           of modes 1, 4, 12 and 13, of form 3 also 0 and 3, of unsigned samples of 256 levels only:
+                           form u8, 1 .. 3, see below; length varint; so many bytes of parameters
         planes             groups of channels, in the order of the channels, until all are in one:
             channels   u8       1 or more
             flags      u8       1: a model follows   2: levels   4: a shift   8: a scale   16: a tile size
@@ -62,8 +62,8 @@ are coded tile by tile: no group has chains, and no stream of a picture's first 
                       rows, 4 and 8 its columns, rows have phase 1, else 0, 16 there is no chroma, 32 it is cosited.
                       A group of luma, of 1 channel; unless there is none, two groups of chroma, of 1 channel each; a
                       group of exceptions, of 3 channels. See origins/origin.py
-    2 values          parameters: conversion u8; escape u8. A group of 3 channels, the last of which has such values only
-                      as the first two leave possible, see native/mixture.py
+    2 values          parameters: conversion u8; escape u8. A group of 3 channels, the last of which mostly has values
+                      that the first two leave possible, see native/mixture.py
     3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients and a group of exceptions, of as many
                       channels as there are colours
 
@@ -380,8 +380,7 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
         "channels of planes": not 1 <= planes.channels < 256
         or (source and planes.channels != 1)
         or (simple and planes.channels != (1 if layout.mode in GREYS else 3)),
-        "planes of an origin": (source or simple)
-        and (planes.scale != (1, 1) or bool(planes.values))
+        "planes of an origin": ((source or simple) and (planes.scale != (1, 1) or bool(planes.values)))
         or (simple and (planes.model_id is not None or planes.lane_symbols != LANE_SYMBOLS)),
         "model": planes.model_id is not None and (len(planes.model_id) != 8 or planes.channels not in (1, 3)),
         "coded levels": not 2 <= planes.levels <= layout.levels

@@ -59,7 +59,7 @@ def find(pixels: np.ndarray) -> Found | None:
 def invert(
     origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None, sweeps: int = SWEEPS
 ) -> Found:
-    """Source planes of a picture (height, width, 3) uint8 for a given origin; wanted: what `native.chroma` says of it."""
+    """Source planes of a picture (height, width, 3) uint8 for an origin; wanted: what `native.chroma` says of it."""
     height, width, _ = pixels.shape
     pixels = np.ascontiguousarray(pixels)
     if origin.channels == 1:

@@ -27,7 +27,7 @@ _CONVERSIONS = (GREY, *CONVERSIONS)  # their places are numbers of the file
 NAMES = ("jpeg", *_CONVERSIONS, "values")  # that a picture may be looked for: coefficients, source planes, values
 _ENLARGEMENTS = ("none", "box", "triangle", "photocd")
 _NAMES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
-# Sixteenths that are added before they are dropped, for even and odd columns of even and of odd rows of samples' pixels.
+# Sixteenths that are added before they are dropped, for even and odd columns of even and of odd rows of pixels.
 _HALF = (8, 8, 8, 8)
 _LIBJPEG = {(2, 2): (8, 7, 8, 7), (2, 1): (4, 8, 4, 8), (1, 2): (4, 4, 8, 8)}
 
@@ -36,7 +36,7 @@ Region = tuple[int, int, int, int]  # x, y, width, height
 
 @dataclass(frozen=True)
 class Origin:
-    """How RGB came from source planes: the conversion, and how chroma was enlarged. Raises ValueError if there is none."""
+    """How RGB came from source planes: the conversion, and how chroma was enlarged. ValueError if there is none."""
 
     conversion: str
     enlargement: str = "none"

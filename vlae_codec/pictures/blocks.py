@@ -36,7 +36,9 @@ def blocks_at(coefficients: Coefficients, piece: Piece) -> list[np.ndarray]:
 
 def write_blocks(coefficients: Coefficients, piece: Piece) -> bytes:
     """The stream of the blocks at a tile."""
-    return push_coefficients(_planes(coefficients, [np.ascontiguousarray(one) for one in blocks_at(coefficients, piece)]))
+    return push_coefficients(
+        _planes(coefficients, [np.ascontiguousarray(one) for one in blocks_at(coefficients, piece)])
+    )
 
 
 def read_blocks(coefficients: Coefficients, piece: Piece, data: bytes) -> None:

@@ -9,7 +9,7 @@ What is smallest is kept, so no file grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,14 +21,14 @@ from vlae_codec.jpeg import parameters
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
+from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.find import Found, find
 from vlae_codec.origins.origin import NAMES
-from vlae_codec.pictures.blocks import TILE, write_blocks
-from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.values import best_escape, outside, triples
+from vlae_codec.pictures.blocks import TILE, write_blocks
 from vlae_codec.pictures.codec import find_codec, restricted
 from vlae_codec.pictures.layout import Source
-from vlae_codec.pictures.planes import CHUNK_BYTES, Options, encode_planes, size_of
+from vlae_codec.pictures.planes import Options, encode_planes, size_of
 from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
@@ -51,7 +51,7 @@ def may_have_origin(layout: Layout, pictures: dict[int, np.ndarray], chains: int
 def smallest_origin(
     layout: Layout, pictures: dict[int, np.ndarray], known: Coefficients | None, options: Options, run: Run
 ) -> list[Part] | None:
-    """The parts in place of the colours of the only picture (H, W, C), of the origin that takes least; None without one.
+    """The parts of the origin that takes least, in place of the colours of the only picture (H, W, C); None without.
 
     known: the coefficients of the JPEG that it is.
     """
@@ -124,9 +124,7 @@ def _source_planes(
     return [*parts, _exceptions(own, number, rgb, rebuilt, run)]
 
 
-def _values(
-    layout: Layout, number: int, rgb: np.ndarray, conversion: str, options: Options, run: Run
-) -> list[Part]:
+def _values(layout: Layout, number: int, rgb: np.ndarray, conversion: str, options: Options, run: Run) -> list[Part]:
     escape = best_escape(outside(triples(conversion), rgb))
     origin = Origin(VALUES, bytes([tuple(CONVERSIONS).index(conversion), escape]))
     codec = restricted(find_codec(options.model, None, options.device, "RGB"), origin)

@@ -84,7 +84,7 @@ def each_piece(
 
 
 def each_stream(part: Part, put: Callable[[Piece, bytes], None], run: Run, tick: Callable[[int], None]) -> None:
-    """put(piece, the bytes of its stream) for each record of a part of exceptions or coefficients, by several threads."""
+    """put(piece, bytes of its stream) for each record of exceptions or coefficients, by several threads."""
 
     def take(index: int) -> None:
         (piece,) = part.pieces[index]

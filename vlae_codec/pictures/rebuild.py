@@ -1,10 +1,10 @@
 """Pictures with an origin: what they were is decoded, and they are rebuilt from that.
 
-    luma            coded like a grey picture
-    chroma          plane by plane, beside what is known (`sources`)
-    coefficients    in their place, of a JPEG (`blocks`)
-    rebuilt         the colours, by the origin's exact formula
-    exceptions      pixels in which a picture differs from that, tile by tile
+luma            coded like a grey picture
+chroma          plane by plane, beside what is known (`sources`)
+coefficients    in their place, of a JPEG (`blocks`)
+rebuilt         the colours, by the origin's exact formula
+exceptions      pixels in which a picture differs from that, tile by tile
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class Sources:
 def luma_beside(luma: np.ndarray, planes: Planes, place: tuple[int, int, int, int]) -> np.ndarray:
     """The luma (h, w) uint8 of the samples at a place (y, x, h, w) of a plane of chroma.
 
-    In each direction in which the plane is halved it is the mean of two samples, or with weights 1, 2, 1 that of the one
-    at the chroma's place and those beside it, if chroma is cosited; it is rounded at the end. What is outside of the
+    In each direction in which the plane is halved it is the mean of two samples, or, if chroma is cosited, with weights
+    1, 2, 1 that of the one at the chroma's place and those beside it; it is rounded at the end. What is outside of the
     luma is as its edge.
     """
     y, x, h, w = place
@@ -77,9 +77,7 @@ def rebuild_planes(layout: Layout, planes: Sequence[np.ndarray], size: tuple[int
     """(h, w, 3) uint8: a region of a picture of this (width, height), of its source planes. Raises CorruptFile."""
     assert layout.origin is not None
     origin = origin_of(layout.origin)
-    parts = [
-        plane[y : y + h, x : x + w] for plane, (x, y, w, h) in zip(planes, origins.needs(origin, *size, region))
-    ]
+    parts = [plane[y : y + h, x : x + w] for plane, (x, y, w, h) in zip(planes, origins.needs(origin, *size, region))]
     return origins.rebuild(origin, parts, *size, region)
 
 
