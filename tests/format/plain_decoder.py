@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -650,7 +651,7 @@ class Restricted(Row):
         for kind, begin, size in ((False, 0, outside), (True, outside, WHOLE - outside)):
             values, factor = np.flatnonzero(inside == kind).tolist(), (size - 256 << 18) // sum(self.e)
             edges = [begin]
-            for p, v in zip(values, values[1:]):
+            for p, v in pairwise(values):
                 at = [(32 * (p + v) - mean) * inverse >> 16 for mean, inverse in zip(self.mean, self.inverse)]
                 mass = sum(e * self.t["sigmoid"][min(max(a, -4096), 4096) + 4096] for e, a in zip(self.e, at))
                 edges.append(begin + (p + v + 1 >> 1) + (mass * factor >> 38))

@@ -163,11 +163,11 @@ def _read_layout(reader: Reader) -> Layout:
     layout = Layout(mode, (), kind, levels, channels, colours, columns, palette, origin)
     planes: list[Planes] = []
     left = layout.coded_channels
-    for kind, geometry in expected(origin, left):
+    for what, geometry in expected(origin, left):
         if left <= 0:
             break
-        planes.append(replace(_read_planes(reader, layout), kind=kind, geometry=geometry))
-        if kind in (Kind.SAMPLES, Kind.EXCEPTIONS):  # source planes and coefficients stand for those of exceptions
+        planes.append(replace(_read_planes(reader, layout), kind=what, geometry=geometry))
+        if what in (Kind.SAMPLES, Kind.EXCEPTIONS):  # source planes and coefficients stand for those of exceptions
             left -= planes[-1].channels
     return replace(layout, planes=tuple(planes))
 

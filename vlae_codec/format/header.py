@@ -363,7 +363,7 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
     if origin.form not in lengths or len(origin.data) not in lengths[origin.form]:
         return True
     wanted = [one for one, _ in zip(expected(origin, layout.coded_channels), layout.planes)]
-    return (
+    return bool(
         layout.mode not in (COLOURED + GREYS if origin.form == JPEG else COLOURED)
         or (layout.type, layout.levels) != ("unsigned", 256)
         or (origin.form == SOURCE_PLANES and (origin.data[2] >= 64 or (origin.data[2] >> 2 & 3) & ~origin.data[2]))

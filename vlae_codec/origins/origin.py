@@ -129,7 +129,8 @@ def _grid(origin: Origin, width: int, height: int, region: Region) -> tuple[nati
     bias = np.reshape(_LIBJPEG[origin.halved] if libjpeg else _HALF, (2, 2))
     bias = np.roll(bias, (-(y + origin.phase[1]), -(x + origin.phase[0])), (0, 1))
     a, b, c, d = (int(value) for value in bias.flat)
-    return native.Grid(*axes, (a, b, c, d), *counts), (begins[0], begins[1], counts[0], counts[1])
+    (column_axis, row_axis), (wide, high) = axes, counts
+    return native.Grid(column_axis, row_axis, (a, b, c, d), wide, high), (begins[0], begins[1], counts[0], counts[1])
 
 
 def grid(origin: Origin, width: int, height: int) -> native.Grid:

@@ -29,7 +29,8 @@ from vlae_codec.format.container import Bytes, Method, Part, Place, TileRecord, 
 from vlae_codec.format.header import Planes
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
-from vlae_codec.pictures.decode import check_work, samples_in
+from vlae_codec.pictures.decode import check_work
+from vlae_codec.pictures.pieces import samples_in
 from vlae_codec.threads import Progress, Run, counter, workers
 from vlae_codec.views import mosaic
 
