@@ -27,7 +27,7 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"codec": 6000, "images": 3300, "exact": 700}  # lines of code
+MOST = {"codec": 6000, "images": 3300, "exact": 700, "origins": 600}  # lines of code
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -143,7 +143,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "origin_rebuild": (c_int, _ORIGIN, _P, _P, _P, _P, _P, _L),
     "origin_chroma": (_L, _ORIGIN, _P, _L, _P, _P),
     "origin_halve_scratch": (_L, _ORIGIN),
-    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _I, _P, _P, _P, _L),
+    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L, _P, _P, _P, _L),
     "origin_luma": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }

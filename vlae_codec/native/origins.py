@@ -70,11 +70,12 @@ def chroma(formula: Formula, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
 
 
 def halve(
-    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], sweeps: int
+    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], budget: int
 ) -> tuple[list[np.ndarray], int]:
     """Planes Cb and Cr whose enlargement fits the pixels as well as was found, and how many samples do not fit.
 
-    rgb: (height, width, 3) uint8; wanted: `chroma` of them; sweeps: how often to go over what does not fit.
+    rgb: (height, width, 3) uint8; wanted: `chroma` of them; budget: how many times to ask whether a
+    pixel fits; with 0 the first guess stays.
     """
     planes = [np.empty((grid.height, grid.width), np.uint8) for _ in range(2)]
     spans = [_spans(axis, count) for axis, count in ((grid.columns, grid.width), (grid.rows, grid.height))]
@@ -82,7 +83,7 @@ def halve(
     scratch = aligned(check(core.vlae_origin_halve_scratch(byref(struct)), "an origin"))
     args = (
         *(pointer(rgb, np.uint8), *(pointer(plane, np.int16) for plane in wanted)),
-        *(*(pointer(axis, np.int32) for axis in spans), sweeps, *_samples(planes, grid), *span(scratch)),
+        *(*(pointer(axis, np.int32) for axis in spans), budget, *_samples(planes, grid), *span(scratch)),
     )
     return planes, check(core.vlae_origin_halve(byref(struct), *args), "an origin")
 
