@@ -89,7 +89,7 @@ def halve(
 
 
 def luma(formula: Formula, grid: Grid, rgb: np.ndarray, planes: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    """(height, width) uint8: the Y that gives each pixel with this Cb and Cr, or nearly; and how many it gives exactly."""
+    """(height, width) uint8: the Y that gives each pixel with this Cb and Cr, or nearly; and how many are exact."""
     out, scratch = np.empty(rgb.shape[:2], np.uint8), _scratch(grid)
     args = (pointer(rgb, np.uint8), *_samples(planes, grid), pointer(out, np.uint8), *span(scratch))
     return out, check(core.vlae_origin_luma(byref(_struct(formula, grid)), *args), "an origin")

@@ -1,6 +1,7 @@
 """Conversions from YCbCr to RGB, each exactly as a program computes it, in integers.
 
-All have one form: five tables of 256 and a shift (`native.origins.Formula`). A conversion is a function that gives them.
+All have one form, five tables of 256 and a shift (`native.origins.Formula`). A conversion is a function that gives
+them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked
 SHARE = 0.6  # of the colours, or of the pixels, that must have a YCbCr
 BLOCK = 64  # edge of the parts of a picture on which enlargements are tried; even, as phases must stay
 BLOCKS = 3
-EFFORT = 150  # questions a pixel, whether it fits, that the search for half-size chroma may ask
+EFFORT = 400  # questions a pixel, whether it fits, that the search for half-size chroma may ask
 ENOUGH = 0.75  # of the pixels of a part that fit at full size must fit the first guess of half-size chroma
 MOST_EXCEPTIONS = 0.04  # of the pixels, with half-size chroma
 

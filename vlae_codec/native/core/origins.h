@@ -411,18 +411,19 @@ static inline void origin_move(vlae_grid *grid, int64_t at, const vlae_support *
         }
 }
 
-enum { ORIGIN_CHAIN = 5, ORIGIN_SWEEPS = 14 };
+enum { ORIGIN_CHAIN = 5, /* steps at most */ ORIGIN_CLIPPED_CHAIN = 2, ORIGIN_SWEEPS = 14 };
 
 /* A chain of steps, each of a neighbour of the last one, the first of which makes things worse: kept if all together
  * make them better. */
-static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int64_t i, int64_t j, int u, int v)
+static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int64_t i, int64_t j, int u, int v,
+                               int most)
 {
     const int64_t width = grid->origin->chroma_width, height = grid->origin->chroma_height;
     const int reach[2] = {u != 0, v != 0};
     int64_t columns[ORIGIN_CHAIN] = {i}, rows[ORIGIN_CHAIN] = {j}, total = 0;
     int steps[ORIGIN_CHAIN][2] = {{u, v}}, length = 0;
     vlae_support s;
-    while (length < ORIGIN_CHAIN) {
+    while (length < most) {
         int64_t x = columns[length], y = rows[length], at = y * width + x;
         vlae_around around = origin_around(grid, x, y);
         int a = grid->planes[0][at], b = grid->planes[1][at];
@@ -439,7 +440,7 @@ static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *
                 origin_wake(grid, awake, columns[length], rows[length]);
             return 1;
         }
-        if (length == ORIGIN_CHAIN)
+        if (length == most)
             break;
         int64_t least = INT64_MAX;
         for (int64_t q = y > 0 ? y - 1 : 0; q < height && q <= y + 1; q++)
@@ -508,9 +509,10 @@ static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uin
                     origin_wake(grid, awake, i, j);
                 if (moved || misfit == 0 || sweep < 3)
                     continue;
+                int chain = joint ? ORIGIN_CLIPPED_CHAIN : ORIGIN_CHAIN;
                 for (int n = 0; n < 9; n++) {
                     int u = n % 3 - 1, v = n / 3 - 1;
-                    if ((joint ? u || v : !u != !v) && origin_chain(grid, states, awake, i, j, u, v))
+                    if ((joint ? u || v : !u != !v) && origin_chain(grid, states, awake, i, j, u, v, chain))
                         break;
                 }
             }
