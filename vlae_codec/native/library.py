@@ -162,7 +162,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "origin_chroma": (_L, _ORIGIN, _P, _L, _P, _P),
     "origin_triples": (c_int, _ORIGIN, _P, _L),
     "origin_halve_scratch": (_L, _ORIGIN),
-    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _I, _P, _P, _P, _L),
+    "origin_halve": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L, _P, _P, _P, _L),
     "origin_luma": (_L, _ORIGIN, _P, _P, _P, _P, _P, _L),
     "idct": (c_int, _P, _L, _L, _P, _P, _L),
     "enlarge": (c_int, _P, _L, _L, _L, _L, _L, _I, _I, _L, _L, _L, _P),

@@ -78,11 +78,12 @@ def triples(formula: Formula) -> np.ndarray:
 
 
 def halve(
-    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], sweeps: int
+    formula: Formula, grid: Grid, rgb: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], budget: int
 ) -> tuple[list[np.ndarray], int]:
     """Planes Cb and Cr whose enlargement fits the pixels as well as was found, and how many samples do not fit.
 
-    rgb: (height, width, 3) uint8; wanted: `chroma` of them; sweeps: how often to go over what does not fit.
+    rgb: (height, width, 3) uint8; wanted: `chroma` of them; budget: how many times to ask whether a
+    pixel fits; with 0 the first guess stays.
     """
     planes = [np.empty((grid.height, grid.width), np.uint8) for _ in range(2)]
     spans = [_spans(axis, count) for axis, count in ((grid.columns, grid.width), (grid.rows, grid.height))]
@@ -90,13 +91,13 @@ def halve(
     scratch = aligned(check(core.vlae_origin_halve_scratch(byref(struct)), "an origin"))
     args = (
         *(pointer(rgb, np.uint8), *(pointer(plane, np.int16) for plane in wanted)),
-        *(*(pointer(axis, np.int32) for axis in spans), sweeps, *_samples(planes, grid), *span(scratch)),
+        *(*(pointer(axis, np.int32) for axis in spans), budget, *_samples(planes, grid), *span(scratch)),
     )
     return planes, check(core.vlae_origin_halve(byref(struct), *args), "an origin")
 
 
 def luma(formula: Formula, grid: Grid, rgb: np.ndarray, planes: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    """(height, width) uint8: the Y that gives each pixel with this chroma, or nearly; and how many it gives exactly."""
+    """(height, width) uint8: the Y that gives each pixel with this Cb and Cr, or nearly; and how many are exact."""
     out, scratch = np.empty(rgb.shape[:2], np.uint8), _scratch(grid)
     args = (pointer(rgb, np.uint8), *_samples(planes, grid), pointer(out, np.uint8), *span(scratch))
     return out, check(core.vlae_origin_luma(byref(_struct(formula, grid)), *args), "an origin")

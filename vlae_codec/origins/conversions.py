@@ -1,6 +1,6 @@
 """Conversions from YCbCr to RGB, each exactly as a program computes it, in integers.
 
-All have one form: five tables of 256 and a shift (`native.origins.Formula`). A conversion is a function that gives
+All have one form, five tables of 256 and a shift (`native.origins.Formula`). A conversion is a function that gives
 them.
 """
 

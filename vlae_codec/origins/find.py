@@ -21,8 +21,9 @@ FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked
 SHARE = 0.6  # of the colours, or of the pixels, that must have a YCbCr
 BLOCK = 64  # edge of the parts of a picture on which enlargements are tried; even, as phases must stay
 BLOCKS = 3
-SWEEPS = 14
-MOST_EXCEPTIONS = 0.08  # of the pixels, with half-size chroma
+EFFORT = 400  # questions a pixel, whether it fits, that the search for half-size chroma may ask
+ENOUGH = 0.75  # of the pixels of a part that fit at full size must fit the first guess of half-size chroma
+MOST_EXCEPTIONS = 0.04  # of the pixels, with half-size chroma
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,12 @@ def find(pixels: np.ndarray) -> Found | None:
 
 
 def invert(
-    origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None, sweeps: int = SWEEPS
+    origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None, effort: int = EFFORT
 ) -> Found:
-    """Source planes of a picture (height, width, 3) uint8 for an origin; wanted: what `native.chroma` says of it."""
+    """Source planes of a picture (height, width, 3) uint8 for a given origin; wanted: what `native.chroma` says of it.
+
+    effort: how many questions a pixel, whether it fits, the search may ask; 0: the first guess stays.
+    """
     height, width, _ = pixels.shape
     pixels = np.ascontiguousarray(pixels)
     if origin.channels == 1:
@@ -69,7 +73,7 @@ def invert(
     if wanted is None:
         cb, cr, _ = native.chroma(how, pixels.reshape(-1, 3))
         wanted = cb.reshape(height, width), cr.reshape(height, width)
-    chroma, _ = native.halve(how, where, pixels, wanted, sweeps)
+    chroma, _ = native.halve(how, where, pixels, wanted, effort * width * height)
     luma, exact = native.luma(how, where, pixels, chroma)
     return Found(origin, [luma, *chroma], width * height - exact)
 
@@ -110,18 +114,21 @@ def _candidates(conversion: str) -> Iterator[Origin]:
 def _enlargement(conversion: str, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray]) -> Origin:
     """The way of enlargement that fits the liveliest parts of the picture best."""
     parts = _lively(wanted)
-    best, most = Origin(conversion), 1.0 - 2 * MOST_EXCEPTIONS
-    for origin in _candidates(conversion):
-        fits = count = 0
+
+    def fits(origin: Origin) -> int:
+        count = 0
         for y, x in parts:
             part = np.s_[y : y + BLOCK, x : x + BLOCK]
-            small = pixels[part]
             chroma = np.ascontiguousarray(wanted[0][part]), np.ascontiguousarray(wanted[1][part])
-            found = invert(origin, small, chroma, 0)
-            fits += small.shape[0] * small.shape[1] - found.exceptions
-            count += small.shape[0] * small.shape[1]
-        if fits > most * count:
-            best, most = origin, fits / count + 0.01
+            found = invert(origin, pixels[part], chroma, 0)
+            count += found.planes[0].size - found.exceptions
+        return count
+
+    best, most = Origin(conversion), ENOUGH * fits(Origin(conversion))
+    for origin in _candidates(conversion):
+        count = fits(origin)
+        if count > most:
+            best, most = origin, count
     return best
 
 

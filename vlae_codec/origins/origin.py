@@ -27,7 +27,7 @@ _CONVERSIONS = (GREY, *CONVERSIONS)  # their places are numbers of the file
 NAMES = ("jpeg", *_CONVERSIONS, "values")  # that a picture may be looked for: coefficients, source planes, values
 _ENLARGEMENTS = ("none", "box", "triangle", "photocd")
 _NAMES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
-# Sixteenths that are added before they are dropped, for even and odd columns of even and of odd rows of pixels.
+# Sixteenths that are added before the sum is rounded down: for even and odd columns of even rows, then of odd rows.
 _HALF = (8, 8, 8, 8)
 _LIBJPEG = {(2, 2): (8, 7, 8, 7), (2, 1): (4, 8, 4, 8), (1, 2): (4, 4, 8, 8)}
 
@@ -36,7 +36,7 @@ Region = tuple[int, int, int, int]  # x, y, width, height
 
 @dataclass(frozen=True)
 class Origin:
-    """How RGB came from source planes: the conversion, and how chroma was enlarged. ValueError if there is none."""
+    """How RGB came from source planes. Raises ValueError for what does not exist."""
 
     conversion: str
     enlargement: str = "none"
@@ -129,8 +129,8 @@ def _grid(origin: Origin, width: int, height: int, region: Region) -> tuple[nati
     bias = np.reshape(_LIBJPEG[origin.halved] if libjpeg else _HALF, (2, 2))
     bias = np.roll(bias, (-(y + origin.phase[1]), -(x + origin.phase[0])), (0, 1))
     a, b, c, d = (int(value) for value in bias.flat)
-    (column_axis, row_axis), (wide, high) = axes, counts
-    return native.Grid(column_axis, row_axis, (a, b, c, d), wide, high), (begins[0], begins[1], counts[0], counts[1])
+    (wide, high) = counts
+    return native.Grid(axes[0], axes[1], (a, b, c, d), wide, high), (begins[0], begins[1], counts[0], counts[1])
 
 
 def grid(origin: Origin, width: int, height: int) -> native.Grid:

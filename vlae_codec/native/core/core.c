@@ -662,7 +662,7 @@ int64_t vlae_origin_halve_scratch(const vlae_origin *origin)
 }
 
 int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
-                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, int32_t sweeps,
+                          const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans, int64_t budget,
                           uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size)
 {
     vlae_inverse inverse;
@@ -671,8 +671,8 @@ int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const i
     REQUIRE(origin_spans_ok(row_spans, origin->height, origin->chroma_height));
     CHECK_SCRATCH(origin_halve_size(origin));
     origin_start(&inverse, origin);
-    vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, {column_spans, row_spans}};
-    return origin_halve(&grid, sweeps, scratch);
+    vlae_grid grid = {origin, &inverse, rgb, {wanted_cb, wanted_cr}, {0}, {cb, cr}, &budget, {column_spans, row_spans}};
+    return origin_halve(&grid, scratch);
 }
 
 int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,

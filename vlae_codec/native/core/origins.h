@@ -114,8 +114,30 @@ static inline vlae_range origin_range(const vlae_inverse *inverse, const uint8_t
     return range;
 }
 
-static inline int origin_gap(const vlae_inverse *inverse, const uint8_t *rgb, int cb, int cr) /* 0: some Y fits */
+static inline int origin_beside(int made, int wanted) /* how far a level is from a wanted one; beyond the last ones is as good */
 {
+    if ((wanted == 255 && made > 255) || (wanted == 0 && made < 0))
+        return 0;
+    return made < wanted ? wanted - made : made - wanted;
+}
+
+/* 0: some Y gives the pixel with this chroma; else how far off it is. A channel that is not clipped has one Y or none, as
+ * luma takes a level or more from one Y to the next. */
+static inline int origin_gap(const vlae_inverse *inverse, const uint8_t *rgb, int cb, int cr)
+{
+    const int32_t *t = inverse->origin->tables;
+    const int shift = inverse->origin->shift;
+    const int32_t added[3] = {t[ORIGIN_RED * ORIGIN_TABLE + cr],
+                              t[ORIGIN_GREEN_CB * ORIGIN_TABLE + cb] + t[ORIGIN_GREEN_CR * ORIGIN_TABLE + cr],
+                              t[ORIGIN_BLUE * ORIGIN_TABLE + cb]};
+    for (int k = 0; k < 3; k++)
+        if (rgb[k] > 0 && rgb[k] < 255) {
+            int y = origin_first(inverse, rgb[k] * (1 << shift) - added[k]), gap = 0;
+            y = y < ORIGIN_TABLE ? y : ORIGIN_TABLE - 1;
+            for (int c = 0; c < 3; c++)
+                gap += origin_beside((t[y] + added[c]) >> shift, rgb[c]);
+            return gap;
+        }
     vlae_range range = origin_range(inverse, rgb, cb, cr);
     return range.first > range.last ? range.first - range.last : 0;
 }
@@ -153,6 +175,7 @@ typedef struct {
     const int16_t *wanted[2]; /* chroma at full size, or ORIGIN_UNKNOWN */
     int16_t *sums[2];         /* what the samples give there, times 16 */
     uint8_t *planes[2];
+    int64_t *budget;         /* how many more misfits may be asked for */
     const int32_t *spans[2]; /* of columns and rows: the first pixel of a sample, and the one behind its last */
 } vlae_grid;
 
@@ -213,8 +236,10 @@ static inline void origin_support(const vlae_grid *grid, int64_t i, int64_t j, v
 static inline int64_t origin_cost(const vlae_grid *grid, const vlae_support *s, int change_cb, int change_cr, int64_t most)
 {
     int64_t cost = 0;
-    for (int n = 0; n < s->count && cost <= most; n++)
+    int n = 0;
+    for (; n < s->count && cost <= most; n++)
         cost += origin_misfit(grid, s->pixels[n], s->weights[n] * change_cb, s->weights[n] * change_cr);
+    *grid->budget -= n;
     return cost;
 }
 
@@ -386,18 +411,19 @@ static inline void origin_move(vlae_grid *grid, int64_t at, const vlae_support *
         }
 }
 
-enum { ORIGIN_CHAIN = 5 };
+enum { ORIGIN_CHAIN = 5, /* steps at most */ ORIGIN_CLIPPED_CHAIN = 2, ORIGIN_SWEEPS = 14 };
 
 /* A chain of steps, each of a neighbour of the last one, the first of which makes things worse: kept if all together
  * make them better. */
-static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int64_t i, int64_t j, int u, int v)
+static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int64_t i, int64_t j, int u, int v,
+                               int most)
 {
     const int64_t width = grid->origin->chroma_width, height = grid->origin->chroma_height;
     const int reach[2] = {u != 0, v != 0};
     int64_t columns[ORIGIN_CHAIN] = {i}, rows[ORIGIN_CHAIN] = {j}, total = 0;
     int steps[ORIGIN_CHAIN][2] = {{u, v}}, length = 0;
     vlae_support s;
-    while (length < ORIGIN_CHAIN) {
+    while (length < most) {
         int64_t x = columns[length], y = rows[length], at = y * width + x;
         vlae_around around = origin_around(grid, x, y);
         int a = grid->planes[0][at], b = grid->planes[1][at];
@@ -414,7 +440,7 @@ static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *
                 origin_wake(grid, awake, columns[length], rows[length]);
             return 1;
         }
-        if (length == ORIGIN_CHAIN)
+        if (length == most)
             break;
         int64_t least = INT64_MAX;
         for (int64_t q = y > 0 ? y - 1 : 0; q < height && q <= y + 1; q++)
@@ -446,7 +472,7 @@ static inline int origin_chain(vlae_grid *grid, const uint8_t *states, uint8_t *
 
 /* Steps that make the misfits smaller, until there are none: of one sample each, and where none helps chains of them.
  * Returns how many samples still misfit. */
-static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uint8_t *awake, int sweeps)
+static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uint8_t *awake)
 {
     static const int8_t reaches[] = {2, 3, 4, 6, 8};
     static const int8_t scales[] = {2, 4, 8, 16, 16};
@@ -455,12 +481,12 @@ static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uin
     int64_t left = 0;
     vlae_support s;
     memset(awake, 1, (size_t)(width * height));
-    for (int sweep = 0; sweep < sweeps; sweep++) {
+    for (int sweep = 0; sweep < ORIGIN_SWEEPS; sweep++) {
         int reach = reaches[sweep < 4 ? sweep : 4], scale = scales[sweep < 4 ? sweep : 4];
         left = 0;
         for (int64_t j = 0, at = 0; j < height; j++)
             for (int64_t i = 0; i < width; i++, at++) {
-                if (states[at] == ORIGIN_FIXED || !awake[at])
+                if (states[at] == ORIGIN_FIXED || !awake[at] || *grid->budget < 0)
                     continue;
                 origin_support(grid, i, j, &s);
                 int64_t misfit = origin_cost(grid, &s, 0, 0, INT64_MAX);
@@ -483,13 +509,14 @@ static inline int64_t origin_descend(vlae_grid *grid, const uint8_t *states, uin
                     origin_wake(grid, awake, i, j);
                 if (moved || misfit == 0 || sweep < 3)
                     continue;
+                int chain = joint ? ORIGIN_CLIPPED_CHAIN : ORIGIN_CHAIN;
                 for (int n = 0; n < 9; n++) {
                     int u = n % 3 - 1, v = n / 3 - 1;
-                    if ((joint ? u || v : !u != !v) && origin_chain(grid, states, awake, i, j, u, v))
+                    if ((joint ? u || v : !u != !v) && origin_chain(grid, states, awake, i, j, u, v, chain))
                         break;
                 }
             }
-        if (left == 0 && sweep > 3)
+        if (*grid->budget < 0 || (left == 0 && sweep > 3))
             break;
         if (sweep == 2)
             memset(awake, 1, (size_t)(width * height));
@@ -589,7 +616,7 @@ static inline int64_t origin_halve_size(const vlae_origin *origin)
            2 * origin_padded(origin->chroma_width * origin->chroma_height);
 }
 
-static inline int64_t origin_halve(vlae_grid *grid, int sweeps, uint8_t *scratch)
+static inline int64_t origin_halve(vlae_grid *grid, uint8_t *scratch)
 {
     const vlae_origin *origin = grid->origin;
     int64_t pixels = origin_padded(2 * origin->width * origin->height);
@@ -603,7 +630,7 @@ static inline int64_t origin_halve(vlae_grid *grid, int sweeps, uint8_t *scratch
     origin_fill(grid, states);
     origin_sum(grid, row);
     origin_relax(grid, states, 6);
-    return sweeps ? origin_descend(grid, states, awake, sweeps) : 0;
+    return *grid->budget > 0 ? origin_descend(grid, states, awake) : 0;
 }
 
 /* The Y of each pixel, guessed from its neighbours where it is free. Returns how many pixels come out exactly. */

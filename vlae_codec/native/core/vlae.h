@@ -244,7 +244,7 @@ VLAE_API int vlae_origin_triples(const vlae_origin *origin, uint64_t *set, int64
 VLAE_API int64_t vlae_origin_halve_scratch(const vlae_origin *origin);
 VLAE_API int64_t vlae_origin_halve(const vlae_origin *origin, const uint8_t *rgb, const int16_t *wanted_cb,
                                    const int16_t *wanted_cr, const int32_t *column_spans, const int32_t *row_spans,
-                                   int32_t sweeps, uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
+                                   int64_t budget, uint8_t *cb, uint8_t *cr, void *scratch, int64_t scratch_size);
 VLAE_API int64_t vlae_origin_luma(const vlae_origin *origin, const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr,
                                   uint8_t *luma, void *scratch, int64_t scratch_size);
 /* Rows of a PNG: filtered (height, 1 + stride), the filter first, and plain (height, stride); step: bytes a pixel, 1 to
