@@ -135,8 +135,8 @@ def test_refused(random_codec):
 
 
 def test_empty(target, random_codec):
+    pixels = random_codec().restricted("webp", 3).nets.pixels
     with pytest.raises(EmptyStack, match="tile 0"):
-        pixels = random_codec().restricted("webp", 3).nets.pixels
         pixels.pop([ans.empty(2)], [np.zeros((0, 9, 3), np.uint8)], [300], None, 3)
 
 

@@ -120,8 +120,8 @@ class TileCodec:
         """The codec of pixels of which most are triples of a conversion from YCbCr, with the networks of this one.
 
         The last channel is restricted to the values that the first two leave; what is no such triple has 2^-escape of
-        the range, 1 .. 16 (`origins.values.best_escape`). A codec of the CPU, as by `scaled`, which also undoes this. Raises
-        ValueError, as `Inference.restricted` does.
+        the range, 1 .. 16 (`origins.values.best_escape`). A codec of the CPU, as by `scaled`, which also undoes this.
+        Raises ValueError, as `Inference.restricted` does.
         """
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.restricted(conversion, escape), None, "cpu"

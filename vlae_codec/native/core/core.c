@@ -833,7 +833,6 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
     return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
 }
 
-int vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *cb, uint8_t *cr, uint8_t *known)
 int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high)
 {
     REQUIRE(n >= 0);
