@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,13 @@ def _by_pillow(pixels: np.ndarray, kind: str, **options: Any) -> np.ndarray:
 def _by_h264(pixels: np.ndarray, crf: str) -> np.ndarray:
     """Of odd sizes the last row or column is left out: 4:2:0 frames have even ones."""
     try:
-        import av
+        av: Any = import_module("av")
     except ImportError as error:
         raise click.ClickException("h264 is left out, since PyAV is not installed: pip install av") from error
     height, width = (size // 2 * 2 for size in pixels.shape[:2])
     file = io.BytesIO()
     with av.open(file, "w", "mp4") as output:
-        stream: Any = output.add_stream("libx264", rate=25, options={"crf": crf})
+        stream = output.add_stream("libx264", rate=25, options={"crf": crf})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
         output.mux([*stream.encode(frame), *stream.encode()])
@@ -250,7 +251,8 @@ def main(
     paired = untouched or count is not None
     if (way is not None) + untouched + (count is not None) > 1:
         raise click.UsageError("give one of --through, --untouched and --false")
-    rng, rows = np.random.default_rng(16), []
+    rng = np.random.default_rng(16)
+    rows: list[Row] = []
     some = chain(crops(paths, count, rng), made(rng)) if count else pictures(paths, pushed(way) if way else None)
     for name, pixels in some:
         if not rows:

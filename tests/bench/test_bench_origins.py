@@ -81,26 +81,29 @@ def test_made_and_crops(tmp_path):
 
 
 def test_measure():
-    """Of a picture that was grey its parts are those of its file, and all of it comes back."""
-    pixels = np.repeat(PHOTO[..., :1], 3, 2)
-    found = origins.measure("grey", pixels, 1)
-    assert sum(found["parts"].values()) == found["bytes"] <= found["none"]["bytes"]
-    assert found["exact"] == 1
+    """Of a picture that was a JPEG the parts are those of its file, and what was drawn over it is not exact."""
+    wide = (128 + 90 * np.sin(np.add.outer(np.arange(112) / 9, np.arange(144) / 7))[..., None] * [1, 0.7, -0.5]).astype(
+        np.uint8
+    )
+    pixels = origins.pushed("jpeg:90:420")(wide).copy()
+    pixels[64:68, 80:90] = [250, 10, 20]
+    found = origins.measure("drawn over", pixels, 1)
+    assert sum(found["parts"].values()) == found["bytes"] < found["none"]["bytes"]
+    assert found["parts"]["exceptions"] > 0
+    assert 0.9 < found["exact"] < 1
     assert found["failures"] == found["none"]["failures"] == 0
     assert found["origin"] in origins.line(found)
-    pair = origins.compared("grey", pixels, 1, 2)
+
+
+def test_nothing_is_missing_without_an_origin():
+    noise = np.random.default_rng(3).integers(0, 256, (20, 30, 3), np.uint8)
+    found = origins.measure("noise", noise, 1)
+    assert (found["origin"], found["exact"]) == (None, 1)
+    assert found["parts"]["samples"] > 0
+    assert "no origin, 100.000% exact" in origins.line(found)
+    pair = origins.compared("noise", noise, 1, 2)
     assert (pair["bytes"], pair["none"], len(pair["times"])) == (found["bytes"], found["none"]["bytes"], 2)
-    assert "of the time" in origins.line(pair)
-
-
-def test_exceptions_are_counted():
-    """Pixels that something was drawn over are not exact."""
-    pixels = np.repeat(PHOTO[..., :1], 3, 2)
-    pixels[10:14, 10:20] = [250, 10, 20]
-    found = origins.measure("drawn over", pixels, 1)
-    assert found["failures"] == 0
-    if found["parts"]["exceptions"]:
-        assert found["exact"] == pytest.approx(1 - 40 / (48 * 65))
+    assert "of the time, no origin" in origins.line(pair)
 
 
 def test_summary():

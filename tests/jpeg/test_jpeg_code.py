@@ -72,8 +72,8 @@ def test_stripes() -> None:
     other = back(coefficients, [streams[0], streams[1][:-1] + b"\1", streams[2], streams[3]])
     for i, (one, two) in enumerate(zip(other.blocks, coefficients.blocks, strict=True)):
         for k in (0, 2, 3):
-            rows = slice(parts[k][i].first, parts[k][i].last)
-            assert np.array_equal(one[rows], two[rows])
+            part = slice(parts[k][i].first, parts[k][i].last)
+            assert np.array_equal(one[part], two[part])
 
 
 def test_sizes() -> None:

@@ -27,7 +27,7 @@ def written(image: Image.Image, **options: object) -> bytes:
     return file.getvalue()
 
 
-OPTIONS = [
+OPTIONS: list[dict[str, object]] = [
     {},
     {"optimize": True, "quality": 93},
     {"progressive": True},

@@ -75,6 +75,7 @@ class TileCodec:
         self.stride, self.channels = self.nets.stride, self.nets.channels
         self.levels, self.shift = self.nets.levels, self.nets.shift
         self.pixel_codec: PixelCodec = self.nets.pixels
+        self.restriction: tuple[str, int] | None = None
         if self.device is not None:
             try:
                 from vlae_codec.gpu.convoy import Convoy
@@ -101,7 +102,7 @@ class TileCodec:
             return self
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.scaled(levels, shift), None, "cpu"
-        made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
+        made.levels, made.shift, made.pixel_codec, made.restriction = levels, shift, made.nets.pixels, None
         return made
 
     def beside(self, planes: Sequence[np.ndarray]) -> TileCodec:
@@ -125,7 +126,7 @@ class TileCodec:
         """
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.restricted(conversion, escape), None, "cpu"
-        made.pixel_codec = made.nets.pixels
+        made.pixel_codec, made.restriction = made.nets.pixels, (conversion, escape)
         return made
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:

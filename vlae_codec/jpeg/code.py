@@ -1,7 +1,7 @@
 """Coefficients as streams, one for each stripe of a picture, which are coded independently of each other.
 
-A stripe is `STRIPE` rows of MCUs' worth of block rows: 64 block rows of the components with the most, 512 pixels, and
-fewer of others. `core/coefficients.h` says how a stripe is coded.
+A stripe has whole rows of MCUs: at most `STRIPE` rows of blocks, 512 of pixels, of the components with the most, and
+fewer of the others. `core/coefficients.h` says how it is coded.
 """
 
 from __future__ import annotations

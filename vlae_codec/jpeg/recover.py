@@ -1,9 +1,9 @@
 """The JPEG that a picture was decoded from: its tables and coefficients, found in the pixels.
 
-A decoder rounds and clips samples. So a block's coefficients are those whose decoding rounds to what is seen, and mostly
-there is one set of them only. Here: pixels -> the interval of each sample -> tables (`tables`) -> the nearest
-coefficients -> a search among their neighbours (`core/recover.h`) -> exact decoding (`decode`), which says what is wrong.
-Floats propose; integers decide.
+A decoder rounds and clips samples. So a block's coefficients are those whose decoding rounds to what is seen, and
+mostly there is one set of them only. Here: pixels -> the interval of each sample -> tables (`tables`) -> the nearest
+coefficients -> a search among their neighbours (`core/recover.h`) -> exact decoding (`decode`), which says what is
+wrong. Floats propose; integers decide.
 
 Chroma comes first, since clipped pixels leave Y open unless their chroma is known.
 """
@@ -23,10 +23,11 @@ SAMPLINGS = ((2, 2), (2, 1), (1, 2), (1, 1))  # pixels that a sample of chroma c
 SWEEPS = 12  # of halving
 STEPS = 1000  # of a block's search
 FEW_STEPS = 100  # where the steps of quantisation are larger than the noise
+DOUBT = 2  # of a sample whose enlargement is not what is seen
 ROUNDS = 4  # of chroma at clipped pixels
 SAMPLE = 128  # blocks in which a table is looked for
 WINDOW = 128  # pixels on each side, by which the sampling is found
-LOOKED_AT = 512  # blocks that may show signs of a lost JPEG
+LOOKED_AT = 256  # blocks that may show signs of a lost JPEG
 SIGNS = 40.0  # nats that must speak for it
 KNOWN = 0.6  # part of the RGB values that are those of some Y, Cb, Cr; 0.24 is chance
 LEAST = 0.8  # part of the pixels that must come out
@@ -58,9 +59,10 @@ class Plane:
 
 
 def recover(pixels: np.ndarray) -> Recovered | None:
-    """The JPEG of a picture (H, W) or (H, W, 3) uint8; None if it shows no signs of one, or most of it is something else.
+    """The JPEG of a picture (H, W) or (H, W, 3) uint8; None if it shows no signs of one.
 
-    Pixels that were changed since, or are clipped, may stay wrong.
+    It is None as well if more than a fifth of the pixels come out wrongly. Pixels that were changed since, or are
+    clipped, may stay wrong.
     """
     pixels = np.ascontiguousarray(pixels)
     if not shows_signs(pixels):
@@ -98,10 +100,10 @@ def shows_signs(pixels: np.ndarray) -> bool:
     Only a sample of its blocks is looked at.
     """
     rows, columns = pixels.shape[0] // 8, pixels.shape[1] // 8
+    if not rows or not columns:
+        return False
     grid = pixels[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8, -1).transpose(0, 2, 1, 3, 4)
-    places = (
-        np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, LOOKED_AT)).astype(int)) if grid.size else []
-    )
+    places = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, LOOKED_AT)).astype(int))
     blocks = np.ascontiguousarray(grid[np.unravel_index(places, (rows, columns))]).reshape(len(places), 64, -1)
     unclipped = ((blocks > 0) & (blocks < 255)).all((1, 2))
     if not unclipped.any():
@@ -113,7 +115,7 @@ def shows_signs(pixels: np.ndarray) -> bool:
             return False
         blocks = luma[..., None]
     values = (blocks[..., 0].astype(np.float32) - 128) @ BASIS.T
-    return find_evidence(values[_busiest(values)]) > SIGNS
+    return find_evidence(values[_busiest(values)[: SAMPLE // 2]]) > SIGNS
 
 
 def _busiest(values: np.ndarray) -> np.ndarray:
@@ -137,19 +139,22 @@ def _find_chroma(pixels: Plane, factors: tuple[int, int]) -> tuple[np.ndarray, n
     height, width = guess.shape
     across, down = factors
     pads = ((0, -height % down), (0, -width % across))
-    cells = np.pad(known, pads, mode="edge").reshape(-(-height // down), down, -(-width // across), across)
-    sure = cells.all((1, 3))
     samples = _halve(guess, known, factors)
-    low, high = np.where(sure, samples, 0), np.where(sure, samples, 255)
+    cells = (samples.shape[0], down, samples.shape[1], across)
+    sure = np.asarray(np.pad(known, pads, mode="edge").reshape(cells).all((1, 3)))
+    fits = np.pad(~known | (_enlarge(samples, guess.shape, factors) == guess), pads, mode="edge").reshape(cells)
+    doubt = np.where(fits.all((1, 3)), 0, DOUBT)
+    low, high = (np.clip(samples + each, 0, 255).astype(np.uint8) for each in (-doubt, doubt))
+    low, high = np.where(sure, low, 0), np.where(sure, high, 255)
     table, blocks = _find(Plane(samples, low, high))
     open_blocks = ~_blocks(_padded(sure, 1)).all(2)
     low, high = (_blocks(_padded(each, fill))[open_blocks] for each, fill in ((low, 0), (high, 255)))
     for _ in range(ROUNDS if len(low) else 0):
         enlarged = _enlarged(blocks, table, guess.shape, factors).astype(np.float32)
         off = np.pad(np.clip(enlarged, pixels.low, pixels.high) - enlarged, pads, mode="edge")
-        mended = _samples(blocks, table)[: sure.shape[0], : sure.shape[1]] + off.reshape(cells.shape).mean((1, 3)) * 1.5
+        mended = _samples(blocks, table)[: sure.shape[0], : sure.shape[1]] + off.reshape(cells).mean((1, 3)) * 1.5
         values = transform(_padded(np.where(sure, samples, mended)))[open_blocks]
-        blocks[open_blocks] = _search(low, high, values, table)
+        blocks[open_blocks] = _search(low, high, values, table, FEW_STEPS)
     return table, blocks
 
 
@@ -176,8 +181,13 @@ def _samples(blocks: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _enlarged(blocks: np.ndarray, table: np.ndarray, shape: tuple[int, ...], factors: tuple[int, int]) -> np.ndarray:
-    coefficients = Coefficients(shape[1], shape[0], (factors, (1, 1)), (table, table), (blocks, blocks))
-    return decode.enlarge(coefficients, 1, decode.plane(coefficients, 1), 0, (0, shape[0]))
+    across, down = factors
+    return _enlarge(_samples(blocks, table)[: -(-shape[0] // down), : -(-shape[1] // across)], shape, factors)
+
+
+def _enlarge(samples: np.ndarray, shape: tuple[int, ...], factors: tuple[int, int]) -> np.ndarray:
+    form = Coefficients(shape[1], shape[0], (factors, (1, 1)), (), ())
+    return decode.enlarge(form, 1, samples, 0, (0, shape[0]))
 
 
 def _find_factors(planes: list[np.ndarray], known: np.ndarray) -> tuple[int, int]:
@@ -193,8 +203,7 @@ def _find_factors(planes: list[np.ndarray], known: np.ndarray) -> tuple[int, int
 
 def _window_cost(plane: np.ndarray, known: np.ndarray, factors: tuple[int, int]) -> float:
     samples = _halve(plane, known, factors)
-    shape = Coefficients(plane.shape[1], plane.shape[0], (factors, (1, 1)), (), ())
-    again = decode.enlarge(shape, 1, samples, 0, (0, len(plane)))
+    again = _enlarge(samples, plane.shape, factors)
     inner = (slice(2, -2), slice(2, -2))  # the picture goes on behind the edges
     padded = _padded(samples)
     bits = costs(transform(padded).reshape(-1, 64), _blocks(padded).reshape(-1, 64), STANDARD[::4]).min()
@@ -226,10 +235,10 @@ def _find(plane: Plane) -> tuple[np.ndarray, np.ndarray]:
     return table, _search(low, high, values, table)
 
 
-def _search(low: np.ndarray, high: np.ndarray, values: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _search(low: np.ndarray, high: np.ndarray, values: np.ndarray, table: np.ndarray, steps: int = STEPS) -> np.ndarray:
     """(..., 64) int16: the coefficients of blocks whose samples are in intervals, and whose transform is guessed."""
     blocks = np.rint(values / table).clip(-2047, 2047).astype(np.int16)
-    wrong, steps = np.empty(blocks.shape[:-1], np.uint8), STEPS if table[[0, 1, 8]].min() <= 2 else FEW_STEPS
+    wrong, steps = np.empty(blocks.shape[:-1], np.uint8), steps if table[[0, 1, 8]].min() <= 2 else FEW_STEPS
     low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
     check(
         core.vlae_search_blocks(

@@ -2,7 +2,8 @@
 
 A decoder's samples are rounded, which adds noise of 0.29 to the transform's values, whatever the frequency; so the
 values of a frequency stand near multiples of its step. `evidence` says how much likelier they are so than spread
-evenly, in nats. Encoders take most tables from the two examples of T.81 (annex K), scaled by libjpeg's quality from 1 to 100.
+evenly, in nats. Encoders take most tables from the two examples of T.81 (annex K), scaled by libjpeg's quality from 1
+to 100.
 """
 
 from __future__ import annotations

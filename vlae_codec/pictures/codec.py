@@ -14,7 +14,8 @@ from vlae_codec.adapter.chunk import adapt, unpack
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
 from vlae_codec.format.container import Contents, Part
-from vlae_codec.format.header import Kind, Planes
+from vlae_codec.format.header import VALUES, Kind, Origin, Planes
+from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.weights.model import Model, default_model_name, find_model
 
 _LOCK = Lock()  # so that threads that want a codec at once read its model once
@@ -106,7 +107,18 @@ def codec_for(part: Part, model: str | Path | None, device: str) -> TileCodec:
             codec = find_codec(model, part.planes.model_id, device, mode)
         model = None
     codec = scaled(codec or find_codec(model, part.planes.model_id, device, mode), part.planes)
+    if part.layout.origin is not None and part.layout.origin.form == VALUES and part.channel == 0:
+        codec = restricted(codec, part.layout.origin)
     return codec if part.adapter is None else with_adapter(codec, part.adapter)
+
+
+def restricted(codec: TileCodec, origin: Origin) -> TileCodec:
+    """The codec of pictures with an origin of the form of values. Raises CorruptFile for one that there is not."""
+    conversion, escape = origin.data
+    try:
+        return codec.restricted(tuple(CONVERSIONS)[conversion], escape)
+    except (IndexError, ValueError) as error:
+        raise CorruptFile("the file names an origin that does not exist: get a fresh copy of the file") from error
 
 
 def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
@@ -118,4 +130,5 @@ def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
         raise CorruptFile(f"adapter: {str(error).split(';')[0]}; the file is damaged") from error
     except CorruptFile as error:
         raise type(error)(f"adapter: {error}") from error
-    return TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)
+    made = TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)
+    return made if codec.restriction is None else made.restricted(*codec.restriction)

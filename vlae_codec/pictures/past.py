@@ -24,13 +24,16 @@ from vlae_codec.native import residual
 from vlae_codec.origins.find import Found, find
 from vlae_codec.origins.origin import NAMES
 from vlae_codec.pictures.blocks import TILE, write_blocks
-from vlae_codec.pictures.codec import find_codec
+from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.values import best_escape, outside, triples
+from vlae_codec.pictures.codec import find_codec, restricted
 from vlae_codec.pictures.layout import Source
 from vlae_codec.pictures.planes import CHUNK_BYTES, Options, encode_planes, size_of
 from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
 
+MANY = 50  # pixels for one exception, from which on source planes may not be the best form
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
 
 
@@ -78,8 +81,13 @@ def _attempts(
                 return
     if layout.mode in COLOURED and wanted != "jpeg":
         found = find(colours)
-        if found is not None and wanted in ("auto", found.origin.conversion):
+        if found is None:
+            return
+        if wanted in ("auto", found.origin.conversion):
             yield _source_planes(layout, number, colours, found, options, run)
+        whole = found.origin.halved == (1, 1) or found.exceptions * MANY > colours[..., 0].size
+        if found.origin.channels == 3 and (wanted == "values" or (wanted == "auto" and whole)):
+            yield _values(layout, number, colours, found.origin.conversion, options, run)
 
 
 def _jpeg(layout: Layout, number: int, colours: np.ndarray, found: Coefficients, run: Run) -> list[Part] | None:
@@ -113,6 +121,18 @@ def _source_planes(
         parts.append(encode_planes(codec, source, set(), options, run)[0])
     rebuilt = rebuild_planes(own, found.planes, (width, height), (0, 0, width, height))
     return [*parts, _exceptions(own, number, rgb, rebuilt, run)]
+
+
+def _values(
+    layout: Layout, number: int, rgb: np.ndarray, conversion: str, options: Options, run: Run
+) -> list[Part]:
+    escape = best_escape(outside(triples(conversion), rgb))
+    origin = Origin(VALUES, bytes([tuple(CONVERSIONS).index(conversion), escape]))
+    codec = restricted(find_codec(options.model, None, options.device, "RGB"), origin)
+    planes = Planes(3, 256, codec.model.id)
+    height, width, _ = rgb.shape
+    part = Part(replace(layout, origin=origin), planes, 0, ((number, width, height),))
+    return [encode_planes(codec, Source(part, {number: rgb}), set(), options, run)[0]]
 
 
 def _exceptions(layout: Layout, number: int, colours: np.ndarray, rebuilt: np.ndarray, run: Run) -> Part:
