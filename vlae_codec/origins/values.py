@@ -17,7 +17,7 @@ from vlae_codec.origins.conversions import formula
 
 @lru_cache(maxsize=2)
 def triples(conversion: str) -> np.ndarray:
-    """The set of a conversion, as `native.origins.triples` gives it; read-only. Raises KeyError if there is none such."""
+    """The set of a conversion, as `native.origins.triples` gives it; read-only. Raises KeyError if there is none."""
     made = native.triples(formula(conversion))
     made.flags.writeable = False
     return made
