@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import struct
@@ -17,7 +18,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -651,7 +651,7 @@ class Restricted(Row):
         for kind, begin, size in ((False, 0, outside), (True, outside, WHOLE - outside)):
             values, factor = np.flatnonzero(inside == kind).tolist(), (size - 256 << 18) // sum(self.e)
             edges = [begin]
-            for p, v in pairwise(values):
+            for p, v in itertools.pairwise(values):
                 at = [(32 * (p + v) - mean) * inverse >> 16 for mean, inverse in zip(self.mean, self.inverse)]
                 mass = sum(e * self.t["sigmoid"][min(max(a, -4096), 4096) + 4096] for e, a in zip(self.e, at))
                 edges.append(begin + (p + v + 1 >> 1) + (mass * factor >> 38))

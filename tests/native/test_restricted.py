@@ -38,7 +38,7 @@ def plain_rows(rows):
 
 
 @pytest.mark.parametrize("kind", ["jfif", "photocd", "webp", "random"])
-@pytest.mark.parametrize("mixtures", [1, 3, 5])
+@pytest.mark.parametrize("mixtures", [1, 5])
 def test_intervals(each_target, kind, mixtures):
     """Intervals are the plain formulas, and those of a channel fill the range without a gap."""
     rng = np.random.default_rng(mixtures)
@@ -64,10 +64,10 @@ def test_intervals(each_target, kind, mixtures):
 def test_pop(each_target, kind, mixtures, lanes):
     """Any message pops as the plain formulas have it, and pushing the symbols restores it."""
     rng = np.random.default_rng(lanes)
-    rows, message = rows_of(rng, kind, mixtures, 21), random_message(rng, lanes, 100)
-    symbols, plain = np.zeros((21, 3), np.int64), [*plain_rows(rows)]
+    rows, message = rows_of(rng, kind, mixtures, 12), random_message(rng, lanes, 100)
+    symbols, plain = np.zeros((12, 3), np.int64), [*plain_rows(rows)]
     stack = plain_decoder.Stack(ans.to_bytes(message), lanes)
-    for i, channel, lane in plain_decoder.order(21, 3, lanes, 0):
+    for i, channel, lane in plain_decoder.order(12, 3, lanes, 0):
         x, start, freq = plain[i].find(stack.cf(lane))
         stack.pop(lane, start, freq)
         plain[i].know(x)

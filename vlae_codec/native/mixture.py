@@ -57,10 +57,10 @@ set channel 2 is expected to be. All averages are weighted by the e_k (sum_k e_k
 
 In channel 2 the values b that are not in the set with (r, g) have the first 2^(24 - escape) of the range, and those
 that are have the rest; if there are none of one kind, the other has all. The border below a value v of a part is
-halfway to the one before it, p, both of the same kind; the part begins at B and has N of the range, with
-factor = ((N - 256) << 18) // sum_k e_k:
+halfway to the one before it, p, both of the same kind; the part begins at B and has N of the range:
 
     C(v)   = B + (p + v + 1 >> 1) + (F * factor >> 38)            F at 32 (p + v) in place of 64 x - 32
+    factor = ((N - 256) << 18) // sum_k e_k
     C      = B for the first value, and the last one ends at B + N
 
 The tables are data of the weight file (`models.export` makes them), never recomputed.

@@ -1,4 +1,4 @@
-"""Sets of RGB triples: those that a conversion from YCbCr gives. A picture of such, coded as RGB, needs of the last
+"""Sets of RGB triples: those that a conversion from YCbCr gives. Coded as RGB, a picture of such needs of the last
 channel only the values that the first two leave (`native.mixture`).
 
 Of 2^24 triples JFIF's conversion gives 25 %, PhotoCD's 13 %, libwebp's 18 %.
@@ -17,7 +17,7 @@ from vlae_codec.origins.conversions import formula
 
 @lru_cache(maxsize=2)
 def triples(conversion: str) -> np.ndarray:
-    """The set of a conversion, 2 MB, read-only, as `native.origins.triples` gives it. KeyError for no conversion."""
+    """The set of a conversion, as `native.origins.triples` gives it; read-only. Raises KeyError if there is none."""
     made = native.triples(formula(conversion))
     made.flags.writeable = False
     return made
