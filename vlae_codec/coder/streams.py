@@ -29,13 +29,17 @@ def sample_bytes(tile: np.ndarray) -> bytes:
     return tile.astype(tile.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def encode_tile(codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, spread: Map = map) -> TileRecord:
-    """The stream of one tile (H, W, C) of the codec's `kind`: the smaller of the two modes.
+def encode_tile(
+    codec: TileCodec, tile: np.ndarray, coded: int, lane_symbols: int, spread: Map = map, latents: bool = True
+) -> TileRecord:
+    """The stream of one tile (H, W, C) of the codec's `kind`: the smaller of the two modes, or that without latents.
 
     In a large tile a sample of the pixels says which mode is tried; both are where it leaves a doubt. coded: the number
     of channels that are coded; spread: a `map` for parts of the tile, perhaps of several threads.
     """
     draft, trial = Draft(codec, tile, coded, spread), None
+    if not latents:
+        return without_latents(draft, lane_symbols)[0]
     if len(tile) > codec.stride and tile.shape[0] * tile.shape[1] >= TRIED:
         trial = try_latents(draft, SAMPLE)
         if trial.clear(DOUBT) < 0:

@@ -197,7 +197,8 @@ def _stream(codec: TileCodec, source: Source, some: list[Piece], comparable: set
     if planes.chains:
         record = encode_chain(codec, tiles, planes.channels, planes.lane_symbols)
     else:
-        record = encode_tile(beside(codec, source, some[0]), tiles[0], planes.channels, planes.lane_symbols, run)
+        own, latents = beside(codec, source, some[0]), source.beside is None  # what is known beside says more than they
+        record = encode_tile(own, tiles[0], planes.channels, planes.lane_symbols, run, latents)
     record = stored.smaller(record, planes, some, symbols)
     return _with_differences(record, source, some, comparable)
 
