@@ -1,6 +1,7 @@
 """Pictures with a past: their origin is found, their files are smaller and exact, and no other file is larger."""
 
 import io
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from PIL import Image
 
 import vlae_codec
-from vlae_codec.errors import InputError
+from vlae_codec.errors import CorruptFile, InputError
 from vlae_codec.format import container
 from vlae_codec.format.header import JPEG, SOURCE_PLANES, VALUES, Kind
 from vlae_codec.images.picture import Picture
 from vlae_codec.origins import origin as origins
 from vlae_codec.pictures.sources import words
+from vlae_codec.views.describe import describe
 
 
 def photo(height: int, width: int, seed: int = 1) -> np.ndarray:
@@ -266,3 +268,44 @@ def test_only_one_picture():
     other = compress(Picture(grey, mode="YCbCr"), effort=1, threads=1)
     for data in (several, deep, other):
         assert all(layout.origin is None for layout in container.read(data).header.layouts)
+
+
+def with_streams(data: bytes, kind: Kind, stream: bytes) -> bytes:
+    """A good file but for these streams of all groups of a kind, whose checksums are right."""
+    contents = container.read(data)
+    parts = []
+    for part in contents.parts:
+        records = part.records
+        if part.planes.kind == kind:
+            records = tuple(replace(record, data=stream or record.data[:-9]) for record in records)
+        parts.append(replace(part, records=records))
+    return container.write(contents.header, parts, contents.metadata)
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "stream"),
+    [("jpeg", Kind.COEFFICIENTS, b""), ("jpeg", Kind.COEFFICIENTS, b"\xff" * 9), ("photocd", Kind.EXCEPTIONS, b"\x81")],
+)
+def test_damaged_streams(way, kind, stream):
+    """The tile is named."""
+    damaged = with_streams(packed(way), kind, stream)
+    for region in (None, (3, 4, 5, 6)):
+        with pytest.raises(CorruptFile, match=r"^tile 0 \(top left pixel x=0, y=0\)"):
+            vlae_codec.decompress(damaged, region=region, threads=1)
+
+
+def test_another_conversion():
+    """Parameters that say what there is not."""
+    contents = container.read(packed("photocd"))
+    (layout,) = contents.header.layouts
+    for numbers in (b"\x09\x03#", b"\x02\x09#", b"\x02\x02#", b"\x00\x03#", b"\x02\x03\x03"):
+        other = replace(layout, origin=replace(layout.origin, data=numbers))
+        if numbers[2] == 3:  # chroma that is not cosited, of a PhotoCD
+            planes = (replace(one, geometry=3 if one.geometry else 0) for one in layout.planes)
+            other = replace(other, planes=tuple(planes))
+        head = replace(contents.header, layouts=(other,))
+        data = container.write(head, contents.parts)
+        with pytest.raises(CorruptFile, match="origin that does not exist"):
+            vlae_codec.decompress(data, threads=1)
+        with pytest.raises(CorruptFile, match="origin that does not exist"):
+            describe(data)
