@@ -343,7 +343,9 @@ def _check_layout(layout: Layout, error: type[Exception]) -> None:
         "channels": layout.channels != (CHANNELS.get(layout.mode) or layout.channels) or not 1 <= layout.channels < 256,
         "planes": sum(planes.channels for planes in layout.planes if planes.kind in (Kind.SAMPLES, Kind.EXCEPTIONS))
         != layout.coded_channels,
-        "origin": layout.origin is not None and _wrong_origin(layout, layout.origin),
+        "origin": any(planes.kind != Kind.SAMPLES for planes in layout.planes)
+        if layout.origin is None
+        else _wrong_origin(layout, layout.origin),
         "palette": indexed != (layout.palette is not None)
         or (indexed and not (1 <= layout.colours <= 256 and layout.columns in (3, 4) and layout.levels <= 256))
         or (indexed and layout.type != "unsigned")
@@ -368,6 +370,7 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
         or (layout.type, layout.levels) != ("unsigned", 256)
         or (origin.form == SOURCE_PLANES and (origin.data[2] >= 64 or (origin.data[2] >> 2 & 3) & ~origin.data[2]))
         or len(layout.planes) < len(origin.kinds)
+        or (origin.form == VALUES and layout.planes[0].channels != 3)
         or [(planes.kind, planes.geometry) for planes in layout.planes] != wanted
         or any(planes.chains for planes in layout.planes)
     )

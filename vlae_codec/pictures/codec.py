@@ -83,8 +83,9 @@ def _codec(model: Model, backend: str) -> TileCodec:
 
 
 def scaled(codec: TileCodec, planes: Planes) -> TileCodec:
-    """The codec at the levels and the shift of a group of planes."""
-    return codec.scaled(planes.levels, planes.shift)
+    """The codec at the levels and the shift of a group of planes; a restriction stays."""
+    made = codec.scaled(planes.levels, planes.shift)
+    return made if codec.restriction is None else made.restricted(*codec.restriction)
 
 
 def codecs_for(contents: Contents, model: str | Path | None, device: str) -> list[TileCodec | None]:

@@ -21,6 +21,8 @@ from vlae_codec.origins.conversions import CONVERSIONS
 
 SUBSAMPLED = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
 
+UNKNOWN = "the file names an origin that does not exist: get a fresh copy of the file"
+
 Beside = Callable[[Piece], list[np.ndarray]]  # of a piece the planes (h, w) uint8 known beside it
 
 
@@ -86,7 +88,7 @@ def origin_of(origin: header.Origin) -> origins.Origin:
     conversion, enlargement, geometry = origin.data
     found = origins.Origin.from_numbers(conversion, enlargement, geometry & 15)
     if geometry_of(found) != geometry:
-        raise CorruptFile("the file names an origin that does not exist: get a fresh copy of the file")
+        raise CorruptFile(UNKNOWN)
     return found
 
 
@@ -96,10 +98,12 @@ def geometry_of(origin: origins.Origin) -> int:
 
 
 def words(origin: header.Origin) -> str:
-    """What a picture was, for people."""
+    """What a picture was, for people. Raises CorruptFile for an origin that there is not."""
     if origin.form == header.SOURCE_PLANES:
         return origin_of(origin).words
     if origin.form == header.VALUES:
+        if origin.data[0] >= len(CONVERSIONS):
+            raise CorruptFile(UNKNOWN)
         return f"values of {tuple(CONVERSIONS.values())[origin.data[0]].words}"
     sampling = unpack(origin.data).sampling
     most = tuple(max(factors) for factors in zip(*sampling))
