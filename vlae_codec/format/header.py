@@ -60,8 +60,8 @@ holds differences. Forms:
 
     1 source planes   parameters: conversion u8; enlargement u8; geometry u8: 1 chroma has half the columns, 2 half the
                       rows, 4 and 8 its columns, rows have phase 1, else 0, 16 there is no chroma, 32 it is cosited.
-                      A group of luma, of 1 channel; unless there is no chroma, two groups of it, Cb and Cr, of 1 channel
-                      each; a group of exceptions, of 3 channels. See origins/origin.py
+                      A group of luma, of 1 channel; if there is chroma two groups of it, Cb and Cr, of 1 channel each;
+                      a group of exceptions, of 3 channels. See origins/origin.py
     2 values          parameters: conversion u8; escape u8, 1 .. 16. A group of 3 channels, the last of which mostly has
                       values that the first two leave possible, see native/mixture.py
     3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients and a group of exceptions, of as many

@@ -37,7 +37,7 @@ The logits stretch(p) of the 7 counters are mixed by the weights' 7 numbers, squ
     state(v)      0 of 0, 1 below 4, 2 below 252, 3 below 255, 4 of 255
     states        25 state(base[0]) + 5 state(base[1]) + state(base[2])
     extreme       2 if a state is 0 or 4, else 1 if one is 1 or 3, else 0
-    unlike        bits 0 to 5: whether W, N, NW, NE, WW, NN are not what the base is in their place; 0 in the first pixel
+    unlike        bits 0 to 5: whether W, N, NW, NE, WW, NN are not as the base in their places; 0 in the first pixel
     near          the number of these bits
     parity        2 (row mod 2) + column mod 2
     dw, dn        differences that were coded of the pixels to the left and above, at most 127 in size; 0 without
