@@ -45,7 +45,7 @@ blocks, inner, side0 and side1 are the three numbers and residue what was coded 
               rows nor columns are two, else 0
     near      10 (|A| + |L|) + 4 (|C| + |R|) + 2 (|AA| + |LL|) of the value, at most 32767
     level(x)  0 of 0, 1 of 1, else 1 + 2 k + the bit below the highest one, k that one's place; at most 23
-    few(x)    0 .. 4 as they are, 5 to 6, 6 to 8, 7 to 11, 8 to 15, 9 to 21, 10 to 29, 11 to 39, 12 beyond
+    few(x)    x up to 4, 5 up to 6, 6 up to 8, 7 up to 11, 8 up to 15, 9 up to 21, 10 up to 29, 11 up to 39, 12 beyond
     sign(x)   0 below 0, 1 of 0, 2 above
     b0, b1    sizes of the values before this one and before that in the part, 0 before them
 
