@@ -42,7 +42,7 @@ from .summary import Direction, Reporter, not_kept
     type=click.Choice(["auto", "none", *NAMES]),
     default="auto",
     show_default=True,
-    help="What an RGB picture was before: look for all that is known, for nothing, or for one only.",
+    help="What a picture was before it was RGB: look for all that is known, for nothing, or for one only.",
 )
 @click.option("--exact", is_flag=True, help="Keep the very file: decompress gives it back byte for byte.")
 @click.option("--strict", is_flag=True, help="Refuse a picture of which anything would not be kept.")
@@ -53,7 +53,7 @@ from .summary import Direction, Reporter, not_kept
     flag_value="all",
     help="Drop the metadata; --strip=all-but-icc keeps the colour profile.",
 )
-@click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by: their pixels take more room than the files.")
+@click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by.")
 def compress(
     sources: tuple[str, ...],
     output: str,
@@ -73,6 +73,10 @@ def compress(
     INPUT is of any kind that can be read sample by sample: PNG, TIFF, PNM, GIF, WebP and others, with palettes,
     transparency, 1 to 16 bits a sample and more, frames, pages and metadata. What is not kept is named in a line that
     says "not kept"; what cannot be read sample by sample is refused.
+
+    Of a JPEG the coefficients are coded, and the very file comes back, byte for byte; of the few that cannot be taken
+    apart, and with --strip, the pixels. A picture that was a JPEG, a lossy WebP or a PhotoCD scan before it was RGB is
+    coded as what it was, where that is smaller; --origin none leaves that out.
 
     Several pictures, and folders with all pictures in them and in their subfolders, go into the folder OUTPUT, each
     into a file of its own; so does one picture if OUTPUT is a folder or ends in /. Hidden files, and files in folders

@@ -54,7 +54,7 @@ def shape(header: Any) -> str:
 
 
 def not_kept(path: Any, notes: Sequence[str], jpeg: bool = False, before: int = 0, size: int = 0) -> list[str]:
-    """Lines on what a file has lost; of a JPEG, that its pixels were kept and not the file, and the sizes of both."""
+    """Lines on what a file has lost; of a JPEG that does not come back, that its pixels do, and the sizes of both."""
     damage = [note for note in notes if note.startswith("the file is damaged")]
     lines = [f"{path}: {note}" for note in damage]
     if lost := [note for note in notes if note not in damage]:

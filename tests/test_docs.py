@@ -57,6 +57,7 @@ def folder(tmp_path, monkeypatch):
     pixels = make_golden.synthetic(48, 64, 1)
     for file in ("photo.png", "more.png", "album/one.png", "album/more/two.png"):
         Image.fromarray(pixels).save(small / file)
+    Image.fromarray(pixels).save(small / "photo.jpg")
     (small / "examples").mkdir()
     with Image.open(make_golden.EXAMPLE) as picture:  # a corner of it is enough here; `test_readme` takes all
         picture.crop((0, 0, 96, 64)).save(small / "examples" / "mountains.png")

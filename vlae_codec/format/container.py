@@ -8,6 +8,9 @@
     weights/safetensors.py, weights/schema.py                           files of models
     adapter/chunk.py        changes of a model for the pictures of a file
     images/metadata.py      names of metadata
+    origins/origin.py, origins/conversions.py       what pictures were before they were RGB
+    native/residual.py, native/jpeg.py              streams of exceptions and of a JPEG's coefficients
+    jpeg/parameters.py, jpeg/file.py                what a JPEG needs beside its coefficients
 
 All numbers are little-endian. ``u8 u16 u32`` are unsigned; ``varint`` is an unsigned LEB128 number (7 bits a byte,
 lowest first, bit 7 set on all bytes but the last), MUST be in its shortest form and below 2**63. CRC32 is the one of
@@ -35,6 +38,8 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
                                      3 LZMA, see stored.py
                                      4 model, a group of pictures through one stack, see streams.py
                                      5 lossless WebP, see stored.py
+                                     6 exceptions, see native/residual.py
+                                     7 coefficients of a JPEG, see native/jpeg.py
                                      plus 128, with 2, 3 and 5 only: the stream holds differences, see below
                      length  varint  bytes of the stream; not in the last record, whose stream ends with the data
                      crc     u32     CRC32 of the stream

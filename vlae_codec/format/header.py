@@ -55,22 +55,22 @@ sign bit is flipped if it is 0 and all bits if it is 1, of int32 the highest bit
 one to the lowest are so many channels of 256 levels, which stand one after another in place of the channel.
 
 An origin says what the colours, the first three channels or the only grey one, were before, and what stands in place
-of them. Its pictures
-are coded tile by tile: no group has chains, and no stream of a picture's first three channels holds differences. Forms:
+of them. Its pictures are coded tile by tile: no group has chains, and no stream of a group of its own or of colours
+holds differences. Forms:
 
     1 source planes   parameters: conversion u8; enlargement u8; geometry u8: 1 chroma has half the columns, 2 half the
                       rows, 4 and 8 its columns, rows have phase 1, else 0, 16 there is no chroma, 32 it is cosited.
-                      A group of luma, of 1 channel; unless there is none, two groups of chroma, of 1 channel each; a
-                      group of exceptions, of 3 channels. See origins/origin.py
-    2 values          parameters: conversion u8; escape u8. A group of 3 channels, the last of which mostly has values
-                      that the first two leave possible, see native/mixture.py
+                      A group of luma, of 1 channel; if there is chroma two groups of it, Cb and Cr, of 1 channel each;
+                      a group of exceptions, of 3 channels. See origins/origin.py
+    2 values          parameters: conversion u8; escape u8, 1 .. 16. A group of 3 channels, the last of which mostly has
+                      values that the first two leave possible, see native/mixture.py
     3 JPEG            parameters: see jpeg/parameters.py. A group of coefficients and a group of exceptions, of as many
-                      channels as there are colours
+                      channels as there are colours, 1 or 3
 
 The groups of the other channels follow. A plane of chroma with half the columns and phase p has (width + 1 + p) >> 1 of
 them, of which i stands for the columns 2 i - p and 2 i - p + 1; or if it is cosited max(1, (width + 1 - p) >> 1), of
-which i stands at column 2 i + p. So do rows. Groups of
-source planes have neither levels nor scale nor values, of exceptions and coefficients nor lanes nor a model.
+which i stands at column 2 i + p. So do rows. Groups of source planes have
+neither levels nor scale nor values, of exceptions and coefficients nor lanes nor a model.
 
 A group of planes with scale (sx, sy) has ceil(width / sx) x ceil(height / sy) samples of a picture, and each stands for
 the sx x sy samples at its place, as many of them as are in the picture.

@@ -32,11 +32,11 @@ ALL = Keep()
 class Loaded(NamedTuple):
     pictures: list[Picture]
     notes: list[str]  # what is not kept
-    jpeg: bool  # the file is a JPEG, and only its pixels are kept
+    jpeg: bool  # the file is a JPEG that does not come back, only its pixels
 
 
 def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded:
-    """The pictures of a file, and what of it is lost.
+    """The pictures of a file, and what of it is lost. A JPEG that can be taken apart comes back if all its metadata do.
 
     Raises InputError, UnsupportedImage (also for what would be lost, if that is to be an error) and ImageTooLarge.
     """

@@ -6,6 +6,10 @@
     tables  as many as are numbered, from 0 on: u8 1 to 100 one of T.81, Annex K, of luma, at that quality of the
             Independent JPEG Group's, 101 to 200 of chroma, likewise; 0 64 steps u8 follow, 255 64 steps u16, row by row
 
+Tables are numbered in the order of the first component that has each, equal ones once, and stand in the first form that
+can hold them. If the grids of blocks are filled up, a component has as many blocks as whole units have; else, and if it
+is the only one, ceil(height * v / (8 most v)) rows and ceil(width * h / (8 most h)) columns.
+
 A step is 1 or more. The table of quality q is that of Annex K times s / 100, s being 5000 // q for q < 50, else
 200 - 2 q, rounded half up and limited to 1 .. 255.
 """

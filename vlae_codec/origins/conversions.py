@@ -1,7 +1,24 @@
 """Conversions from YCbCr to RGB, each exactly as a program computes it, in integers.
 
-All have one form, five tables of 256 and a shift (`native.origins.Formula`). A conversion is a function that gives
-them.
+All have one form: five tables of 256 and a shift (`native.origins.Formula`); each channel is clamped to 0 .. 255.
+
+    R = (luma[Y] + red[Cr]) >> shift
+    G = (luma[Y] + green_cb[Cb] + green_cr[Cr]) >> shift
+    B = (luma[Y] + blue[Cb]) >> shift
+
+A conversion is a function that gives them, x standing for the index and c for x - 128:
+
+    0 jfif     shift 16   luma 65536 x
+                          red 65536 (91881 c + 32768 >> 16)            blue 65536 (116130 c + 32768 >> 16)
+                          green_cb -22554 c                            green_cr -46802 c + 32768
+    1 photocd  shift 16   luma 89024 x
+                          red 119374 (x - 137)                         blue 145352 (x - 156)
+                          green_cb -12714 (blue >> 16)                 green_cr -33358 (red >> 16)
+    2 webp     shift 6    luma 19077 x >> 8
+                          red (26149 x >> 8) - 14234                   blue (33050 x >> 8) - 17685
+                          green_cb 8708 - (6419 x >> 8)                green_cr -(13320 x >> 8)
+
+These numbers are those of the form of values; in that of source planes they are one more (`origin`).
 """
 
 from __future__ import annotations

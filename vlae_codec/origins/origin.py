@@ -3,13 +3,30 @@
 The source planes are Y, Cb, Cr (`jfif`, `photocd`, ...), or the one channel of a picture whose channels are equal
 (`grey`). Chroma planes may have half as many columns or rows; then they are enlarged before the conversion:
 
-    box        a sample stands for two pixels
-    triangle   a pixel takes 3/4 of the sample it lies in and 1/4 of the one next to it (libjpeg's "fancy" upsampling;
-               libwebp's)
-    photocd    a sample stands at every second pixel, and the mean of the two or four around stands between
+    number  conversion      number  enlargement
+    0       grey            0       none: chroma is not halved, and of grey there is none
+    1       jfif            1       box: a sample stands for two pixels
+    2       photocd         2       triangle: a pixel takes 3/4 of the sample it lies in and 1/4 of the one next to it
+    3       webp                    (libjpeg's "fancy" upsampling; libwebp's)
+                            3       photocd: a sample stands at every second pixel, the mean of two or four between
 
-Beyond the first and the last sample the same one stands again. The phase is 1 where the picture begins with the second
-pixel of a sample, and for `photocd` where the second pixel is the first that has a sample.
+The phase is 1 where the picture begins with the second pixel of a sample, and for `photocd` where the second pixel is
+the first that has a sample. A column x, and likewise a row y, has a near sample, a far one, and the weight q of the far
+one in quarters, p being the phase:
+
+    not halved   near x, q = 0
+    box          near (x + p) >> 1, q = 0
+    triangle     near (x + p) >> 1, far near + 1 if x + p is odd, else near - 1; q = 1
+    photocd      near (x - p) >> 1, far near + 1, q = 2 if x - p is odd, else 0
+
+In place of samples before the first and behind the last stand these. Chroma at a pixel is (sum + bias) >> 4 of four
+samples, each times 4 - q or q of its row and 4 - q or q of its column. The bias is 8; but of `jfif` with the triangle,
+by the parity of y + p of rows and x + p of columns:
+
+                                   even row, even column   even, odd   odd, even   odd, odd
+    columns and rows halved        8                       7           8           7
+    columns halved                 4                       8           4           8
+    rows halved                    4                       4           8           8
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pictures -> a file, straight through.
 
     layouts  pictures whose samples mean the same are one layout
+    past     what a picture was before it was RGB takes the place of its colours, where that is smaller (`past`)
     planes   their channels are coded in groups, each with its model; where models do not do well, in one without
     plain    a group's streams with the model's own weights
     adapted  its streams with weights that were fitted to the pictures, and with the adapter that changes them
