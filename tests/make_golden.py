@@ -33,11 +33,15 @@ from vlae_codec.format import container
 from vlae_codec.format.container import TileRecord
 from vlae_codec.format.header import Header, Planes
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.coefficients import Coefficients
+from vlae_codec.jpeg.decode import decode
+from vlae_codec.jpeg.parameters import standard_table
 from vlae_codec.models.export import export
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings
 from vlae_codec.models.vlae import Config
 from vlae_codec.native.network import Network
+from vlae_codec.origins.origin import Origin, rebuild
 from vlae_codec.pictures import encode
 from vlae_codec.pictures.codec import find_codec, scaled, with_adapter
 from vlae_codec.pictures.layout import make_source
@@ -183,9 +187,45 @@ def shipped_pictures() -> dict[str, np.ndarray]:
     }
 
 
+def pasts() -> dict[str, Picture]:
+    """Tiny pictures with an origin, made by its formula; some pixels are something else."""
+    smooth, rng = synthetic(72, 88, 41), np.random.default_rng(42)
+    small = np.ascontiguousarray(smooth[::2, ::2])
+    found = {}
+    for name, origin in (
+        ("photocd", Origin("photocd", "photocd", (2, 2), (0, 1))),
+        ("webp", Origin("webp", "triangle", (2, 2))),
+        ("values", Origin("jfif")),
+    ):
+        sizes = origin.sizes(88, 72)
+        shades = [smooth[..., 1] // 2 + 40, small[..., 0] // 8 + 130, small[..., 2] // 8 + 110]
+        if name == "values":
+            shades = [smooth[..., 1] // 2 + 40, smooth[..., 0] // 8 + 110, smooth[..., 2] // 8 + 110]
+        planes = [np.ascontiguousarray(shade[:h, :w]) for shade, (w, h) in zip(shades, sizes)]
+        pixels = rebuild(origin, planes, 88, 72)
+        pixels[20:24, 30:37] = rng.integers(0, 256, (4, 7, 3))
+        found[name] = Picture(pixels)
+    steps = standard_table(70), standard_table(170)
+    blocks = [rng.integers(-3, 4, (h, w, 64)).astype(np.int16) for h, w in ((9, 11), (5, 6), (5, 6))]
+    for one in blocks:
+        one[..., 20:] = 0
+    coefficients = Coefficients(88, 72, ((2, 2), (1, 1), (1, 1)), (*steps, steps[1]), tuple(blocks))
+    pixels = decode(coefficients)
+    pixels[5, 6] ^= 5
+    return found | {"jpeg": Picture(pixels, coefficients=coefficients)}
+
+
+def compress_past(name: str, **options: Any) -> bytes:
+    return compress(pasts()[name], effort=1, origin="values" if name == "values" else "auto", **options)
+
+
 def shipped() -> None:
-    """The example of the README under its model, and parts of it under the others."""
+    """The example of the README under its model, and parts of it under the others; pictures with an origin."""
     (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE, effort=1))
+    for name in pasts():
+        data = compress_past(name)
+        (DATA / f"past-{name}.vlae").write_bytes(data)
+        print(f"past-{name}: {len(data)} bytes")
     for name, pixels in shipped_pictures().items():
         Image.fromarray(pixels).save(DATA / f"{name}.png")
         data = compress(pixels, model=name, effort=1)

@@ -12,6 +12,7 @@ from vlae_codec import compress, decompress, decompress_many
 from vlae_codec.api import decompress_pictures
 from vlae_codec.format import container
 from vlae_codec.format.container import Method
+from vlae_codec.format.header import JPEG, SOURCE_PLANES, VALUES
 from vlae_codec.native import library
 from vlae_codec.weights.model import find_model
 
@@ -140,6 +141,17 @@ def test_shipped(name, target):
     pixels, data = golden(name)
     assert np.array_equal(decompress(data, threads=1), pixels)
     assert compress(pixels, model=name, effort=1, threads=1, verify=False) == data
+
+
+@pytest.mark.parametrize("name", ["photocd", "webp", "values", "jpeg"])
+def test_pasts(name, target):
+    """Pictures with an origin."""
+    pixels, data = make_golden.pasts()[name].pixels, (make_golden.DATA / f"past-{name}.vlae").read_bytes()
+    contents = container.read(data)
+    assert contents.header.first.origin.form == {"values": VALUES, "jpeg": JPEG}.get(name, SOURCE_PLANES)
+    assert name == "values" or contents.parts[-1].records[0].data
+    assert np.array_equal(decompress(data, threads=1), pixels)
+    assert make_golden.compress_past(name, threads=1, verify=False) == data
 
 
 def test_mountains(target):
