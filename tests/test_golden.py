@@ -148,7 +148,9 @@ def test_pasts(name, target):
     """Pictures with an origin."""
     pixels, data = make_golden.pasts()[name].pixels, (make_golden.DATA / f"past-{name}.vlae").read_bytes()
     contents = container.read(data)
-    assert contents.header.first.origin.form == {"values": VALUES, "jpeg": JPEG}.get(name, SOURCE_PLANES)
+    origin = contents.header.first.origin
+    assert origin is not None
+    assert origin.form == {"values": VALUES, "jpeg": JPEG}.get(name, SOURCE_PLANES)
     assert name == "values" or contents.parts[-1].records[0].data
     assert np.array_equal(decompress(data, threads=1), pixels)
     assert make_golden.compress_past(name, threads=1, verify=False) == data

@@ -607,7 +607,8 @@ class Restricted(Row):
     """Those of a pixel of the restricted form (8); given: (256, 256, 256) bool, the set."""
 
     def __init__(self, given: np.ndarray, escape: int, *row: Any) -> None:
-        self.given, self.escape, self.known = given, escape, []
+        self.given, self.escape = given, escape
+        self.known: list = []
         super().__init__(*row)
 
     def mass(self, x: int) -> int:

@@ -48,7 +48,8 @@ def huffman(payload: bytes) -> dict[tuple[int, int], dict[str, int]]:
 
 def read(data: bytes) -> Coefficients:
     """The coefficients of a baseline JPEG of one interleaved scan, without restart markers."""
-    tables, codes, at, components, scan = {}, {}, 2, [], {}
+    tables, at, components, scan = {}, 2, [], {}
+    codes: dict = {}
     height = width = 0
     while True:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from vlae_codec.errors import CorruptFile
 from vlae_codec.jpeg.coefficients import Coefficients
@@ -43,7 +43,9 @@ def test_standard():
     for quality in range(1, 101):
         file = io.BytesIO()
         Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-        pillow = Image.open(file).quantization
+        opened = Image.open(file)
+        assert isinstance(opened, JpegImagePlugin.JpegImageFile)
+        pillow = opened.quantization
         for number in (quality, 100 + quality):
             table = standard_table(number)
             assert table.tolist() == list(pillow[number > 100]), number

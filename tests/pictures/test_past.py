@@ -298,6 +298,7 @@ def test_another_conversion():
     """Parameters that say what there is not."""
     contents = container.read(packed("photocd"))
     (layout,) = contents.header.layouts
+    assert layout.origin is not None
     for numbers in (b"\x09\x03#", b"\x02\x09#", b"\x02\x02#", b"\x00\x03#", b"\x02\x03\x03"):
         other = replace(layout, origin=replace(layout.origin, data=numbers))
         if numbers[2] == 3:  # chroma that is not cosited, of a PhotoCD
