@@ -114,7 +114,8 @@ def compress(
     files.check_output(output, force or newer, source)
     with progress_bar("compress", quiet) as bar:
         progress, watch = (bar.report, bar.watch) if bar else (None, None)
-        loaded = convert.load(source, keep, options["limits"])
+        coded = convert.codes_jpeg(options["origin"], options["model"])
+        loaded = convert.load(source, keep, options["limits"], coded)
         data = api.compress(loaded.pictures, progress=progress, watch=watch, **options)
     before = files.size(source)
     files.write_file(output, data, force or newer)

@@ -35,7 +35,8 @@ NAMES = {  # how people call the keys
     "tiff": "TIFF tags",
 }
 KEEP = ("all", "icc", "none")
-_MEANING = ("frame", "file")
+RECIPE = "file"  # of the first picture: what makes the very file again
+_MEANING = ("frame", RECIPE)
 _METRES = {"inch": Fraction(254, 10000), "centimetre": Fraction(1, 100), "metre": Fraction(1)}
 _EXIF_PREFIX = b"Exif\0\0"  # some formats store it, some do not
 _IPTC_RESOURCE = 0x0404  # of Photoshop's

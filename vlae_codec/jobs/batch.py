@@ -116,7 +116,7 @@ def compress_files(
     with workers(_threads(device, threads)) as run:
 
         def compress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            loaded = convert.load(task.source, keep, limits)
+            loaded = convert.load(task.source, keep, limits, convert.codes_jpeg(origin, model))
             options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
             files.write_file(task.output, data, force)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vlae_codec import files
-from vlae_codec.errors import UnsupportedImage
+from vlae_codec.errors import CorruptFile, UnsupportedImage
 from vlae_codec.exact.recipe import make, restore
 from vlae_codec.images import image
 from vlae_codec.images.jpeg import is_jpeg
+from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.coefficients import Coefficients
+from vlae_codec.jpeg.decode import factors
 from vlae_codec.jpeg.file import split
 from vlae_codec.limits import DEFAULT, Limits
-
-RECIPE = "file"  # metadata of the first picture: what makes the very file again
 
 
 class Keep(NamedTuple):
@@ -35,17 +36,17 @@ class Loaded(NamedTuple):
     jpeg: bool  # the file is a JPEG that does not come back, only its pixels
 
 
-def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded:
-    """The pictures of a file, and what of it is lost. A JPEG that can be taken apart comes back if all its metadata do.
+def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT, jpeg: bool = True) -> Loaded:
+    """The pictures of a file, and what of it is lost. jpeg: whether coefficients of a JPEG are going to be coded.
 
     Raises InputError, UnsupportedImage (also for what would be lost, if that is to be an error) and ImageTooLarge.
     """
     data = files.read_file(path, limits)
     pictures = image.read(path, data, limits, keep.metadata)
     notes = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
-    whole = split(data, limits) if is_jpeg(data) and len(pictures) == 1 else None
+    whole = _coefficients(data, pictures[0], limits) if jpeg and is_jpeg(data) and len(pictures) == 1 else None
     if whole is not None:
-        pictures[0] = pictures[0].replaced(coefficients=whole[0])
+        pictures[0] = pictures[0].replaced(coefficients=whole)
     if keep.exact or (whole is not None and keep.metadata == "all"):
         recipe = make(data, pictures, limits)
         if recipe is None:
@@ -57,6 +58,23 @@ def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT) -> Loaded
     if notes and keep.strict:
         raise UnsupportedImage(f"{path}: cannot keep {', '.join(notes)}: leave out --strict, or convert the picture")
     return Loaded(pictures, notes, is_jpeg(data) and RECIPE not in pictures[0].metadata)
+
+
+def codes_jpeg(origin: str, model: str | Path | None) -> bool:
+    """Whether coefficients of a JPEG are coded, under these options."""
+    return origin == "jpeg" or (origin == "auto" and model is None)
+
+
+def _coefficients(data: bytes, picture: Picture, limits: Limits) -> Coefficients | None:
+    """The coefficients of a JPEG file, if the picture can be coded as these."""
+    found = split(data, limits)
+    if found is None or picture.mode not in ("L", "RGB") or picture.channels != len(found[0].sampling):
+        return None
+    try:
+        _ = [factors(found[0], component) for component in range(picture.channels)]
+    except CorruptFile:
+        return None
+    return found[0] if picture.pixels.shape[:2] == (found[0].height, found[0].width) else None
 
 
 def store(

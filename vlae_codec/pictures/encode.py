@@ -27,13 +27,14 @@ from vlae_codec.errors import InputError, VlaeError
 from vlae_codec.format import container, header, stored
 from vlae_codec.format.container import Metadata, Part, Piece
 from vlae_codec.format.header import Header, Kind, Layout, Planes
+from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.limits import UNLIMITED
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
 from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
-from vlae_codec.pictures.past import may_have_origin, size_of_all, smallest_origin
+from vlae_codec.pictures.past import is_jpeg, may_have_origin, size_of_all, smallest_origin
 from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.planes import (
     CHAIN_LANE_SYMBOLS,
@@ -72,14 +73,16 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
     for layout, some in numbers.items():
         mine = {i: symbols[i] for i in some}
         count = None if chains is None else min(chains, len(some))
-        known = pictures[some[0]].coefficients
-        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, known, options, run)
+        first = pictures[some[0]]
+        known, whole = first.coefficients, RECIPE in first.metadata
+        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, known, whole, options, run)
         origin = found[0].layout.origin
         layouts.append(replace(layout, planes=tuple(part.planes for part in found), origin=origin))
         parts += found
     order = {layout: i for i, layout in enumerate(numbers)}
     described = Header.of(layouts, [(order[layout], width, height) for layout, width, height in shown])
-    data = container.write(described, parts, _metadata(pictures))
+    stored = {i for part in parts if part.planes.kind == Kind.COEFFICIENTS for i, _, _ in part.pictures}
+    data = container.write(described, parts, _metadata([_kept(one, i in stored) for i, one in enumerate(pictures)]))
     if options.verify:
         _verify(data, symbols, options, run)
     return data
@@ -88,6 +91,13 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
 def _each(numbers: dict[Layout, list[int]], count: int) -> list[Layout]:
     found = {i: layout for layout, some in numbers.items() for i in some}
     return [found[i] for i in range(count)]
+
+
+def _kept(picture: Picture, stored: bool) -> Picture:
+    """The picture, without the recipe of a JPEG whose coefficients are not stored."""
+    if stored or picture.coefficients is None:
+        return picture
+    return picture.replaced(metadata={key: value for key, value in picture.metadata.items() if key != RECIPE})
 
 
 def _metadata(pictures: Sequence[Picture]) -> list[Metadata]:
@@ -109,19 +119,21 @@ def _encode_layout(
     comparable: set[int],
     chains: int | None,
     known: Coefficients | None,
+    whole: bool,
     options: Options,
     run: Run,
 ) -> list[Part]:
     """The parts of all groups of planes of a layout. comparable: pictures that may hold differences; known: the
-    coefficients of the JPEG that its only picture is.
+    coefficients of the JPEG that its only picture is; whole: for its very file they are needed.
     """
     found: list[Part] = []
     past = None
     if may_have_origin(layout, pictures, chains, options):
-        past = smallest_origin(layout, pictures, known, options, run)
+        past = smallest_origin(layout, pictures, known, whole, options, run)
+    sure = past is not None and known is not None and whole and is_jpeg(past)
     channel, tried = 0, False
     for channels in groups_of(layout):
-        if past is not None and not channel and _clearly_smaller(past, layout, pictures, options):
+        if past is not None and not channel and (sure or _clearly_smaller(past, layout, pictures, options)):
             found += past
         else:
             part, drawn = _encode_group(layout, channel, channels, pictures, comparable, chains, options, run)

@@ -49,16 +49,26 @@ def may_have_origin(layout: Layout, pictures: dict[int, np.ndarray], chains: int
 
 
 def smallest_origin(
-    layout: Layout, pictures: dict[int, np.ndarray], known: Coefficients | None, options: Options, run: Run
+    layout: Layout,
+    pictures: dict[int, np.ndarray],
+    known: Coefficients | None,
+    whole: bool,
+    options: Options,
+    run: Run,
 ) -> list[Part] | None:
     """The parts of the origin that takes least, in place of the colours of the only picture (H, W, C); None without.
 
-    known: the coefficients of the JPEG that it is.
+    known: the coefficients of the JPEG that it is; whole: these are taken at any rate, for the very file.
     """
     ((number, symbols),) = pictures.items()
     colours = np.ascontiguousarray(symbols[..., : 1 if layout.mode in GREYS else 3])
     found = list(_attempts(layout, number, colours, known, options, run))
-    return min(found, key=size_of_all, default=None)
+    return next((parts for parts in found if whole and is_jpeg(parts)), min(found, key=size_of_all, default=None))
+
+
+def is_jpeg(parts: list[Part]) -> bool:
+    """Whether the first of these are the coefficients of a JPEG."""
+    return parts[0].planes.kind == Kind.COEFFICIENTS
 
 
 def size_of_all(parts: list[Part]) -> int:
@@ -92,16 +102,25 @@ def _attempts(
 
 
 def _jpeg(layout: Layout, number: int, colours: np.ndarray, found: Coefficients, run: Run) -> list[Part] | None:
-    described = parameters.parameters_of(found)
     height, width, channels = colours.shape
-    if described is None or len(found.sampling) != channels:
-        return None
-    own = replace(layout, origin=Origin(JPEG, parameters.pack(described)))
     planes = Planes(channels, 256, tile_size=TILE, kind=Kind.COEFFICIENTS)
-    part = Part(own, planes, 0, ((number, width, height),))
+    best: tuple[int, Part, np.ndarray] | None = None
+    for converted in (True, False):  # the latter in JPEG files of RGB, which are rare
+        described = parameters.parameters_of(found, converted)
+        if described is None or len(found.sampling) != channels:
+            return None
+        own = replace(layout, origin=Origin(JPEG, parameters.pack(described)))
+        part = Part(own, planes, 0, ((number, width, height),))
+        rebuilt = decode_coefficients(part, found, (0, height))
+        wrong = int(np.count_nonzero((rebuilt != colours).any(2)))
+        if best is None or wrong < best[0]:
+            best = wrong, part, rebuilt
+        if channels != 3 or 2 * wrong < height * width:
+            break
+    assert best is not None
+    _, part, rebuilt = best
     records = run(lambda place: TileRecord(Method.COEFFICIENTS, write_blocks(found, place[0])), part.pieces)
-    rebuilt = decode_coefficients(part, found, (0, height))
-    return [replace(part, records=tuple(records)), _exceptions(own, number, colours, rebuilt, run)]
+    return [replace(part, records=tuple(records)), _exceptions(part.layout, number, colours, rebuilt, run)]
 
 
 def _source_planes(

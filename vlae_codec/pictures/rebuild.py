@@ -10,6 +10,7 @@ exceptions      pixels in which a picture differs from that, tile by tile
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -100,8 +101,13 @@ def jpeg_parameters(part: Part) -> Parameters:
 
 
 def decode_coefficients(part: Part, coefficients: Coefficients, rows: tuple[int, int]) -> np.ndarray:
-    """(rows, W, colours) uint8."""
+    """(rows, W, colours) uint8. Blocks that only fill up whole units are not looked at."""
     assert part.layout.origin is not None
+    needed = (
+        blocks[:down, :across]
+        for blocks, (down, across) in zip(coefficients.blocks, map(coefficients.grid, range(part.planes.channels)))
+    )
+    coefficients = replace(coefficients, blocks=tuple(needed))
     converted = unpack(part.layout.origin.data).converted
     found = jpeg.decode(coefficients, converted=converted, rows=rows)
     return found.reshape(*found.shape[:2], -1)

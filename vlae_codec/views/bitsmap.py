@@ -8,6 +8,9 @@ the two parts of -ELBO:
     local     -log2 p(x | z), bands A and B, the channels of a pixel together
     latent    -log2 p(z) + log2 q(z | x), the KL term, of a cell of latents together, spread evenly over its pixels
 
+What is no symbol of a model, as stored tiles, exceptions and coefficients, has the bytes of its stream, spread evenly
+over the tile's pixels; a sample of chroma at half size is spread over the pixels that it stands for.
+
 The map leaves out what is no stream: header, tables, metadata and a file's adapter.
 """
 
@@ -26,11 +29,12 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import PRECISION
 from vlae_codec.format import container
 from vlae_codec.format.container import Bytes, Method, Part, Place, TileRecord, tiles_of
-from vlae_codec.format.header import Planes
+from vlae_codec.format.header import Kind, Planes
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
 from vlae_codec.pictures.decode import check_work
-from vlae_codec.pictures.pieces import samples_in
+from vlae_codec.pictures.pieces import each_piece, samples_in
+from vlae_codec.pictures.sources import Sources
 from vlae_codec.threads import Progress, Run, counter, workers
 from vlae_codec.views import mosaic
 
@@ -85,9 +89,10 @@ def bits_map(
     local, latent = np.zeros((2, height, width), np.float32)
     tick = counter(progress, samples_in(contents.parts))
     tiles: list[list[tuple[Place, Method]]] = []
+    sources = Sources()  # which models take beside chroma
 
     def fill(run: Run, part: Part, codec: TileCodec | None, index: int) -> list[tuple[Place, Method]]:
-        record, (sx, sy), found = part.records[index], part.planes.scale, []
+        record, found = part.records[index], []
         pictures, places = zip(*tiles_of(part.pieces[index], part.planes.tile_size))
         if codec is None or record.stored:
             share = 8 * len(record.data) / sum(h * w for _, _, h, w in places)
@@ -95,28 +100,45 @@ def bits_map(
                 (np.full((h, w), share), np.zeros((h, w))) for _, _, h, w in places
             )
         else:
-            bits = _bits(codec, record, [place[2:] for place in places], part.planes, run)
+            beside = sources.beside(part, codec)
+            own = codec if beside is None else codec.beside(beside(part.pieces[index][0]))
+            bits = _bits(own, record, [place[2:] for place in places], part.planes, run)
         for i, (y, x, h, w), (pixels, cells) in zip(pictures, places, bits, strict=True):
-            high, wide = min(h * sy, sizes[i][0] - y * sy), min(w * sx, sizes[i][1] - x * sx)
-            top, left = corners[i][0] + y * sy, corners[i][1] + x * sx
+            (first, rows), (begin, columns) = _pixels_of(part.planes, (y, x, h, w), sizes[i])
+            top, left, high, wide = corners[i][0] + first, corners[i][1] + begin, len(rows), len(columns)
             for into, values in ((local, pixels), (latent, cells)):
-                into[top : top + high, left : left + wide] += _enlarged(values, high, wide, sx, sy)
+                into[top : top + high, left : left + wide] += _enlarged(values, rows, columns)
             found.append(((top, left, high, wide), Method(record.method)))
             tick(h * w)
         return found
 
     with workers(threads) as run:
         for part, codec in zip(contents.parts, codecs):
+            if part.planes.kind == Kind.SOURCE:
+                sources.add(part)
+                each_piece(part, codec, sources.put, run, lambda _: None, sources.beside(part, codec))
             tiles += run(partial(fill, run, part, codec), range(len(part.records)))
     return BitsMap(local, latent, tuple(tile for some in tiles for tile in some))
 
 
-def _enlarged(values: np.ndarray, rows: int, columns: int, sx: int, sy: int) -> np.ndarray:
-    """(rows, columns) shares of values (h, w), each of which stands for a block of sx columns and sy rows."""
-    if sx == sy == 1:
-        return values
-    r, c = np.arange(rows) // sy, np.arange(columns) // sx
-    return (values / np.outer(np.bincount(r), np.bincount(c)))[r][:, c]
+def _pixels_of(planes: Planes, place: Place, size: Shape) -> list[tuple[int, np.ndarray]]:
+    """The first row of pixels that a place in a group of planes stands for, and of that row and the next ones the row
+    of samples in the place; likewise of columns. size: (height, width) of the picture.
+    """
+    source = planes.kind == Kind.SOURCE
+    steps, shifts = (planes.halved, planes.shifted) if source else (planes.scale, (0, 0))
+    counts, found = planes.size(size[1], size[0]), []
+    for axis, (begin, count) in enumerate(((place[0], place[2]), (place[1], place[3]))):
+        samples = (np.arange(size[axis]) - shifts[1 - axis]) // steps[1 - axis]
+        inside = samples.clip(0, counts[1 - axis] - 1) - begin
+        first, last = np.searchsorted(inside, [0, count])
+        found.append((int(first), inside[first:last]))
+    return found
+
+
+def _enlarged(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Shares of values (h, w): of each pixel, of whose row and column these are the rows and columns of the value."""
+    return (values / np.outer(np.bincount(rows), np.bincount(columns)))[rows][:, columns]
 
 
 def _bits(
