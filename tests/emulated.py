@@ -278,7 +278,7 @@ def check_exact(data: Path) -> Iterator[str]:
     from vlae_codec.api import decompress_pictures
     from vlae_codec.exact.recipe import restore
     from vlae_codec.images import image
-    from vlae_codec.jobs.convert import RECIPE
+    from vlae_codec.images.metadata import RECIPE
     from vlae_codec.limits import DEFAULT
 
     model = data / "tiny.safetensors"

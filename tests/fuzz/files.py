@@ -47,8 +47,8 @@ from vlae_codec.format.chunks import pack_varint, read_varint
 from vlae_codec.format.container import Metadata, Method, TileRecord, parts_of
 from vlae_codec.format.fields import pack_header, unpack_header
 from vlae_codec.format.header import MODES, TYPES, Form, Header, Layout, Planes
+from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
-from vlae_codec.jobs.convert import RECIPE
 from vlae_codec.native import library
 from vlae_codec.pictures.codec import find_codec, with_adapter
 from vlae_codec.pictures.layout import make_source
