@@ -100,7 +100,8 @@ def compress_files(
     walked through and mirrored. keep: what of the files is kept beside the samples. skip_jpeg: pass JPEG files by.
     force: overwrite what is there. skip_existing: leave outputs that exist as they are. newer: leave only those that
     are at least as new as their pictures, and overwrite the others. progress: told (pixels done, pixels in all) of all
-    pictures; report: told what became of each file, in the order in which they end. The other options are those of `compress`.
+    pictures; report: told what became of each file, in the order in which they end. The other options are those of
+    `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
