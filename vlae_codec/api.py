@@ -1,5 +1,8 @@
 """Every public function: pictures in memory, files, and lists of either.
 
+A picture that is RGB now but was something else before, a decoded JPEG, a lossy WebP or a PhotoCD scan, is coded as
+that where it is smaller, and comes back exactly. A path of a JPEG keeps the file, byte for byte (`jobs.convert`).
+
 Options that all of them share:
 
 model      a weight file, a built-in name or an id; by default the built-in one for such pictures, or that of the file
