@@ -157,3 +157,19 @@ def test_info(way, tmp_path, monkeypatch):
     with Image.open("map.png") as drawn:
         assert drawn.height == HEIGHT
         assert drawn.width > 2 * WIDTH
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("way", WORDS)
+def test_preview(way, beside):
+    """Luma is shown in grey; what has no latents is mid grey; on its left is the picture itself."""
+    shown = vlae_codec.preview(packed(way), threads=1, beside=beside)
+    (drawn,) = shown.pictures
+    assert drawn.shape == (HEIGHT, WIDTH * (1 + beside), 3)
+    if beside:
+        assert np.array_equal(drawn[:, :WIDTH], vlae_codec.decompress(packed(way), threads=1))
+    part = drawn[:, -WIDTH:]
+    if way == "jpeg":
+        assert (part == part[0, 0]).all()
+    if way == "photocd":
+        assert np.array_equal(part[..., 0], part[..., 2])

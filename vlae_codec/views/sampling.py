@@ -23,7 +23,7 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
 from vlae_codec.format.container import Bytes, Method, Part, TileRecord, lanes_for, tiles_of
-from vlae_codec.format.header import LANE_SYMBOLS, Layout
+from vlae_codec.format.header import LANE_SYMBOLS, Kind, Layout
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.native import ans
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec
@@ -109,8 +109,8 @@ def preview(
     of each lie below all later pictures of its group: there everything is decoded to get at them, and then only they
     are used. Rows that a tile codes without latents are drawn from what is above them, tiles without any latents are
     mid grey: they have no lossy code. What a preview shows of a picture is what the model left to its latents, and in
-    photographs that is little. Only the first group of planes of a picture is shown: its colours, or its greys; more
-    than 256 levels are shown as 256.
+    photographs that is little. Only the first group of planes of a picture is shown: its colours, or its greys, or of
+    source planes the luma; coefficients of a JPEG have no latents. More than 256 levels are shown as 256.
 
     seed: 0 .. 2^32 - 1. beside: decode the pictures too, and put each to the left of its preview.
 
@@ -122,11 +122,13 @@ def preview(
     limits.check(0, memory=(2 if beside else 1) * 6 * sum(w * h for w, h in sizes))
     codecs = codecs_for(contents, model, device)
     check_work(contents, codecs, limits)
-    shown = [(part, codec) for part, codec in zip(contents.parts, codecs) if not part.channel]
+    first = [not part.channel and part.planes.kind != Kind.EXCEPTIONS for part in contents.parts]
+    shown = [(part, codec) for part, codec, is_first in zip(contents.parts, codecs, first) if is_first]
     pictures: list[np.ndarray] = [np.empty(0, np.uint8) for _ in sizes]
     for part, _ in shown:
         for i, _, _ in part.pictures:
-            (w, h), colour = sizes[i], part.planes.channels >= 3 or part.layout.palette is not None
+            (w, h), coloured = sizes[i], part.planes.channels >= 3 or part.planes.kind == Kind.SOURCE
+            colour = coloured or part.layout.palette is not None
             pictures[i] = np.full((h, w, 3) if colour else (h, w), GREY, np.uint8)
     tick = counter(progress, sum(w * h for part, _ in shown for _, w, h in part.pictures))
 
@@ -138,7 +140,8 @@ def preview(
             if codec is not None and split:
                 drawn = _draw(codec, split, z, (h, w), part.planes.channels, [seed, g, i])[..., : part.planes.channels]
                 into = pictures[p][y * sy : (y + h) * sy, x * sx : (x + w) * sx]
-                into[...] = to_8_bits(_known(part, drawn, *into.shape[:2]), part.layout)
+                values = to_8_bits(_known(part, drawn, *into.shape[:2]), part.layout)
+                into[...] = values if values.ndim == into.ndim else values[..., None]
             spent.append((bits, split > 0))
             tick(h * w)
         return spent
