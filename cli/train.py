@@ -143,7 +143,7 @@ def train(
         files.write_file(output, weights.read_bytes(), force)
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)
-        if valid:
+        if valid and not settings.planes:
             kind = (settings.crop, config.channels, settings.mosaic, config.levels)
             held_out = load_images(valid, *kind)[:24]
             click.echo(rates.lines(rates.report(model, output, held_out, crop=256)), err=True)

@@ -101,7 +101,7 @@ WAYS = {  # of each the words that say what it was
     "alpha": "a JPEG, 4:2:0, its coefficients",
     "overlay": "JPEG",
     "cropped jpeg": "JPEG",
-    "cropped photocd": "from a PhotoCD, 4:2:0",
+    "cropped photocd": "from a PhotoCD",
     "wide": "from a PhotoCD, 4:2:0",
 }
 compress = vlae_codec.compress
