@@ -21,7 +21,7 @@ from vlae_codec.format import container, stored
 from vlae_codec.format import streams as layout
 from vlae_codec.format.container import Method, TileRecord
 from vlae_codec.native import ans
-from vlae_codec.pictures import decode, encode, modes, planes
+from vlae_codec.pictures import encode, modes, pieces, planes
 from vlae_codec.pictures.codec import find_codec
 from vlae_codec.pictures.modes import tile_of
 
@@ -224,7 +224,7 @@ def test_same_bytes(tiny, pictures, backend, monkeypatch):
         options = {"model": tiny, "device": backend, "threads": threads}
         assert compress_many(some, **options, groups=2, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(pieces, "BATCH_PIXELS", batch)
             same(some, vlae_codec.decompress_many(expected, **options))
 
 
