@@ -11,7 +11,7 @@ from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
 from vlae_codec.format import container
 from vlae_codec.jobs import plan
-from vlae_codec.origins.origin import NAMES
+from vlae_codec.origins.names import NAMES
 
 from .common import progress_bar, say
 from .options import converting

@@ -14,6 +14,8 @@ from vlae_codec.format import container
 from vlae_codec.format.header import JPEG, SOURCE_PLANES, VALUES, Kind
 from vlae_codec.images.picture import Picture
 from vlae_codec.origins import origin as origins
+from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.names import NAMES
 from vlae_codec.pictures.sources import words
 from vlae_codec.views.describe import describe
 
@@ -181,6 +183,10 @@ def test_none():
         data = packed(way, "none")
         assert origin_in(data) is None
         assert np.array_equal(vlae_codec.decompress(data, threads=1), past(way))
+
+
+def test_all_names():
+    assert set(NAMES) == {"jpeg", "grey", *CONVERSIONS, "values"}
 
 
 def test_other_names():

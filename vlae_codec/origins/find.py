@@ -14,7 +14,8 @@ import numpy as np
 
 from vlae_codec.native import origins as native
 from vlae_codec.origins.conversions import CONVERSIONS, formula
-from vlae_codec.origins.origin import GREY, Origin, grid
+from vlae_codec.origins.names import GREY
+from vlae_codec.origins.origin import Origin, grid
 
 SAMPLE = 4096  # pixels that are looked at first
 FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked

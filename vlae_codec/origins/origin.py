@@ -38,10 +38,9 @@ import numpy as np
 from vlae_codec.errors import CorruptFile
 from vlae_codec.native import origins as native
 from vlae_codec.origins.conversions import CONVERSIONS, formula
+from vlae_codec.origins.names import GREY
 
-GREY = "grey"
 _CONVERSIONS = (GREY, *CONVERSIONS)  # their places are numbers of the file
-NAMES = ("jpeg", *_CONVERSIONS, "values")  # that a picture may be looked for: coefficients, source planes, values
 _ENLARGEMENTS = ("none", "box", "triangle", "photocd")
 _NAMES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
 # Sixteenths that are added before the sum is rounded down: for even and odd columns of even rows, then of odd rows.

@@ -23,7 +23,7 @@ from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
 from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.find import Found, find
-from vlae_codec.origins.origin import NAMES
+from vlae_codec.origins.names import NAMES
 from vlae_codec.origins.values import best_escape, outside, triples
 from vlae_codec.pictures.blocks import TILE, write_blocks
 from vlae_codec.pictures.codec import find_codec, restricted

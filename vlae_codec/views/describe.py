@@ -9,7 +9,6 @@ from vlae_codec.format import container
 from vlae_codec.format.container import Contents, Part
 from vlae_codec.format.header import Origin
 from vlae_codec.limits import UNLIMITED
-from vlae_codec.pictures.sources import words
 
 
 def describe(data: container.Bytes) -> dict[str, Any]:
@@ -67,7 +66,11 @@ def _planes(part: Part) -> dict[str, Any]:
 
 def _origin(origin: Origin | None) -> str | None:
     """What pictures were before they were RGB, in words."""
-    return None if origin is None else words(origin)
+    if origin is None:
+        return None
+    from vlae_codec.pictures.sources import words  # which needs numpy
+
+    return words(origin)
 
 
 def _methods(parts: list[Part] | tuple[Part, ...]) -> dict[str, int]:
