@@ -23,7 +23,7 @@ from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 
 TARGET_VARIABLE = "VLAE_CODEC_TARGET"
-ABI = 3
+ABI = 4
 MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),

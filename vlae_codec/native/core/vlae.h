@@ -17,7 +17,7 @@
 #define VLAE_API __attribute__((visibility("default")))
 #endif
 
-#define VLAE_ABI 3 /* goes up when a function or a struct changes */
+#define VLAE_ABI 4 /* goes up when a function or a struct changes */
 
 enum vlae_error {
     VLAE_OK = 0,
