@@ -42,7 +42,7 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 2])
 def test_rows(shape, count):
     """As the description says, pixel by pixel; so does training."""
-    planes = planes_of(*shape, count)
+    planes = planes_of(shape[0], shape[1], count)
     height, width = shape
     expected = np.zeros((height, width, side_features(count)), int)
     for y in range(height):
@@ -139,7 +139,8 @@ def test_fit(random_codec):
 
 def plain_luma(luma: np.ndarray, planes: Planes, row: int, column: int) -> int:
     """The luma beside a sample of chroma, by the words of the description."""
-    weights, half = {}, 1
+    weights: dict[tuple[int, int], int] = {}
+    half = 1
     for dy, wy in taps(planes, 1):
         for dx, wx in taps(planes, 0):
             y = planes.halved[1] * row + planes.shifted[1] + dy
@@ -161,7 +162,7 @@ def taps(planes: Planes, axis: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 8)])
 def test_luma_beside(geometry, size):
     """Whole, and of a part of a plane."""
-    (luma,) = planes_of(*size, 1)
+    (luma,) = planes_of(size[0], size[1], 1)
     planes = Planes(1, 256, kind=Kind.SOURCE, geometry=geometry)
     width, height = planes.size(size[1], size[0])
     expected = [[plain_luma(luma, planes, row, column) for column in range(width)] for row in range(height)]

@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-import plain_origins
+import plain_origins  # type: ignore[import-not-found]
 import pytest
 from PIL import Image
 
