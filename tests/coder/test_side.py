@@ -140,7 +140,6 @@ def test_fit(random_codec):
 def plain_luma(luma: np.ndarray, planes: Planes, row: int, column: int) -> int:
     """The luma beside a sample of chroma, by the words of the description."""
     weights: dict[tuple[int, int], int] = {}
-    half = 1
     for dy, wy in taps(planes, 1):
         for dx, wx in taps(planes, 0):
             y = planes.halved[1] * row + planes.shifted[1] + dy
