@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from stripes import STRIPE, empty, pop, push, stripes  # type: ignore[import-not-found]
 
 from vlae_codec.errors import CorruptFile, EmptyStack
-from vlae_codec.jpeg.code import STRIPE, empty, pop, push, stripes
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.native.jpeg import Plane, push_coefficients
 from vlae_codec.native.library import CoreError
