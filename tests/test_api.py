@@ -20,7 +20,7 @@ from vlae_codec.format.header import Layout
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.weights_file import save_weights
 from vlae_codec.pictures import codec as codec_of
-from vlae_codec.pictures import decode, encode, modes, planes
+from vlae_codec.pictures import encode, modes, pieces, planes
 from vlae_codec.weights import model
 
 compress = partial(vlae_codec.compress, effort=1, threads=1)  # other efforts: test_fit
@@ -102,7 +102,7 @@ def test_same_bytes(tiny, synthetic, backend, monkeypatch):
     for threads in (1, 2):
         assert compress(pixels, model=tiny, device=backend, threads=threads, verify=False) == expected
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(pieces, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(expected, model=tiny, device=backend, threads=threads), pixels)
 
 

@@ -30,7 +30,7 @@ from vlae_codec.models.weights_file import save_weights
 from vlae_codec.native import ans
 from vlae_codec.native.network import Layer, Network
 from vlae_codec.pictures import codec as codec_of
-from vlae_codec.pictures import decode, modes
+from vlae_codec.pictures import modes, pieces
 from vlae_codec.weights.model import load_weights
 
 some_adapter = make_golden.some_adapter
@@ -313,7 +313,7 @@ def test_same_bytes(tiny, data, pixels, payload, backend, monkeypatch):
     assert write_adapted(pixels, payload, backend=backend, tile_size=24, lane_symbols=500) == data
     for threads in (1, 2) if backend == "cpu" else (2,):
         for batch in (1, 1 << 22):
-            monkeypatch.setattr(decode, "BATCH_PIXELS", batch)
+            monkeypatch.setattr(pieces, "BATCH_PIXELS", batch)
             assert np.array_equal(decompress(data, model=tiny, device=backend, threads=threads), pixels)
 
 

@@ -25,10 +25,12 @@ ROUNDED |= METHODS | {"average", "median", "quantile", "float16", "float32", "fl
 
 
 def code_of(text: str) -> str:
-    """C without comments, and without what belongs to the fit: its structs, and its function's arguments."""
+    """C without comments, and without what belongs to the fit and to the search for a lost JPEG, which an exact decoder
+    checks: their structs, and their functions' arguments.
+    """
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     text = re.sub(r"typedef struct \{[^}]*\} vlae_fit\w*;", "", text)
-    return re.sub(r"\(?\*?(vlae_)?fit_block\)?\([^)]*\)", "", text)
+    return re.sub(r"\(?\*?(vlae_)?(fit_block|search_blocks|score_steps|halve)\)?\([^)]*\)", "", text)
 
 
 FLOATS = re.compile(
@@ -43,7 +45,7 @@ def test_core():
     assert {"fit.h", "core.c", "kernel.c", "mixture.h", "network.h", "pixels.h", "latents.h", "product.h"} <= set(names)
     for name in names:
         found = FLOATS.search(code_of((build.CORE / name).read_text("utf-8")))
-        assert (found is None) == (name != "fit.h"), (name, found)
+        assert (found is None) == (name not in ("fit.h", "recover.h")), (name, found)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from vlae_codec.errors import CorruptFile
-from vlae_codec.origins import Origin, find, invert, needs, rebuild
 from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.find import find, invert
+from vlae_codec.origins.origin import Origin, needs, rebuild
 
 HALVED = ((2, 2), (2, 1), (1, 2))
 

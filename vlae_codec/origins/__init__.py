@@ -6,8 +6,3 @@ origin.py       an origin: conversion and enlargement of chroma; a picture rebui
 find.py         the origin of a picture, and its source planes
 values.py       the RGB triples that a conversion gives
 """
-
-from vlae_codec.origins.find import Found, find, invert
-from vlae_codec.origins.origin import Origin, Region, needs, rebuild
-
-__all__ = ["Found", "Origin", "Region", "find", "invert", "needs", "rebuild"]

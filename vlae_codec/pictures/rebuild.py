@@ -25,7 +25,7 @@ from vlae_codec.limits import Limits
 from vlae_codec.native import residual
 from vlae_codec.pictures.blocks import no_coefficients, read_blocks
 from vlae_codec.pictures.pieces import each_piece, each_stream
-from vlae_codec.pictures.sources import Sources, rebuild_planes
+from vlae_codec.pictures.sources import Sources, origin_of, rebuild_planes
 from vlae_codec.threads import Run
 
 STRIP = 256  # rows that a thread rebuilds at once
@@ -44,6 +44,8 @@ class Rebuilding:
     def take(self, part: Part, codec: TileCodec | None, run: Run, tick: Callable[[int], None]) -> bool:
         """Decodes a part of the layout, in their order; whether that was the last one, and all is rebuilt."""
         if part.planes.kind == Kind.SOURCE:
+            assert part.layout.origin is not None
+            origin_of(part.layout.origin)
             self.sources.add(part)
             each_piece(part, codec, self.sources.put, run, tick, self.sources.beside(part, codec))
             return False
