@@ -9,21 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vlae_codec.jpeg.parameters import standard_table
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
-LUMA_STEPS = torch.tensor(  # of JPEG's quantisation at quality 50, by vertical and horizontal frequency
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ]
-)
-CHROMA_STEPS = torch.full((8, 8), 99)
-CHROMA_STEPS[:4, :4] = torch.tensor([[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]])
+# of JPEG's quantisation at quality 50, by vertical and horizontal frequency
+LUMA_STEPS, CHROMA_STEPS = (torch.from_numpy(standard_table(number)).reshape(8, 8) for number in (50, 150))
 
 
 class Crops:

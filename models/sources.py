@@ -12,7 +12,9 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from .crops import CHROMA_STEPS, LUMA_STEPS
+from vlae_codec.format.header import Kind, Planes
+from vlae_codec.jpeg.parameters import standard_table
+from vlae_codec.pictures.sources import luma_beside
 
 WAYS = ("photocd", "jpeg", "webp", "plain")
 SHARES = {"luma": (0.5, 0.2, 0.2, 0.1), "chroma": (0.5, 0.15, 0.25, 0.1)}  # how often a picture goes each way
@@ -36,22 +38,11 @@ def source_planes(images: Sequence[np.ndarray], which: str, smallest: int, seed:
                 continue
             near = luma
             if chroma[0].shape != luma.shape:
-                near = beside(luma, cosited=bool(rng.integers(2)))[: chroma[0].shape[0], : chroma[0].shape[1]]
+                half = Planes(1, 256, kind=Kind.SOURCE, geometry=3 + 32 * int(rng.integers(2)))  # cosited or not
+                near = luma_beside(luma, half, (0, 0, *chroma[0].shape))
             for plane, before in ((chroma[0], np.full_like(near, 128)), (chroma[1], chroma[0])):
                 found.append(np.stack([plane, near, before], axis=-1))
     return [planes for planes in found if min(planes.shape[:2]) >= smallest]
-
-
-def beside(luma: np.ndarray, cosited: bool) -> np.ndarray:
-    """The luma (h, w) at half size: of each 2x2 samples the mean, or that around the first (`cosited`)."""
-    padded = np.pad(luma.astype(np.int64), 1, mode="edge")
-    if not cosited:
-        padded = np.pad(luma, ((0, luma.shape[0] % 2), (0, luma.shape[1] % 2)), mode="edge").astype(np.int64)
-        return ((padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2] + 2) >> 2).astype(
-            np.uint8
-        )
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    return ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) >> 4)[::2, ::2].astype(np.uint8)
 
 
 def _planes(image: np.ndarray, way: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -94,9 +85,7 @@ def _halved(plane: np.ndarray, cosited: bool) -> np.ndarray:
 
 def _through_jpeg(plane: np.ndarray, quality: int, luma: bool) -> np.ndarray:
     """A plane as the component of a JPEG file brings it back."""
-    steps = (LUMA_STEPS if luma else CHROMA_STEPS).numpy()
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    table = ((steps * scale + 50) // 100).clip(1, 255)
     file = BytesIO()
-    Image.fromarray(plane).save(file, "jpeg", qtables=[table.flatten().tolist()])
+    table = standard_table(quality if luma else 100 + quality)
+    Image.fromarray(plane).save(file, "jpeg", qtables=[table.tolist()])
     return np.asarray(Image.open(file))

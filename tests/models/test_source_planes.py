@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from vlae_codec.format.header import Kind, Planes
 from vlae_codec.models import sources
-from vlae_codec.models.sources import VARIANTS, WAYS, beside, source_planes
-from vlae_codec.pictures.sources import luma_beside
+from vlae_codec.models.sources import VARIANTS, WAYS, source_planes
 
 
 def photos() -> list[np.ndarray]:
@@ -55,15 +53,6 @@ def test_beside_each_other():
         assert (first[..., 2] == 128).all()
         assert np.array_equal(second[..., 2], first[..., 0])
         assert np.array_equal(second[..., 1], first[..., 1])
-
-
-@pytest.mark.parametrize("size", [(8, 10), (9, 11), (1, 1), (2, 1)])
-def test_luma_as_the_codec_has_it(size):
-    luma = np.random.default_rng(size[0]).integers(0, 256, size, np.uint8)
-    for cosited in (False, True):
-        chroma = Planes(1, 256, kind=Kind.SOURCE, geometry=3 + 32 * cosited)
-        width, height = chroma.size(size[1], size[0])
-        assert np.array_equal(beside(luma, cosited), luma_beside(luma, chroma, (0, 0, height, width)))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -31,7 +31,7 @@ _CHROMA = (
     "17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 99 99 47 66 99 99 99 99 99 99 "
     "99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99"
 )
-STANDARD = tuple(np.array(table.split(), np.int32) for table in (_LUMA, _CHROMA))
+_STANDARD = tuple(np.array(table.split(), np.int32) for table in (_LUMA, _CHROMA))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def standard_table(number: int) -> np.ndarray:
     """(64,) int32: table 1 .. 200."""
     quality = (number - 1) % 100 + 1
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    found: np.ndarray = ((STANDARD[number > 100] * scale + 50) // 100).clip(1, 255)
+    found: np.ndarray = ((_STANDARD[number > 100] * scale + 50) // 100).clip(1, 255)
     return found
 
 

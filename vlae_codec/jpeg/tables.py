@@ -13,21 +13,13 @@ from functools import cache
 import numpy as np
 
 from vlae_codec.jpeg.decode import decode_plane
+from vlae_codec.jpeg.parameters import standard_table
 from vlae_codec.native.library import check, core, pointer
 
 NOISE = 0.33  # of a value: rounded samples, and the rounding within the decoder
 FREE = 100.0  # nats that a table of its own must gain
 MISS = 1e-2  # density of values of other origin, or of other noise
 WRONG = 10  # bits of a wrong sample
-# fmt: off
-LUMA = np.array([
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51,
-    87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103, 99])
-CHROMA = np.array([
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99,
-    99, 99, 99] + 32 * [99])
-# fmt: on
 
 
 def basis() -> np.ndarray:
@@ -38,12 +30,6 @@ def basis() -> np.ndarray:
 
 
 BASIS = basis()
-
-
-def standard(quality: int, chroma: bool) -> np.ndarray:
-    """(64,) int32: an example table of T.81 as libjpeg scales it."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip(((CHROMA if chroma else LUMA) * scale + 50) // 100, 1, 255).astype(np.int32)
 
 
 def transform(samples: np.ndarray) -> np.ndarray:
@@ -78,11 +64,7 @@ def evidence(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _unique(tables: list[np.ndarray]) -> np.ndarray:
-    return np.unique(np.array(tables), axis=0)
-
-
-STANDARD = _unique([standard(quality, chroma) for chroma in (False, True) for quality in range(1, 101)])
+STANDARD = np.unique([standard_table(number) for number in range(1, 201)], axis=0)
 
 
 def free_table(values: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ from vlae_codec.origins.names import GREY
 
 _CONVERSIONS = (GREY, *CONVERSIONS)  # their places are numbers of the file
 _ENLARGEMENTS = ("none", "box", "triangle", "photocd")
-_NAMES = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
+SUBSAMPLED = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
 # Sixteenths that are added before the sum is rounded down: for even and odd columns of even rows, then of odd rows.
 _HALF = (8, 8, 8, 8)
 _LIBJPEG = {(2, 2): (8, 7, 8, 7), (2, 1): (4, 8, 4, 8), (1, 2): (4, 4, 8, 8)}
@@ -60,7 +60,7 @@ class Origin:
     phase: tuple[int, int] = (0, 0)  # of columns, of rows: 0 or 1, and 0 where they are not halved
 
     def __post_init__(self) -> None:
-        known = self.conversion in _CONVERSIONS and self.enlargement in _ENLARGEMENTS and self.halved in _NAMES
+        known = self.conversion in _CONVERSIONS and self.enlargement in _ENLARGEMENTS and self.halved in SUBSAMPLED
         plain = self.halved == (1, 1)
         if not known or (self.enlargement == "none") != plain or (self.conversion == GREY and not plain):
             raise ValueError(f"there is no origin {self.conversion} {self.enlargement} {self.halved}")
@@ -78,7 +78,7 @@ class Origin:
         if self.conversion == GREY:
             return "grey, stored as RGB"
         name = CONVERSIONS[self.conversion].words
-        return f"{name}, {_NAMES[self.halved]}" + (" by a box" if self.enlargement == "box" else "")
+        return f"{name}, {SUBSAMPLED[self.halved]}" + (" by a box" if self.enlargement == "box" else "")
 
     @property
     def numbers(self) -> tuple[int, int, int]:

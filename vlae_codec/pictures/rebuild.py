@@ -45,7 +45,7 @@ class Rebuilding:
         """Decodes a part of the layout, in their order; whether that was the last one, and all is rebuilt."""
         if part.planes.kind == Kind.SOURCE:
             assert part.layout.origin is not None
-            origin_of(part.layout.origin)
+            origin_of(part.layout.origin)  # one that does not exist is refused before its planes are decoded
             self.sources.add(part)
             each_piece(part, codec, self.sources.put, run, tick, self.sources.beside(part, codec))
             return False

@@ -19,8 +19,6 @@ from vlae_codec.jpeg.parameters import unpack
 from vlae_codec.origins import origin as origins
 from vlae_codec.origins.conversions import CONVERSIONS
 
-SUBSAMPLED = {(1, 1): "4:4:4", (2, 1): "4:2:2", (1, 2): "4:4:0", (2, 2): "4:2:0"}
-
 UNKNOWN = "the file names an origin that does not exist: get a fresh copy of the file"
 
 Beside = Callable[[Piece], list[np.ndarray]]  # of a piece the planes (h, w) uint8 known beside it
@@ -107,5 +105,5 @@ def words(origin: header.Origin) -> str:
         return f"values of {tuple(CONVERSIONS.values())[origin.data[0]].words}"
     sampling = unpack(origin.data).sampling
     most = tuple(max(factors) for factors in zip(*sampling))
-    form = f", {SUBSAMPLED[most]}" if most in SUBSAMPLED and len(sampling) == 3 else ""
+    form = f", {origins.SUBSAMPLED[most]}" if most in origins.SUBSAMPLED and len(sampling) == 3 else ""
     return f"a JPEG{form}, its coefficients"
