@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.jpeg.baseline import read
+from baseline import read  # type: ignore[import-not-found]
 from vlae_codec.errors import CorruptFile
 from vlae_codec.jpeg import decode
 from vlae_codec.jpeg.coefficients import Coefficients
