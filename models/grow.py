@@ -1,7 +1,8 @@
-"""Another architecture that begins with the weights of a trained model: wider, a larger window, other latents, grey.
+"""Another architecture that begins with a trained model's weights: wider, deeper, a larger window, other latents, grey.
 
 What has the same shape in both models is taken over. The local network is widened so that it computes the same as
-before: new hidden units have no outgoing weights yet, a new logistic is a broad, unlikely copy of an old one. Parts of
+before: new hidden units have no outgoing weights yet, a new hidden layer hands on what it gets, a new logistic is a
+broad, unlikely copy of an old one. Parts of
 the latent path that differ (another stride, say) start afresh, and with them the weights of the context. A grey model
 begins as what a colour model makes of three equal channels.
 """
@@ -20,7 +21,8 @@ from vlae_codec.errors import InputError
 from .layers import Linear, Mlp
 from .vlae import Config, Vlae
 
-KEPT = ("channels", "levels", "layers")  # of the configuration
+KEPT = ("channels", "levels")  # of the configuration
+NO_LESS = ("layers", "hidden", "mixtures", "context")
 NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's, the latter in octaves
 
 
@@ -33,10 +35,10 @@ def grow(start: Vlae, config: Config) -> Vlae:
     places = window_offsets(config.window)
     other = [key for key in KEPT if getattr(old, key) != getattr(config, key)]
     other += ["window"] if set(window_offsets(old.window)) - set(places) else []
-    if other or old.hidden > config.hidden or old.mixtures > config.mixtures or old.context > config.context:
+    if other or any(getattr(old, key) > getattr(config, key) for key in NO_LESS):
         raise InputError(
-            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and be no narrower (hidden layers, "
-            "logistics, context, window); leave out --grow"
+            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and have no less of {', '.join(NO_LESS)} "
+            "and window; leave out --grow"
         )
     if old == config:
         return start
@@ -104,6 +106,9 @@ def _widen(new: Mlp, old: Mlp, inputs: Tensor, outputs: Tensor) -> None:
         mine.weight[:units, columns] = theirs.weight[:, : len(columns)]
         mine.bias[:units] = theirs.bias
         columns = torch.arange(units)
+    for mine in layers[len(begun) :]:
+        mine.weight[: len(columns)] = torch.eye(len(columns), mine.in_features)
+        mine.bias[: len(columns)] = 0
     hidden = layers[-1].out_features
     new.out.weight.zero_()
     new.out.weight[:, columns] = old.out.weight[outputs][:, : len(columns)]

@@ -1,12 +1,13 @@
-"""A chroma plane of pictures that have an origin, given luma and the plane before it. Begins as `photo_gray`.
+"""A chroma plane of pictures that have an origin, given luma and the plane before it.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma \\
-        --init photo-gray --grow -o chroma.safetensors
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma -o chroma.safetensors
+
+Narrow, so that a picture's two planes cost less than half of what its luma does.
 """
 
 from dataclasses import replace
 
 from . import luma
 
-CONFIG = replace(luma.CONFIG, side=2)
-SETTINGS = replace(luma.SETTINGS, planes="chroma")
+CONFIG = replace(luma.CONFIG, side=2, hidden=96)
+SETTINGS = replace(luma.SETTINGS, planes="chroma", data_init=True)

@@ -385,6 +385,8 @@ def test_rounding(random_vlae):
         {"hidden": 72, "mixtures": 4},
         {"window": (7, 3)},
         {"window": (7, 3), "hidden": 72},
+        {"layers": 3},
+        {"layers": 4, "hidden": 72},
         {"context": 6, "stride": 16},
     ],
 )
