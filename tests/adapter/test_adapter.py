@@ -319,10 +319,10 @@ def test_same_bytes(tiny, data, pixels, payload, backend, monkeypatch):
 
 def test_chain(tiny, tiny_codec, payload, synthetic, backend):
     """The groups of a list of pictures are under the adapter, too."""
-    some = [synthetic(24, 20, seed) for seed in range(5)]
+    some = [synthetic(16, 12, seed) for seed in range(3)]
     codec = codec_of.with_adapter(tiny_codec, payload)
     planes = Planes(3, 256, tiny_codec.model.id, lane_symbols=2**32 - 1, chains=2)
-    layout, sizes = Layout("RGB", (planes,), channels=3), [(20, 24)] * 5
+    layout, sizes = Layout("RGB", (planes,), channels=3), [(12, 16)] * 3
     records = [streams.encode_chain(codec, some[chain::2], 3, 2**32 - 1) for chain in range(2)]
     data = write_one(layout, sizes, records, payload)
     for threads in (1, 2) if backend == "cpu" else (2,):

@@ -113,7 +113,7 @@ def test_flow_is_a_density_and_has_an_inverse(spec):
 def test_importance_is_a_tighter_bound():
     net, x = stirred(Spec(latents=4)), made_up().test
     elbo = terms_of(net, x, samples=64)["total"]
-    one, many = (importance(net, x, samples=n).mean() for n in (1, 256))
+    one, many = (importance(net, x, samples=n).mean() for n in (1, 64))
     assert many < elbo.mean()
     assert many < one
     plain = stirred(Spec(latents=0))

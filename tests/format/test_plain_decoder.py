@@ -23,7 +23,7 @@ from vlae_codec.models.weights_file import save_weights
 from vlae_codec.weights.model import load_weights, weights_folder
 
 DATA = make_golden.DATA
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar10", "photo-gray", "mountains")]
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("mnist-binary", "cifar10", "photo-gray", "mountains")]
 
 
 def weights(name):
@@ -49,7 +49,7 @@ def test_independent():
     assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy", "PIL"}
 
 
-@pytest.mark.parametrize("name", ["colour", "grey", "strip", "pixel", "tiles", "adapted", "mnist-binary", *LONG])
+@pytest.mark.parametrize("name", ["colour", "grey", "strip", "pixel", "tiles", "adapted", *LONG])
 def test_golden(name):
     (found,) = plain_decoder.decode((DATA / f"{name}.vlae").read_bytes(), weights(name))
     assert same(found.pixels, expected(name))

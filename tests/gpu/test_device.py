@@ -105,7 +105,7 @@ def test_batches(random_codec, synthetic, monkeypatch):
     codec = random_codec()
     pixels = DevicePixels(codec.model, "cpu")
     assert pixels.pop([], [], [], None, 3) == ([], [])
-    shapes, lanes = [(0, 9, 9), (3, 0, 4), (0, 3, 200), (0, 20, 20), (1, 9, 9)], [1, 5, 16, 4, 3]
+    shapes, lanes = [(0, 9, 9), (3, 0, 4), (0, 3, 90), (0, 12, 12), (1, 9, 9)], [1, 5, 16, 4, 3]
     check(codec, pixels, synthetic, shapes, lanes, 3, False)
     monkeypatch.setattr(device, "BLOCK", 10)
     check(codec, pixels, synthetic, shapes, lanes, 3, True)  # also intervals in many blocks
