@@ -18,7 +18,7 @@ from vlae_codec.origins.names import GREY
 from vlae_codec.origins.origin import Origin, grid
 
 SAMPLE = 4096  # pixels that are looked at first
-FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked
+FEW, FIRST, MANY = 48, 128, 1024  # colours: fewer tell nothing; asked of each conversion; of those that may be
 SHARE = 0.6  # of the colours, or of the pixels, that must have a YCbCr
 BLOCK = 64  # edge of the parts of a picture on which enlargements are tried; even, as phases must stay
 BLOCKS = 3
@@ -99,9 +99,12 @@ def _conversion(sample: np.ndarray) -> str | None:
     if len(packed) < FEW:
         return None
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1).astype(np.uint8)
-    shares = {name: native.chroma(formula(name), colours)[2] / len(colours) for name in CONVERSIONS}
-    best = max(shares, key=shares.__getitem__)
-    return best if shares[best] >= SHARE else None
+    shares = dict.fromkeys(CONVERSIONS, 1.0)
+    for count in (FIRST, MANY):
+        some = np.ascontiguousarray(colours[:: len(colours) // (count + 1) + 1])
+        shares = {name: native.chroma(formula(name), some)[2] / len(some) for name in shares}
+        shares = {name: share for name, share in shares.items() if share >= SHARE}
+    return max(shares, key=shares.__getitem__, default=None)
 
 
 def _candidates(conversion: str) -> Iterator[Origin]:

@@ -21,7 +21,7 @@ from vlae_codec.jpeg import parameters
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
-from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.conversions import CONVERSIONS, family
 from vlae_codec.origins.find import Found, find
 from vlae_codec.origins.names import NAMES
 from vlae_codec.origins.values import best_escape, outside, triples
@@ -94,7 +94,7 @@ def _attempts(
         found = find(colours)
         if found is None:
             return
-        if wanted in ("auto", found.origin.conversion):
+        if wanted in ("auto", family(found.origin.conversion)):
             yield _source_planes(layout, number, colours, found, options, run)
         whole = found.origin.halved == (1, 1) or found.exceptions * MANY > colours[..., 0].size
         if found.origin.channels == 3 and (wanted == "values" or (wanted == "auto" and whole)):
