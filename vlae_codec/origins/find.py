@@ -58,6 +58,12 @@ def find(pixels: np.ndarray) -> Found | None:
     return found
 
 
+def is_suspect(pixels: np.ndarray) -> bool:
+    """Whether a picture (height, width, 3) uint8 may have an origin, as a sample of it tells."""
+    sample = _sample(pixels)
+    return _is_grey(sample) or _conversion(sample) is not None
+
+
 def invert(
     origin: Origin, pixels: np.ndarray, wanted: tuple[np.ndarray, np.ndarray] | None = None, effort: int = EFFORT
 ) -> Found:
