@@ -36,6 +36,7 @@ def test_form(conversion: str) -> None:
     assert how.tables.shape == (5, 256)
     assert (np.diff(how.tables[0]) >= (1 << how.shift) - 1).all()
     assert family(conversion) in NAMES
+    assert Origin.from_numbers(*Origin(conversion).numbers) == Origin(conversion)
     colours = rebuild(Origin(conversion), planes_of(Origin(conversion), 64, 64), 64, 64).reshape(-1, 3)
     inside = (colours.min(1) > 0) & (colours.max(1) < 255)
     assert native.chroma(how, np.ascontiguousarray(colours[inside]))[2] >= 0.99 * inside.sum()

@@ -214,9 +214,7 @@ class Pixels:
         return Tile(x, features, skip + len(band), width, len(period)), skip
 
     def _with_side(self, period: np.ndarray, first: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """(bytes of a tile's features, of them an array (rows, W, F + S)): features (n, W, F) that repeat, and the side's
-        from a row on.
-        """
+        """(bytes of a tile's features, the same as (rows, W, F + S)): these (n, W, F) repeat, the side's from a row."""
         assert self.side is not None
         count, shape = period.shape[-1], (rows, period.shape[1], period.shape[-1] + self.side.shape[-1])
         flat = np.empty(prod(shape) + SLACK, np.uint8)
