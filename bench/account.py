@@ -13,9 +13,13 @@ from vlae_codec.coder.streams import retrace, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.format import container, stored
 from vlae_codec.format.container import Method, Part, tiles_of
+from vlae_codec.format.header import Kind
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.pictures.codec import codec_for, with_adapter
 from vlae_codec.pictures.modes import tile_of
+from vlae_codec.pictures.pieces import each_piece
+from vlae_codec.pictures.sources import Beside, Sources
+from vlae_codec.threads import workers
 
 Terms = dict[str, float]
 
@@ -24,7 +28,8 @@ Terms = dict[str, float]
 class Account:
     """Bits. The terms of all streams and of the adapter add up to -ELBO."""
 
-    parts: list[Terms] = field(default_factory=list)  # terms of -ELBO of each stream, in the file's order
+    parts: list[Terms] = field(default_factory=list)  # terms of -ELBO of each stream, in the file's order; what has no
+    # model has "stored", "exceptions" or "coefficients"
     adapter: float = 0.0
     modes: Terms = field(default_factory=dict)  # "no latents" everywhere, "latents" where they can be, and their "KL"
 
@@ -43,7 +48,7 @@ def add(terms: Terms, more: Terms) -> None:
 
 def account(data: bytes, model: str | Path | None = None, device: str = "auto") -> Account:
     """The account of a file; model: by default what it names."""
-    found = Account()
+    found, sources = Account(), Sources()
     for part in container.read(data).parts:
         codec = None
         if part.planes.model_id is not None:
@@ -52,11 +57,22 @@ def account(data: bytes, model: str | Path | None = None, device: str = "auto") 
                 base = codec.model
                 found.adapter += chunk.size(chunk.unpack(part.adapter, base.local, base.tables), base.tables)
                 codec = with_adapter(codec, part.adapter)
+        beside = decode_source(part, codec, sources) if part.planes.kind == Kind.SOURCE else None
         for index in range(len(part.records)):
-            terms, modes = _stream(codec, part, index)
+            own = codec if codec is None or beside is None else codec.beside(beside(part.pieces[index][0]))
+            terms, modes = _stream(own, part, index, beside is None)
             found.parts.append(terms)
             add(found.modes, modes)
     return found
+
+
+def decode_source(part: Part, codec: TileCodec | None, sources: Sources) -> Beside | None:
+    """Adds a source plane of pictures with an origin; what is known beside its pieces."""
+    sources.add(part)
+    beside = sources.beside(part, codec)
+    with workers(1) as run:
+        each_piece(part, codec, sources.put, run, lambda _: None, beside)
+    return beside
 
 
 def first_model(data: bytes) -> str:
@@ -65,16 +81,17 @@ def first_model(data: bytes) -> str:
     return next((found.hex() for found in ids if found is not None), "")
 
 
-def _stream(codec: TileCodec | None, part: Part, index: int) -> tuple[Terms, Terms]:
+def _stream(codec: TileCodec | None, part: Part, index: int, latents: bool) -> tuple[Terms, Terms]:
     """Terms of -ELBO and modes of a stream. A chain's other mode is that of its tiles one by one; what has no model,
-    and differences, are as they are in either.
+    and differences, are as they are in either. latents: whether there may be some.
     """
     planes, record, pieces = part.planes, part.records[index], part.pieces[index]
     terms: Terms = {}
     modes = {"no latents": 0.0, "latents": 0.0, "KL": 0.0}
-    if record.stored:
-        bits = terms["stored"] = 8.0 * len(record.data)
-        if codec is None or record.differences:
+    if not record.coded:
+        name = part.planes.kind.name.lower() if not record.stored else "stored"
+        bits = terms[name] = 8.0 * len(record.data)
+        if codec is None or record.differences or not record.stored:
             return terms, modes | {"no latents": bits, "latents": bits}
         shapes = [place[2:] for _, place in pieces]
         tiles: list[tuple[np.ndarray, Ledger | None]] = [
@@ -93,7 +110,7 @@ def _stream(codec: TileCodec | None, part: Part, index: int) -> tuple[Terms, Ter
         draft = Draft(codec, tile, planes.channels)
         null = without_latents(draft, planes.lane_symbols)[1]
         drawn: Ledger | None = spent if spent is not None and "band B" in spent.bits else None
-        if drawn is None and record.method != Method.CHAIN:
+        if drawn is None and record.method != Method.CHAIN and latents:
             attempt = with_latents(draft, planes.lane_symbols)
             drawn = null if attempt is None else attempt[1]
         drawn = drawn or null

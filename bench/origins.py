@@ -12,8 +12,8 @@ the command fails if one of ours does not come back.
 --through: pictures are pushed through a lossy codec, decoded and kept as PNG first: jpeg:QUALITY:SUBSAMPLING (Pillow;
 444, 422 or 420), webp:QUALITY (Pillow) or h264:CRF (PyAV, one frame, 4:2:0). --untouched: pictures that have no past.
 Their files may differ by 0.02 % from those for which no origin is looked for; how much longer compressing takes is told
-as well, of pairs of runs one right after the other. --false: the same of so many random crops and of made gradients and
-noise, none of whose files may be larger.
+as well, of pairs of runs one right after the other, and what share of the time of CPU the search alone has. --false:
+the same of so many random crops and of made gradients and noise, none of whose files may be larger.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,8 +39,11 @@ from vlae_codec.adapter.effort import LEVELS
 from vlae_codec.format import container
 from vlae_codec.format.header import Kind
 from vlae_codec.images.image import load
+from vlae_codec.jpeg.recover import recover
+from vlae_codec.origins.find import find
 from vlae_codec.pictures.codec import codecs_for
 from vlae_codec.pictures.decode import decode
+from vlae_codec.pictures.past import LEAST
 from vlae_codec.threads import workers
 from vlae_codec.views.describe import describe
 
@@ -138,12 +142,24 @@ def crops(paths: Sequence[Path], count: int, rng: np.random.Generator) -> Iterat
 
 def coded(pixels: np.ndarray, effort: int, origin: str) -> tuple[bytes, Row]:
     """(file, its bytes, seconds on one thread, and a failure unless it comes back)."""
+    begin = time.process_time()
     data, compress = peers.timed(
         lambda: api.compress(pixels, effort=effort, origin=origin, threads=1, device="cpu", verify=False)
     )
+    cpu = time.process_time() - begin
     back, decompress = peers.timed(lambda: api.decompress(data, threads=1, device="cpu"))
     failures = int(not np.array_equal(back, pixels))
-    return data, {"bytes": len(data), "compress_s": compress, "decompress_s": decompress, "failures": failures}
+    seconds = {"compress_s": compress, "compress_cpu_s": cpu, "decompress_s": decompress}
+    return data, {"bytes": len(data), **seconds, "failures": failures}
+
+
+def search(pixels: np.ndarray) -> float:
+    """Seconds of CPU to look for a past."""
+    begin = time.process_time()
+    if min(pixels.shape[:2]) >= LEAST:
+        recover(pixels)
+    find(pixels)
+    return time.process_time() - begin
 
 
 def share(data: bytes, pixels: np.ndarray) -> float:
@@ -186,6 +202,7 @@ def compared(name: str, pixels: np.ndarray, effort: int, repeat: int) -> Row:
     found = {"picture": name, "origin": describe(pair["auto"][0])["origins"][0]}
     found |= {"bytes": pairs[0][0]["bytes"], "none": pairs[0][1]["bytes"]}
     found["times"] = [ours["compress_s"] / plain["compress_s"] for ours, plain in pairs]
+    found["search"] = min(search(pixels) for _ in pairs) / min(plain["compress_cpu_s"] for _, plain in pairs)
     return found | {"failures": sum(each["failures"] for pair in pairs for each in pair)}
 
 
@@ -214,7 +231,8 @@ def differences(rows: Sequence[Row]) -> Row:
         "changed": sum(abs(row["bytes"] / row["none"] - 1) > TOLERANCE for row in rows),
         "not exact": sum(row["failures"] > 0 for row in rows),
         "bytes, of those without": sum(row["bytes"] for row in rows) / sum(row["none"] for row in rows),
-        "median time, of that without": statistics.median(time for row in rows for time in row["times"]),
+        "median time, of that without": statistics.median(factor for row in rows for factor in row["times"]),
+        "median time of CPU to look, of that to compress": statistics.median(row["search"] for row in rows),
     }
 
 
@@ -222,9 +240,10 @@ def line(row: Row) -> str:
     """A row of either kind in words."""
     origin, failed = row["origin"] or "no origin", " FAILED" if row["failures"] else ""
     if "times" in row:
-        change, time = row["bytes"] / row["none"] - 1, statistics.median(row["times"])
-        sizes = f"{row['bytes']} of {row['none']} bytes ({change:+.4%}), {time:.3f} of the time"
-        return f"{row['picture'][:48]:48} {sizes}, {origin}{failed}"
+        change, factor = row["bytes"] / row["none"] - 1, statistics.median(row["times"])
+        sizes = f"{row['bytes']} of {row['none']} bytes ({change:+.4%})"
+        times = f"{factor:.3f} of the time, {row['search']:.2%} to look"
+        return f"{row['picture'][:48]:48} {sizes}, {times}, {origin}{failed}"
     parts = ", ".join(f"{name} {size}" for name, size in row["parts"].items() if size)
     others = "".join(f", {name} {size}" for name, size in {"none": row["none"]["bytes"], **row["peers"]}.items())
     rate = f"{8 * row['bytes'] / row['subpixels']:.4f} bpsp"

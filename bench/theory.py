@@ -53,20 +53,22 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
 from vlae_codec.format.chunks import pack_varint
 from vlae_codec.format.container import TileRecord, tiles_of
+from vlae_codec.format.header import Kind
 from vlae_codec.format.streams import read_splits
 from vlae_codec.models.data import find_images, load_images
 from vlae_codec.native.mixture import COST_UNIT, cost
 from vlae_codec.pictures.codec import codecs_for
-from vlae_codec.pictures.layout import make_source
+from vlae_codec.pictures.layout import Source, make_source
 from vlae_codec.pictures.modes import symbols_of, tile_of, unpack_values
+from vlae_codec.pictures.sources import Sources
 
-from .account import Account, Terms, account
+from .account import Account, Terms, account, decode_source
 from .effort import write
 from .processes import machine
 from .rate import line, measure, row, summary
 
 Row = dict[str, Any]
-LOCAL = ("x given z", "band A", "tiles without latents", "stored", "adapter")
+LOCAL = ("x given z", "band A", "tiles without latents", "stored", "exceptions", "coefficients", "adapter")
 
 
 def load(paths: Sequence[str], grey: bool, binary: bool) -> list[tuple[str, np.ndarray]]:
@@ -111,13 +113,18 @@ def start(codec: TileCodec, record: TileRecord, tiles: Sequence[np.ndarray], cod
 
 def starts(data: bytes, pictures: Sequence[np.ndarray], model: str | None) -> list[tuple[float, float]]:
     """`start` of each stream of a file of these pictures."""
-    contents, found = container.read(data), []
+    contents, sources, found = container.read(data), Sources(), []
     for part, codec in zip(contents.parts, codecs_for(contents, model, "auto")):
-        symbols = {i: symbols_of(pictures[i]) for i, _, _ in part.pictures}
-        tables = unpack_values(part.planes, part.layout)
-        source = make_source(part.layout, part.planes, part.channel, symbols, tables)
+        beside = None
+        if part.planes.kind == Kind.SOURCE:
+            beside = decode_source(part, codec, sources)
+            source = Source(part, {i: sources.planes[i][-1][..., None] for i, _, _ in part.pictures})
+        elif codec is not None:
+            symbols = {i: symbols_of(pictures[i]) for i, _, _ in part.pictures}
+            tables = unpack_values(part.planes, part.layout)
+            source = make_source(part.layout, part.planes, part.channel, symbols, tables)
         for record, pieces in zip(part.records, part.pieces):
-            if codec is None or record.stored:
+            if codec is None or not record.coded or beside is not None:  # what is beside others has no latents
                 found.append((0.0, 0.0))
                 continue
             places = tiles_of(pieces, part.planes.tile_size)

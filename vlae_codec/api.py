@@ -168,8 +168,10 @@ def compress_many(
     progress: Progress | None = None,
     watch: Watch | None = None,
     groups: int | None = None,
+    origin: str = "auto",
 ) -> bytes:
     """The .vlae file of a list of small pictures, of any kinds and sizes: as of `compress`, but coded in chains.
+    Pictures of 2^15 pixels or more that have an origin are coded on their own.
 
     groups: how many chains share the pictures of a kind out (at most as many as there are pictures); fewer is smaller,
     more is faster. By default each has some 2^18 bits, so that groups cost less than 0.1 %. The other options are those
@@ -187,7 +189,7 @@ def compress_many(
         raise InputError(f"the number of groups must be 1 or more, not {groups}")
     _check_pictures([picture.pixels for picture in pictures], limits)
     with workers(threads) as run:
-        return encode(pictures, groups, Options(effort, seed, verify, progress, watch, model, device), run)
+        return encode(pictures, groups, Options(effort, seed, verify, progress, watch, model, device, origin), run)
 
 
 def decompress_many(

@@ -103,7 +103,8 @@ def test_nothing_is_missing_without_an_origin():
     assert "no origin, 100.000% exact" in origins.line(found)
     pair = origins.compared("noise", noise, 1, 2)
     assert (pair["bytes"], pair["none"], len(pair["times"])) == (found["bytes"], found["none"]["bytes"], 2)
-    assert "of the time, no origin" in origins.line(pair)
+    assert 0 < pair["search"] < 1
+    assert "% to look, no origin" in origins.line(pair)
 
 
 def test_summary():
@@ -120,7 +121,7 @@ def test_summary():
 
 
 def test_differences():
-    same = {"origin": None, "bytes": 10000, "none": 10000, "times": [1.0, 1.04], "failures": 0}
+    same = {"origin": None, "bytes": 10000, "none": 10000, "times": [1.0, 1.04], "search": 0.01, "failures": 0}
     other = {**same, "bytes": 10003, "failures": 2, "origin": "grey"}
     found = origins.differences([same, other, {**same, "bytes": 10001}])
     assert (found["with an origin"], found["larger"], found["changed"], found["not exact"]) == (1, 2, 1, 1)
@@ -143,7 +144,7 @@ def test_command(tmp_path, monkeypatch):
         assert found.exit_code == 0, found.output
         assert "left out, since it is not RGB of 8 bits: grey.png" in found.output
         assert len(json.loads(out.read_text())["rows"]) == rows
-    lost = {"bytes": 1, "compress_s": 1, "decompress_s": 1, "failures": 1}
+    lost = {"bytes": 1, "compress_s": 1, "compress_cpu_s": 1, "decompress_s": 1, "failures": 1}
     real = origins.coded
     monkeypatch.setattr(origins, "coded", lambda *args: (real(*args)[0], lost))
     for form in ([], ["--untouched"], ["--false", "1"]):

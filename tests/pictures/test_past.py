@@ -14,7 +14,7 @@ from vlae_codec.format import container
 from vlae_codec.format.header import JPEG, SOURCE_PLANES, VALUES, Kind
 from vlae_codec.images.picture import Picture
 from vlae_codec.origins import origin as origins
-from vlae_codec.origins.conversions import CONVERSIONS
+from vlae_codec.origins.conversions import CONVERSIONS, family
 from vlae_codec.origins.names import NAMES
 from vlae_codec.pictures.sources import words
 from vlae_codec.views.describe import describe
@@ -186,7 +186,7 @@ def test_none():
 
 
 def test_all_names():
-    assert set(NAMES) == {"jpeg", "grey", *CONVERSIONS, "values"}
+    assert set(NAMES) == {"jpeg", "grey", *map(family, CONVERSIONS), "values"}
 
 
 def test_other_names():
@@ -305,7 +305,7 @@ def test_another_conversion():
     contents = container.read(packed("photocd"))
     (layout,) = contents.header.layouts
     assert layout.origin is not None
-    for numbers in (b"\x09\x03#", b"\x02\x09#", b"\x02\x02#", b"\x00\x03#", b"\x02\x03\x03"):
+    for numbers in (b"\x63\x03#", b"\x02\x09#", b"\x02\x02#", b"\x00\x03#", b"\x02\x03\x03"):
         other = replace(layout, origin=replace(layout.origin, data=numbers))
         if numbers[2] == 3:  # chroma that is not cosited, of a PhotoCD
             planes = (replace(one, geometry=3 if one.geometry else 0) for one in layout.planes)

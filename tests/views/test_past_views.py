@@ -162,7 +162,7 @@ def test_info(way, tmp_path, monkeypatch):
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("way", WORDS)
 def test_preview(way, beside):
-    """Luma is shown in grey; what has no latents is mid grey; on its left is the picture itself."""
+    """Chroma is drawn beside luma; what has no latents is mid grey; on its left is the picture itself."""
     shown = vlae_codec.preview(packed(way), threads=1, beside=beside)
     (drawn,) = shown.pictures
     assert drawn.shape == (HEIGHT, WIDTH * (1 + beside), 3)
@@ -172,4 +172,20 @@ def test_preview(way, beside):
     if way == "jpeg":
         assert (part == part[0, 0]).all()
     if way == "photocd":
-        assert np.array_equal(part[..., 0], part[..., 2])
+        assert shown.blank == 0
+        assert not np.array_equal(part[..., 0], part[..., 2])
+
+
+def test_preview_stored_chroma():
+    """Chroma that is stored without a model is what the file has; where there is no luma, all is mid grey."""
+    noise = np.random.default_rng(5).normal(0, 3, (32, 1040))
+    luma = (120 + 40 * np.sin(np.arange(1040) / 30) + noise).astype(np.uint8)
+    luma[:, 512:1024] = 90  # a tile of its own
+    chroma = [np.full((16, 520), value, np.uint8) for value in (150, 120)]
+    origin = origins.Origin("webp", "triangle", (2, 2))
+    data = vlae_codec.compress(origins.rebuild(origin, [luma, *chroma], 1040, 32), effort=1, threads=1, origin="webp")
+    first, second = (vlae_codec.preview(data, threads=2, seed=seed) for seed in (1, 2))
+    assert (first.pictures[0][:, 512:1024] == 128).all()
+    assert not np.array_equal(first.pictures[0], second.pictures[0])
+    blue_less_red = first.pictures[0][:, :512, 2].astype(int) - first.pictures[0][:, :512, 0]
+    assert abs(np.median(blue_less_red) - 59) <= 2  # (150 - 128) * 2.017 - (120 - 128) * 1.596

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -206,13 +207,25 @@ class Pixels:
             period = np.tile(self.null, (1, -(-width // stride), 1))[:, :width]
         else:
             period = np.concatenate([np.zeros((skip, *context.shape[1:]), np.int8), context])
-        if self.side is not None:
-            rows = skip + len(band)
-            period = np.concatenate(
-                [np.tile(period, (-(-rows // len(period)), 1, 1))[:rows], self.side[first : first + rows]], axis=-1
-            )
-        features = with_slack(period.view(np.uint8) ^ np.uint8(PIXEL_CENTRE))
+        if self.side is None:
+            features = with_slack(period.view(np.uint8) ^ np.uint8(PIXEL_CENTRE))
+        else:
+            features, period = self._with_side(period, first, skip + len(band))
         return Tile(x, features, skip + len(band), width, len(period)), skip
+
+    def _with_side(self, period: np.ndarray, first: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """(bytes of a tile's features, the same as (rows, W, F + S)): these (n, W, F) repeat, the side's from a row."""
+        assert self.side is not None
+        count, shape = period.shape[-1], (rows, period.shape[1], period.shape[-1] + self.side.shape[-1])
+        flat = np.empty(prod(shape) + SLACK, np.uint8)
+        flat[-SLACK:] = 0
+        made = flat[:-SLACK].reshape(shape)
+        for begin in range(0, rows, len(period)):
+            own = made[begin : begin + len(period), :, :count]
+            own[...] = period.view(np.uint8)[: len(own)]
+        made[..., count:] = self.side[first : first + rows].view(np.uint8)
+        np.bitwise_xor(flat[:-SLACK], np.uint8(PIXEL_CENTRE), out=flat[:-SLACK])
+        return flat, made
 
 
 def with_slack(array: np.ndarray) -> np.ndarray:

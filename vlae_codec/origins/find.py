@@ -18,11 +18,12 @@ from vlae_codec.origins.names import GREY
 from vlae_codec.origins.origin import Origin, grid
 
 SAMPLE = 4096  # pixels that are looked at first
-FEW, MANY = 48, 1024  # colours: fewer tell nothing, and more are not asked
+FEW, FIRST, MANY = 48, 128, 1024  # colours: fewer tell nothing; asked of each conversion; of those that may be
 SHARE = 0.6  # of the colours, or of the pixels, that must have a YCbCr
 BLOCK = 64  # edge of the parts of a picture on which enlargements are tried; even, as phases must stay
 BLOCKS = 3
 EFFORT = 400  # questions a pixel, whether it fits, that the search for half-size chroma may ask
+FINER, CLOSE = 100, 0.9  # the same on the parts, between ways whose first guess fits so much of the best one's pixels
 ENOUGH = 0.75  # of the pixels of a part that fit at full size must fit the first guess of half-size chroma
 MOST_EXCEPTIONS = 0.04  # of the pixels, with half-size chroma
 
@@ -56,6 +57,12 @@ def find(pixels: np.ndarray) -> Found | None:
     if origin.enlargement != "none" and found.exceptions > MOST_EXCEPTIONS * cb.size:
         found = invert(Origin(conversion), pixels, wanted)
     return found
+
+
+def is_suspect(pixels: np.ndarray) -> bool:
+    """Whether a picture (height, width, 3) uint8 may have an origin, as a sample of it tells."""
+    sample = _sample(pixels)
+    return _is_grey(sample) or _conversion(sample) is not None
 
 
 def invert(
@@ -99,9 +106,12 @@ def _conversion(sample: np.ndarray) -> str | None:
     if len(packed) < FEW:
         return None
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1).astype(np.uint8)
-    shares = {name: native.chroma(formula(name), colours)[2] / len(colours) for name in CONVERSIONS}
-    best = max(shares, key=shares.__getitem__)
-    return best if shares[best] >= SHARE else None
+    shares = dict.fromkeys(CONVERSIONS, 1.0)
+    for count in (FIRST, MANY):
+        some = np.ascontiguousarray(colours[:: len(colours) // (count + 1) + 1])
+        shares = {name: native.chroma(formula(name), some)[2] / len(some) for name in shares}
+        shares = {name: share for name, share in shares.items() if share >= SHARE}
+    return max(shares, key=shares.__getitem__, default=None)
 
 
 def _candidates(conversion: str) -> Iterator[Origin]:
@@ -116,21 +126,21 @@ def _enlargement(conversion: str, pixels: np.ndarray, wanted: tuple[np.ndarray, 
     """The way of enlargement that fits the liveliest parts of the picture best."""
     parts = _lively(wanted)
 
-    def fits(origin: Origin) -> int:
+    def fits(origin: Origin, effort: int = 0) -> int:
         count = 0
         for y, x in parts:
             part = np.s_[y : y + BLOCK, x : x + BLOCK]
             chroma = np.ascontiguousarray(wanted[0][part]), np.ascontiguousarray(wanted[1][part])
-            found = invert(origin, pixels[part], chroma, 0)
+            found = invert(origin, pixels[part], chroma, effort)
             count += found.planes[0].size - found.exceptions
         return count
 
-    best, most = Origin(conversion), ENOUGH * fits(Origin(conversion))
-    for origin in _candidates(conversion):
-        count = fits(origin)
-        if count > most:
-            best, most = origin, count
-    return best
+    counts = {origin: fits(origin) for origin in _candidates(conversion)}
+    least = max(ENOUGH * fits(Origin(conversion)), CLOSE * max(counts.values(), default=0))
+    counts = {origin: count for origin, count in counts.items() if count >= least}
+    if len(counts) > 1:
+        counts = {origin: fits(origin, FINER) for origin in counts}
+    return max(counts, key=counts.__getitem__, default=Origin(conversion))
 
 
 def _lively(wanted: tuple[np.ndarray, np.ndarray]) -> list[tuple[int, int]]:

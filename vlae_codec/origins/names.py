@@ -1,4 +1,4 @@
 """What a picture may be looked for to have been: the names of origins. This module imports nothing."""
 
 GREY = "grey"
-NAMES = ("jpeg", GREY, "jfif", "photocd", "webp", "values")  # coefficients, source planes, values
+NAMES = ("jpeg", GREY, "jfif", "photocd", "webp", "swscale", "libyuv", "values")  # coefficients, source planes, values

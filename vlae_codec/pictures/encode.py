@@ -29,12 +29,11 @@ from vlae_codec.format.container import Metadata, Part, Piece
 from vlae_codec.format.header import Header, Kind, Layout, Planes
 from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
-from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.limits import UNLIMITED
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
 from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
-from vlae_codec.pictures.past import is_jpeg, may_have_origin, size_of_all, smallest_origin
+from vlae_codec.pictures.past import is_jpeg, may_have_origin, size_of_all, smallest_origin, worth_a_look
 from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.planes import (
     CHAIN_LANE_SYMBOLS,
@@ -62,25 +61,30 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
     level(options.effort)
     if options.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {options.seed}")
-    numbers: dict[Layout, list[int]] = {}
-    for i, picture in enumerate(pictures):
-        numbers.setdefault(layout_of(picture), []).append(i)
     symbols = [symbols_of(picture.pixels) for picture in pictures]
-    shown = [(layout, *picture.pixels.shape[1::-1]) for picture, layout in zip(pictures, _each(numbers, len(pictures)))]
+    shown = [(layout_of(picture), *picture.pixels.shape[1::-1]) for picture in pictures]
     before = [False, *(one == other for one, other in pairwise(shown))]
-    layouts: list[Layout] = []
-    parts: list[Part] = []
-    for layout, some in numbers.items():
-        mine = {i: symbols[i] for i in some}
-        count = None if chains is None else min(chains, len(some))
-        first = pictures[some[0]]
-        known, whole = first.coefficients, RECIPE in first.metadata
-        found = _encode_layout(layout, mine, {i for i in some if before[i]}, count, known, whole, options, run)
-        origin = found[0].layout.origin
-        layouts.append(replace(layout, planes=tuple(part.planes for part in found), origin=origin))
-        parts += found
-    order = {layout: i for i, layout in enumerate(numbers)}
-    described = Header.of(layouts, [(order[layout], width, height) for layout, width, height in shown])
+    coded: list[list[Part]] = []  # the parts of each layout of the file
+    groups: dict[Layout, list[int]] = {}  # pictures that are coded together
+    for i, (layout, _, _) in enumerate(shown):
+        alone, known = None, pictures[i].coefficients is not None
+        last = symbols[i - 1] if before[i] else None
+        if len(pictures) > 1 and worth_a_look(layout, symbols[i], last, known, options):
+            alone = _encode_layout(layout, {i: symbols[i]}, set(), 0, pictures[i], options, run)
+        if alone is not None and alone[0].layout.origin is not None:
+            _add(coded, alone)
+        else:
+            groups.setdefault(layout, []).append(i)
+    for layout, some in groups.items():
+        mine, count = {i: symbols[i] for i in some}, None if chains is None else min(chains, len(some))
+        comparable = {i for i in some if before[i] and i - 1 in mine}
+        _add(coded, _encode_layout(layout, mine, comparable, count, pictures[some[0]], options, run))
+    parts = [part for some in coded for part in some]
+    order = {i: number for number, some in enumerate(coded) for i, _, _ in some[0].pictures}
+    described = Header.of(
+        [_layout_in_file(some) for some in coded],
+        [(order[i], width, height) for i, (_, width, height) in enumerate(shown)],
+    )
     stored = {i for part in parts if part.planes.kind == Kind.COEFFICIENTS for i, _, _ in part.pictures}
     data = container.write(described, parts, _metadata([_kept(one, i in stored) for i, one in enumerate(pictures)]))
     if options.verify:
@@ -88,9 +92,22 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
     return data
 
 
-def _each(numbers: dict[Layout, list[int]], count: int) -> list[Layout]:
-    found = {i: layout for layout, some in numbers.items() for i in some}
-    return [found[i] for i in range(count)]
+def _layout_in_file(parts: Sequence[Part]) -> Layout:
+    """The layout of parts, with their groups of planes."""
+    return replace(parts[0].layout, planes=tuple(part.planes for part in parts))
+
+
+def _add(coded: list[list[Part]], parts: list[Part]) -> None:
+    """Adds the parts of a layout, or their streams to those of the same layout: adapters are of one alone."""
+    layout, plain = _layout_in_file(parts), all(part.adapter is None for part in parts)
+    for some in coded:
+        if plain and all(part.adapter is None for part in some) and _layout_in_file(some) == layout:
+            some[:] = [
+                replace(one, pictures=one.pictures + more.pictures, records=one.records + more.records)
+                for one, more in zip(some, parts, strict=True)
+            ]
+            return
+    coded.append(parts)
 
 
 def _kept(picture: Picture, stored: bool) -> Picture:
@@ -118,14 +135,14 @@ def _encode_layout(
     pictures: dict[int, np.ndarray],
     comparable: set[int],
     chains: int | None,
-    known: Coefficients | None,
-    whole: bool,
+    first: Picture,
     options: Options,
     run: Run,
 ) -> list[Part]:
-    """The parts of all groups of planes of a layout. comparable: pictures that may hold differences; known: the
-    coefficients of the JPEG that its only picture is; whole: for its very file they are needed.
+    """The parts of all groups of planes of a layout. comparable: pictures that may hold differences; first: the first
+    picture, which may be a JPEG if it is the only one, and then for its very file the coefficients are needed.
     """
+    known, whole = first.coefficients, RECIPE in first.metadata
     found: list[Part] = []
     past = None
     if may_have_origin(layout, pictures, chains, options):

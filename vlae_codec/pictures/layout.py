@@ -16,6 +16,8 @@ from vlae_codec.pictures.modes import numbers_of, pack_values
 from vlae_codec.pictures.sources import Beside
 
 SPARSE = 0.8  # of the values that there can be: if no more occur, a table of them may pay
+NARROW = 0.98  # of up to 256 values, if no channel has more and some are missing between common ones or were clipped
+COMMON = 256  # samples for one of a value that is common
 STRIP = 64  # of so many rows one is looked at first
 PALETTES = ("P", "PA")
 
@@ -84,30 +86,35 @@ def _period(pictures: Sequence[np.ndarray], axis: int) -> int:
 
 def find_values(pictures: Sequence[np.ndarray], levels: int) -> list[np.ndarray]:
     """The values that samples (H, W, C) have, a table for each channel or one for all; none where most values occur."""
-    channels = pictures[0].shape[2]
-    if not _gaps([_used([symbols[::STRIP] for symbols in pictures], c, levels) for c in range(channels)], levels):
+    if not _gaps(_counts([symbols[::STRIP] for symbols in pictures], levels)):
         return []
-    tables = [_used(pictures, c, levels) for c in range(channels)]
-    if not _gaps(tables, levels):
+    counts = _counts(pictures, levels)
+    if not _gaps(counts):
         return []
-    union = np.unique(np.concatenate(tables))
-    if channels > 1 and len(union) <= 1.05 * max(map(len, tables)):
+    tables, union = [np.flatnonzero(channel) for channel in counts], np.flatnonzero(counts.any(0))
+    if len(tables) > 1 and len(union) <= 1.05 * max(map(len, tables)):
         return [union]
     return tables
 
 
-def _gaps(tables: Sequence[np.ndarray], levels: int) -> bool:
-    """Whether many values do not occur: of up to 256 levels, of those between the least and the greatest."""
-    spans = sum(int(table[-1] - table[0]) + 1 for table in tables)
-    room = levels * len(tables) if levels > 256 else spans
-    return sum(map(len, tables)) <= SPARSE * room and spans > len(tables)
+def _counts(pictures: Sequence[np.ndarray], levels: int) -> np.ndarray:
+    """(C, levels) int64: how often each value occurs in each channel."""
+    each = (np.bincount(one[..., c].ravel(), minlength=levels) for one in pictures for c in range(one.shape[2]))
+    return np.array(list(each), np.int64).reshape(len(pictures), -1, levels).sum(0)
 
 
-def _used(pictures: Sequence[np.ndarray], channel: int, levels: int) -> np.ndarray:
-    counts = np.zeros(levels, np.int64)
-    for symbols in pictures:
-        counts += np.bincount(symbols[..., channel].ravel(), minlength=levels)
-    return np.flatnonzero(counts)
+def _gaps(counts: np.ndarray) -> bool:
+    """Whether many values do not occur: a few, if their neighbours are common or levels were clipped to others."""
+    used, levels = counts > 0, counts.shape[1]
+    most, spans = used.sum(1).max(), levels - used.argmax(1) - used[:, ::-1].argmax(1)
+    if most < 2:
+        return False
+    if used.sum() <= SPARSE * (spans.sum() if levels <= 256 else used.size):
+        return True
+    common = counts * COMMON > counts.sum(1, keepdims=True)
+    between = ~used[:, 1:-1] & common[:, :-2] & common[:, 2:]
+    ends = [common[c, np.flatnonzero(used[c])[[0, -1]]] for c in range(len(used))]
+    return bool(levels <= 256 and most <= NARROW * levels and (between.any() or np.any(ends)))
 
 
 def by_lightness(palette: np.ndarray, levels: int) -> np.ndarray:

@@ -21,8 +21,8 @@ from vlae_codec.jpeg import parameters
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.recover import recover
 from vlae_codec.native import residual
-from vlae_codec.origins.conversions import CONVERSIONS
-from vlae_codec.origins.find import Found, find
+from vlae_codec.origins.conversions import CONVERSIONS, family
+from vlae_codec.origins.find import Found, find, is_suspect
 from vlae_codec.origins.names import NAMES
 from vlae_codec.origins.values import best_escape, outside, triples
 from vlae_codec.pictures.blocks import TILE, write_blocks
@@ -33,6 +33,7 @@ from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run
 
+LARGE = 1 << 15  # pixels of one of several pictures, below which it is coded with others
 LEAST = 16  # pixels each way of a picture in which a JPEG is looked for
 MANY = 50  # pixels for one exception, from which on source planes may not be the best form
 CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
@@ -46,6 +47,19 @@ def may_have_origin(layout: Layout, pictures: dict[int, np.ndarray], chains: int
         return False
     plain = (layout.type, layout.levels) == ("unsigned", 256) and layout.mode in COLOURED + GREYS
     return plain and len(pictures) == 1 and chains == 0
+
+
+def worth_a_look(layout: Layout, picture: np.ndarray, before: np.ndarray | None, known: bool, options: Options) -> bool:
+    """Whether one (H, W, C) of several pictures is so large that it may be coded on its own, and may have a past.
+
+    before: the picture before it, if that is of the same kind and size: one that is mostly the same may be coded by
+    differences. known: it is a JPEG.
+    """
+    if not may_have_origin(layout, {0: picture}, 0, options) or picture.shape[0] * picture.shape[1] < LARGE:
+        return False
+    if before is not None and 2 * np.count_nonzero((picture == before).all(2)) > picture[..., 0].size:
+        return False
+    return known or (layout.mode in COLOURED and is_suspect(np.ascontiguousarray(picture[..., :3])))
 
 
 def smallest_origin(
@@ -94,7 +108,7 @@ def _attempts(
         found = find(colours)
         if found is None:
             return
-        if wanted in ("auto", found.origin.conversion):
+        if wanted in ("auto", family(found.origin.conversion)):
             yield _source_planes(layout, number, colours, found, options, run)
         whole = found.origin.halved == (1, 1) or found.exceptions * MANY > colours[..., 0].size
         if found.origin.channels == 3 and (wanted == "values" or (wanted == "auto" and whole)):

@@ -30,6 +30,7 @@ from vlae_codec.pictures.codec import codecs_for, codes, find_codec
 from vlae_codec.pictures.decode import check_work, decode
 from vlae_codec.pictures.modes import restored, symbols_of, unpack_form
 from vlae_codec.threads import Progress, counter, workers
+from vlae_codec.views.chroma import is_chroma, with_chroma
 from vlae_codec.weights.model import default_model_name, find_model
 
 MAX_SIDE = 2048  # of a sample
@@ -109,8 +110,9 @@ def preview(
     of each lie below all later pictures of its group: there everything is decoded to get at them, and then only they
     are used. Rows that a tile codes without latents are drawn from what is above them, tiles without any latents are
     mid grey: they have no lossy code. What a preview shows of a picture is what the model left to its latents, and in
-    photographs that is little. Only the first group of planes of a picture is shown: its colours, or its greys, or of
-    source planes the luma; coefficients of a JPEG have no latents. More than 256 levels are shown as 256.
+    photographs that is little. Only the first group of planes of a picture is shown: its colours, or its greys. Of
+    source planes the luma has latents, and chroma is drawn beside it, as its model expects it; coefficients of a JPEG
+    have no latents. More than 256 levels are shown as 256.
 
     seed: 0 .. 2^32 - 1. beside: decode the pictures too, and put each to the left of its preview.
 
@@ -130,7 +132,9 @@ def preview(
             (w, h), coloured = sizes[i], part.planes.channels >= 3 or part.planes.kind == Kind.SOURCE
             colour = coloured or part.layout.palette is not None
             pictures[i] = np.full((h, w, 3) if colour else (h, w), GREY, np.uint8)
-    tick = counter(progress, sum(w * h for part, _ in shown for _, w, h in part.pictures))
+    chroma = [(part, codec) for part, codec in zip(contents.parts, codecs) if is_chroma(part)]
+    tick = counter(progress, sum(w * h for part, _ in shown + chroma for _, w, h in part.pictures))
+    blank: list[tuple[int, tuple[slice, slice]]] = []  # pictures and places that have no latents
 
     def show(part: Part, codec: TileCodec | None, g: int) -> list[tuple[float, bool]]:
         """(bits of the latents, whether there are some) of each tile of a record."""
@@ -142,6 +146,8 @@ def preview(
                 into = pictures[p][y * sy : (y + h) * sy, x * sx : (x + w) * sx]
                 values = to_8_bits(_known(part, drawn, *into.shape[:2]), part.layout)
                 into[...] = values if values.ndim == into.ndim else values[..., None]
+            else:
+                blank.append((p, np.s_[y * sy : (y + h) * sy, x * sx : (x + w) * sx]))
             spent.append((bits, split > 0))
             tick(h * w)
         return spent
@@ -151,6 +157,11 @@ def preview(
         for part, codec in shown:
             records = range(len(part.records))
             found += [tile for some in run(partial(show, part, codec), records) for tile in some]
+        lumas = {i: np.ascontiguousarray(pictures[i][..., 0]) for part, _ in chroma for i, _, _ in part.pictures}
+        for i, picture in with_chroma(chroma, lumas, partial(_draw_chroma, seed), run, tick).items():
+            for p, place in blank:
+                picture[place] = GREY if p == i else picture[place]
+            pictures[i] = picture
         if beside:
             layouts = [contents.header.layouts[layout] for layout, _, _ in contents.header.pictures()]
             originals = decode(contents, codecs, run)
@@ -215,6 +226,14 @@ def _draw(
     messages, upper = codec.pixels([nothing], [split], [codec.nets.context(z, width)], coded).pop(messages)
     _, lower = codec.pixels(upper, [height - split], None, coded).pop(messages)
     return np.concatenate([upper[0], lower[0]])
+
+
+def _draw_chroma(seed: int, codec: TileCodec, shape: tuple[int, int], more: list[int]) -> np.ndarray:
+    """A tile (H, W, 1) drawn without latents."""
+    nothing = np.zeros((0, shape[1], 1), codec.kind)
+    bits = _random_bits([seed, *more, 0], shape[0] * shape[1])
+    _, (drawn,) = codec.pixels([nothing], [shape[0]], None, 1).pop([bits])
+    return drawn
 
 
 def _random_bits(seed: list[int], symbols: int) -> ans.Message:
