@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from inspect import cleandoc
 
 import click
 
@@ -77,7 +78,7 @@ def _command(context: click.Context, command: click.Command) -> Iterator[str]:
 
 
 def _paragraphs(text: str | None) -> Iterator[str]:
-    for paragraph in re.split(r"\n\s*\n", (text or "").strip()):
+    for paragraph in re.split(r"\n\s*\n", cleandoc(text or "")):
         yield ".PP"
         if paragraph.startswith("\b"):  # click's mark of lines that stay as they are
             yield "\n".join([".nf", *map(_text, paragraph[1:].strip().splitlines()), ".fi"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Keep,
         Limits,
         Picture,
+        Salvaged,
         bits_map,
         compress,
         compress_files,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         decompress_picture,
         decompress_pictures,
         preview,
+        salvage,
         sample,
+        test_files,
     )
 
 if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, models and bench stand beside the package
@@ -37,6 +40,7 @@ __all__ = [
     "Keep",
     "Limits",
     "Picture",
+    "Salvaged",
     "bits_map",
     "compress",
     "compress_files",
@@ -47,7 +51,9 @@ __all__ = [
     "decompress_picture",
     "decompress_pictures",
     "preview",
+    "salvage",
     "sample",
+    "test_files",
 ]
 __version__ = "0.1.0"
 

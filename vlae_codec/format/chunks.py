@@ -82,10 +82,10 @@ def scan_damaged(data: bytes, position: int) -> Iterator[Chunk]:
             break
         end = payload + length
         position = end + CRC.size
-        if position == len(data) or (kind == b"D" and not doubt):
+        if not first and (position == len(data) or (kind == b"D" and not doubt)):
             yield Chunk(b"D", start, payload, min(end, len(data)), False)
             return
-        good = position < len(data) and checksum([view[0 if first else start : end]]) == CRC.unpack_from(data, end)[0]
+        good = position <= len(data) and checksum([view[0 if first else start : end]]) == CRC.unpack_from(data, end)[0]
         if doubt and not good:
             break
         yield Chunk(kind, start, payload, min(end, len(data)), good)
