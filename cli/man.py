@@ -67,8 +67,7 @@ def _command(context: click.Context, command: click.Command) -> Iterator[str]:
     yield f".SS {_text(str(context.info_name))}"
     yield f".B {_text(context.command_path)}"
     yield " ".join(_text(piece) for piece in command.collect_usage_pieces(context))
-    for paragraph in _paragraphs(command.help):
-        yield paragraph
+    yield from _paragraphs(command.help)
     for param in command.get_params(context):
         record = param.get_help_record(context)
         if isinstance(param, click.Option) and record is not None:

@@ -24,5 +24,5 @@ def test(sources: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool, **
 
     with progress_bar("test", quiet) as bar:
         reporter = Reporter(Direction("test"), bar, quiet, verbose, as_json)
-        done = batch.test_files(expanded(sources), **options, **reporter.options())
+        done = batch.check_files(expanded(sources), **options, **reporter.options())
     reporter.conclude(done, None)

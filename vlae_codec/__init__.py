@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Picture,
         Salvaged,
         bits_map,
+        check_files,
         compress,
         compress_files,
         compress_many,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         preview,
         salvage,
         sample,
-        test_files,
     )
 
 if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, models and bench stand beside the package
@@ -42,6 +42,7 @@ __all__ = [
     "Picture",
     "Salvaged",
     "bits_map",
+    "check_files",
     "compress",
     "compress_files",
     "compress_many",
@@ -53,7 +54,6 @@ __all__ = [
     "preview",
     "salvage",
     "sample",
-    "test_files",
 ]
 __version__ = "0.1.0"
 

@@ -27,7 +27,7 @@ from vlae_codec.errors import InputError
 from vlae_codec.format.container import Bytes, Region
 from vlae_codec.images.picture import Picture, check_picture
 from vlae_codec.jobs import convert
-from vlae_codec.jobs.batch import compress_files, decompress_files, test_files
+from vlae_codec.jobs.batch import check_files, compress_files, decompress_files
 from vlae_codec.jobs.convert import ALL, Keep
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.decode import decode_all, salvage_all
@@ -42,6 +42,7 @@ __all__ = [
     "Picture",
     "Salvaged",
     "bits_map",
+    "check_files",
     "compress",
     "compress_files",
     "compress_many",
@@ -53,7 +54,6 @@ __all__ = [
     "preview",
     "salvage",
     "sample",
-    "test_files",
 ]
 
 

@@ -161,8 +161,10 @@ def write(path: Path, data: bytes, force: bool = False, like: os.stat_result | N
     if path != STREAM:
         write_file(path, data, force, like)
         return
+    left = memoryview(data)
     try:
-        sys.stdout.buffer.write(data)
+        while left:  # what PYTHONUNBUFFERED asks for may take a part only
+            left = left[sys.stdout.buffer.write(left) or 0 :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
@@ -174,7 +176,9 @@ def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat
     """Writes `data` to `path` in one step, with the permissions of the file that it replaces, or those of the umask.
 
     like: what the system said of the file that the data were made of: the new file gets its times and, unless it
-    replaces another one, its owner and permissions as far as that may be. Raises OutputExists without `force`, also if the file has come there since, and OutputError.
+    replaces another one, its owner and permissions as far as that may be.
+
+    Raises OutputExists without `force`, also if the file has come there since, and OutputError.
     """
     target = check_output(path, force)
     temporary = target.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")

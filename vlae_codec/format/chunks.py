@@ -34,7 +34,7 @@ def pack_parts(kind: bytes, payload: Sequence[bytes], before: bytes = b"") -> li
     return [*parts, CRC.pack(checksum(parts))]
 
 
-def checksum(parts: Iterable[bytes]) -> int:
+def checksum(parts: Iterable[bytes | memoryview]) -> int:
     """The CRC32 of all parts, one after another."""
     crc = 0
     for part in parts:

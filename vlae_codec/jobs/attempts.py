@@ -139,8 +139,7 @@ def attempt(task: Task, convert: Convert, share: _Share | None = None) -> Outcom
     seconds = time.perf_counter() - start
     if done is None:
         return Outcome(*task, None, 0, 0, seconds, problem)
-    header, size, picture_size, *rest = done
-    return Outcome(*task, header, size, picture_size, seconds, None, *rest)
+    return Outcome(*task, seconds=seconds, problem=None, **done._asdict())
 
 
 class _InOrder:

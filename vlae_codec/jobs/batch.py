@@ -31,7 +31,7 @@ from vlae_codec.pictures.decode import decode_all, salvage_all
 from vlae_codec.pictures.holes import Hole
 from vlae_codec.threads import Progress, workers
 
-__all__ = ["Batch", "Outcome", "compress_files", "decompress_files", "test_files"]
+__all__ = ["Batch", "Outcome", "check_files", "compress_files", "decompress_files"]
 ON_DEVICE = 32  # pictures that are in flight on a GPU
 
 
@@ -181,7 +181,7 @@ def decompress_files(
         return attempt_all(plan, decompress, _coded_area(limits), 1, run, jobs, fail_fast, progress, report)
 
 
-def test_files(
+def check_files(
     sources: Sequence[str | Path],
     *,
     model: str | Path | None = None,

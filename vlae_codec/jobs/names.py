@@ -1,4 +1,4 @@
-"""Names of files: which are pictures, what an output is called when nobody says, and how two of one name are kept apart.
+"""Names of files: which are pictures, how an output is called when nobody says, and how two of a name are kept apart.
 
 photo.png becomes photo.vlae, and photo.vlae becomes photo with the ending of the picture that it was made of, as far as
 it says: that of the very file or JPEG that it holds, .tif if a PNG has no place for it, else .png. An ending that is no

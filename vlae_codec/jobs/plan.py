@@ -1,7 +1,8 @@
 """Which file is made of which; checked before the long work.
 
-Outputs go into a folder, or each beside its input, or one into a file. Folders are walked through, and the output folder mirrors them. From a folder come only files whose names end like those
-of pictures (or in .vlae, to decompress), the hidden ones left out; a file that is named is taken whatever its name.
+Outputs go into a folder, or each beside its input, or one into a file. Folders are walked through, and the output
+folder mirrors them. From a folder come only files whose names end like those of pictures (or in .vlae, to decompress),
+the hidden ones left out; a file that is named is taken whatever its name.
 """
 
 from __future__ import annotations

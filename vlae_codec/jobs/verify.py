@@ -11,7 +11,8 @@ from vlae_codec import files
 from vlae_codec.errors import CorruptFile, InputError
 from vlae_codec.exact.recipe import restore
 from vlae_codec.images import image
-from vlae_codec.images.metadata import RECIPE
+from vlae_codec.images.jpeg import is_jpeg
+from vlae_codec.images.metadata import NAMES, RECIPE
 from vlae_codec.images.picture import Picture
 from vlae_codec.jobs.convert import without_recipe
 from vlae_codec.jobs.plan import Task
@@ -34,7 +35,7 @@ def coded_lacks(task: Task, limits: Limits, decode: Decode) -> list[str]:
         return []
     pictures = image.read(task.source, source, limits)
     notes = [note for picture in pictures for note in picture.notes]
-    if image.is_jpeg(source):
+    if is_jpeg(source):
         notes.append("the JPEG file")
     return [*dict.fromkeys(notes), *_compare(task, pictures, found)]
 
@@ -67,7 +68,9 @@ def _compare(task: Task, pictures: Sequence[Picture], others: Sequence[Picture])
         pairs = ((one.pixels, other.pixels), (one.palette, other.palette))
         if not alike or any(_bytes(a) != _bytes(b) for a, b in pairs):
             raise _unlike(task)
-        lacking += [f"metadata {key}" for key in one.metadata if other.metadata.get(key) != one.metadata[key]]
+        lacking += [
+            f"the {NAMES.get(key, key)}" for key in one.metadata if other.metadata.get(key) != one.metadata[key]
+        ]
     return list(dict.fromkeys(lacking))
 
 

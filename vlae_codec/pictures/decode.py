@@ -36,7 +36,8 @@ def decode(
 ) -> list[Picture]:
     """The pictures of a file, or the region of its picture that was read.
 
-    codecs: what `codecs_for` found; holes: takes what is damaged, which then is grey. Without them raises CorruptFile, and ImageTooLarge for more work than the limits allow.
+    codecs: what `codecs_for` found; holes: takes what is damaged, which then is grey. Without them raises CorruptFile;
+    and ImageTooLarge for more work than the limits allow.
     """
     check_work(contents, codecs, limits)
     region, layouts = contents.region, contents.header.layouts
@@ -58,7 +59,7 @@ def decode(
             continue
         target = _Target(part, arrays, (left, top), holes)
         put = target.put_symbols if target.symbols else target.put
-        each_piece(part, codec, put, run, tick, lose=holes and holes.lose)
+        each_piece(part, codec, put, run, tick, lose=None if holes is None else holes.lose)
         target.finish()
     if holes is not None:
         holes.found = holes.fill(arrays, [layouts[layout] for layout, _, _ in pictures])

@@ -46,7 +46,7 @@ class Rebuilding:
 
     def take(self, part: Part, codec: TileCodec | None, run: Run, tick: Callable[[int], None]) -> bool:
         """Decodes a part of the layout, in their order; whether that was the last one, and all is rebuilt."""
-        lose = self.holes and self.holes.lose
+        lose = None if self.holes is None else self.holes.lose
         if part.planes.kind == Kind.SOURCE:
             assert part.layout.origin is not None
             origin_of(part.layout.origin)  # one that does not exist is refused before its planes are decoded
