@@ -180,7 +180,7 @@ def salvage(
     """All pictures of a .vlae file that may be damaged or cut off behind its header, as far as they are good.
 
     Each tile, or group of pictures, that is damaged or missing is a hole. Raises what `decompress` raises, CorruptFile
-    and TruncatedFile only for a file without a good header.
+    and TruncatedFile only for a file without a good header or any good stream.
     """
     with workers(threads) as run:
         return Salvaged(*salvage_all(data, model, device, run, progress, limits))

@@ -431,12 +431,17 @@ def read_damaged(data: Bytes, limits: Limits = DEFAULT) -> tuple[Contents, list[
     lost stands in the list. Nothing is decoded yet, so a stream that was damaged before it was written may be among
     the good ones.
 
-    Raises what `read` raises for a file without a good header, and ImageTooLarge.
+    Raises what `read` raises for a file without a good header or any good stream, and ImageTooLarge.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
     data = bytes(data)
     _check_start(data)
     chunks = _Chunks(data, limits, None, damaged=True)
-    return Contents(chunks.header, tuple(_read_streams(chunks)), tuple(chunks.metadata)), chunks.lost
+    parts = _read_streams(chunks)
+    if all(record.wrong for part in parts for record in part.records):
+        raise CorruptFile(f"none of the file's streams is good, so nothing can be brought back: {DAMAGED}")
+    return Contents(chunks.header, tuple(parts), tuple(chunks.metadata)), chunks.lost
 
 
 def read_header(data: bytes) -> Header:
@@ -512,6 +517,7 @@ class _Chunks:
     def __init__(self, data: bytes, limits: Limits, region: Region | None, damaged: bool = False) -> None:
         self.limits, self.region, self.damaged = limits, region, damaged
         self.lost: list[str] = []
+        self.room = TILES_PER_BYTE * len(data)  # for tiles
         self.table = self.streams = memoryview(b"")
         self.metadata: list[Metadata] = []
         self.adapters: dict[int, bytes] = {}
@@ -524,7 +530,7 @@ class _Chunks:
                 self._salvage(chunk, payload, ends)
                 continue
             if kind == b"D" and started:
-                self.streams = payload
+                self.streams, self.room = payload, TILES_PER_BYTE * len(payload)
             if not chunk.good and (region is None or not started or kind != b"D"):
                 if kind == b"D" and started:
                     _read_streams(self)
@@ -544,8 +550,6 @@ class _Chunks:
                 raise UnsupportedVersion(f"chunk type '{kind.decode()}' is unknown here: {NEWER}")
         if not started:
             raise TruncatedFile(f"the file ends inside its header, so nothing can be brought back: {DAMAGED}")
-        if damaged and not self.streams:
-            self.lost.append("all streams")
 
     def _start(self, payload: memoryview) -> None:
         self.header, end = unpack_header(payload, self.limits)
@@ -672,7 +676,7 @@ def _count(chunks: _Chunks) -> list[tuple[int, int]]:
 
 
 def _check_tiles(chunks: _Chunks, tiles: int) -> None:
-    if tiles > TILES_PER_BYTE * len(chunks.streams) and not chunks.damaged:
+    if tiles > chunks.room:
         raise CorruptFile(f"{len(chunks.streams)} bytes of data are too few for {tiles} tiles: {DAMAGED}")
     chunks.limits.check(0, memory=chunks.memory + PICTURE_BYTES * tiles)
 
