@@ -11,8 +11,8 @@ all checksums so that the change reaches the decoder, and decodes what came out 
     other pixels, another picture file, or another error, on one target than on the other
 
 Findings are kept in DIR (./findings by default). Some files are decoded in part, previewed, salvaged, or their bits
-mapped; recipes of picture files are followed. The limits are 256 x 256 pixels and 64 pictures. A file of a seed and a number is
-always the same one.
+mapped; recipes of picture files are followed. The limits are 256 x 256 pixels and 64 pictures. A file of a seed and a
+number is always the same one.
 """
 
 from __future__ import annotations
