@@ -1,7 +1,8 @@
 """The command group, and what becomes of errors, signals and broken streams.
 
 Commands are imported when they are called, so that ``info`` never waits for torch. Every failure is one line on stderr
-and exit status 1, an interrupt is status 130; VLAE_CODEC_DEBUG=1 shows the traceback.
+and exit status 1, an interrupt is status 130, a reader of stdout that has gone is status 141 and no line;
+VLAE_CODEC_DEBUG=1 shows the traceback.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ import click
 from vlae_codec import __version__
 from vlae_codec.errors import VlaeError, out_of_memory
 
+CLOSED = 128 + 13  # the status of a program that SIGPIPE ends
 # name -> (module, the command in it, line of help): listing the commands imports none of them.
 _COMMANDS = {
     "bench": ("vlae_codec.cli.bench", "bench", "Compare the models with other codecs on your pictures."),
+    "completion": ("vlae_codec.cli.completion", "completion", "Print what makes a shell complete commands and names."),
     "compress": ("vlae_codec.cli.compress", "compress", "Compress a picture into a .vlae file."),
     "decompress": ("vlae_codec.cli.decompress", "decompress", "Bring back the picture of a .vlae file."),
     "info": ("vlae_codec.cli.info", "info", "Say what a .vlae file holds."),
+    "man": ("vlae_codec.cli.man", "man", "Print the manual page."),
     "models": ("vlae_codec.cli.models", "models", "List the models at hand."),
     "preview": ("vlae_codec.cli.preview", "preview", "Show what the latents of a .vlae file say."),
     "sample": ("vlae_codec.cli.sample", "sample", "Draw new pictures from a model."),
+    "test": ("vlae_codec.cli.test", "test", "Decode .vlae files and write nothing."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
 }
 
@@ -45,6 +50,18 @@ class Interrupted(Failure):
     """Ctrl-C."""
 
     exit_code = 128 + signal.SIGINT
+
+
+class Closed(click.ClickException):
+    """Nobody reads stdout any more, as in a pipe into head: there is nothing to say."""
+
+    exit_code = CLOSED
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        pass
 
 
 class LazyGroup(click.Group):
@@ -69,9 +86,18 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # click would make status 1 of it
             raise Interrupted("interrupted") from error
+        except BrokenPipeError as error:  # likewise
+            raise Closed from error
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:  # of --help
+            raise Closed from error
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         run: Callable[..., Any] = super().main
+        extra.setdefault("windows_expand_args", False)  # `running.expanded` does it for names of files only
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
         _hold_descriptors()
@@ -130,14 +156,16 @@ def _hold_descriptors() -> None:
 
 
 def _end_streams() -> int:
-    """Writes what the streams hold back; 1 if one cannot, which then lets go of it, so that Python is silent, too."""
+    """Writes what the streams hold back; the status if one cannot, which then lets go of it, so that Python is silent,
+    too.
+    """
     lost = 0
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
-        except OSError:
-            lost = 1
+        except OSError as error:
+            lost = CLOSED if isinstance(error, BrokenPipeError) else 1
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
-from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
-from vlae_codec.format import container
-from vlae_codec.jobs import plan
 from vlae_codec.origins.names import NAMES
 
-from .common import progress_bar, say
 from .options import converting
-from .summary import Direction, Reporter, not_kept
+from .running import places_of, run_files
+from .summary import Direction
 
 
 @click.command()
@@ -56,71 +52,38 @@ from .summary import Direction, Reporter, not_kept
 @click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by.")
 def compress(
     sources: tuple[str, ...],
-    output: str,
-    force: bool,
-    skip_existing: bool,
-    newer: bool,
-    quiet: bool,
-    verbose: bool,
+    output: str | None,
+    to_stdout: bool,
     exact: bool,
     strict: bool,
     strip: str | None,
-    skip_jpeg: bool,
     **options: Any,
 ) -> None:
-    """Compress the picture INPUT into the .vlae file OUTPUT.
+    """Compress the picture INPUT into a .vlae file.
 
     INPUT is of any kind that can be read sample by sample: PNG, TIFF, PNM, GIF, WebP and others, with palettes,
     transparency, 1 to 16 bits a sample and more, frames, pages and metadata. What is not kept is named in a line that
     says "not kept"; what cannot be read sample by sample is refused.
 
+    Without --output the file stands beside INPUT: photo.png becomes photo.vlae, or photo.png.vlae where another INPUT
+    would become that, too. Several pictures, and folders with all pictures in them and in their subfolders, go into the
+    folder OUTPUT, each into a file of its own; so does one picture if OUTPUT is a folder or ends in /. An INPUT or
+    OUTPUT of - is standard input or output. Hidden files, and files in folders that are not named like pictures, are
+    left out. Pictures that fail are listed at the end; the others are done all the same. An OUTPUT that is named like a
+    picture, such as photo.png, is refused without --force.
+
     Of a JPEG the coefficients are coded, and the very file comes back, byte for byte; of the few that cannot be taken
     apart, and with --strip, the pixels. A picture that was a JPEG, a lossy WebP or a PhotoCD scan before it was RGB is
     coded as what it was, where that is smaller; --origin none leaves that out.
-
-    Several pictures, and folders with all pictures in them and in their subfolders, go into the folder OUTPUT, each
-    into a file of its own; so does one picture if OUTPUT is a folder or ends in /. Hidden files, and files in folders
-    that are not named like pictures, are left out. Pictures that fail are listed at the end; the others are done all
-    the same. An OUTPUT that is named like a picture, such as photo.png, is refused without --force.
 
     Above effort 1 the local network is fitted to the picture and its change stored with it, if that makes the file
     smaller. On two Kodak pictures level 3 took 2.7 times as long as level 1 and saved 4.3 %, level 5 took 14 times
     (7.3 %), level 9 took 100 times (9.0 %): docs/benchmarks.md has the table and its command.
     """
-    if skip_existing and newer:
-        raise click.UsageError("--skip-existing and --newer exclude each other.")
     if exact and strip:
         raise click.UsageError("--exact and --strip exclude each other.")
-    from vlae_codec.jobs import convert
+    from vlae_codec.jobs import batch, convert
 
     keep = convert.Keep({None: "all", "all": "none", "all-but-icc": "icc"}[strip], exact, strict)
-    direction = Direction(compressing=True)
-    if plan.into_folder(sources, output):
-        from vlae_codec.jobs import batch
-
-        options |= {"force": force, "skip_existing": skip_existing, "newer": newer}
-        options |= {"keep": keep, "skip_jpeg": skip_jpeg}
-        with progress_bar("compress", quiet) as bar:
-            reporter = Reporter(direction, bar, quiet, verbose)
-            done = batch.compress_files(sources, output, **options, **reporter.options())
-        reporter.conclude(done, output)
-        return
-    from vlae_codec import api
-
-    start, (source,) = time.perf_counter(), sources
-    plan.check_coded_name(output, force)
-    if plan.stays(source, output, skip_existing, newer):
-        return None if quiet else say(f"left as it is: {output}")
-    files.check_output(output, force or newer, source)
-    with progress_bar("compress", quiet) as bar:
-        progress, watch = (bar.report, bar.watch) if bar else (None, None)
-        coded = convert.codes_jpeg(options["origin"], options["model"])
-        loaded = convert.load(source, keep, options["limits"], coded)
-        data = api.compress(loaded.pictures, progress=progress, watch=watch, **options)
-    before = files.size(source)
-    files.write_file(output, data, force or newer)
-    if not quiet:
-        header = container.read_header(data)
-        say(direction.picture(output, source, header, before, len(data), time.perf_counter() - start))
-    for line in not_kept(source, loaded.notes, loaded.jpeg, before, len(data)):
-        say(line)
+    places = places_of(sources, output, to_stdout)
+    run_files(batch.compress_files, Direction("compress"), places, keep=keep, **options)

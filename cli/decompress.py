@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
 import click
 
-from vlae_codec import files
-from vlae_codec.format import container
-from vlae_codec.jobs import plan
-
-from .common import blame, progress_bar, say
 from .options import converting
-from .summary import Direction, Reporter, not_kept
+from .running import places_of, run_files
+from .summary import SALVAGED, Direction
 
 FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "pfm")
 
@@ -22,77 +16,48 @@ FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "pfm")
 @click.command()
 @converting
 @click.option("--region", type=int, nargs=4, metavar="X Y W H", help="Only this part of the picture, in pixels.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="Format of pictures in a folder [default: png].")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="Format of pictures that OUTPUT does not name [default: that of the picture INPUT was made of, or png].",
+)
 @click.option("--strict", is_flag=True, help="Refuse a format that cannot hold everything.")
+@click.option(
+    "--salvage",
+    is_flag=True,
+    help=f"Bring back what is good of a damaged file; the rest is grey, and the exit status {SALVAGED}.",
+)
 def decompress(
     sources: tuple[str, ...],
-    output: str,
-    force: bool,
-    skip_existing: bool,
-    newer: bool,
-    quiet: bool,
-    verbose: bool,
+    output: str | None,
+    to_stdout: bool,
     region: tuple[int, int, int, int] | None,
     kind: str | None,
-    strict: bool,
     **options: Any,
 ) -> None:
     """Bring back the picture of the .vlae file INPUT; OUTPUT is .png, .tif, .webp, .ppm, .pgm, .pbm, .pam or .pfm.
 
     Frames with times become an animated PNG, pages a TIFF. What the format has no place for is named in a line that
-    says "not kept". A file made with --exact gives the very file back if OUTPUT is of its format.
+    says "not kept". A file made with --exact, or of a JPEG, gives the very file back if OUTPUT is of its format.
 
-    Several files, and folders with all .vlae files in them and in their subfolders, go into the folder OUTPUT, in the
-    format that --format says; so does one file if OUTPUT is a folder or ends in /. With --region only the tiles that
-    the region touches are decoded; damage in others does no harm.
+    Without --output the picture stands beside INPUT: photo.vlae becomes photo.png, or photo.jpg if it holds a JPEG
+    file, and so on. Several files, and folders with all .vlae files in them and in their subfolders, go into the folder
+    OUTPUT; so does one file if OUTPUT is a folder or ends in /. An INPUT or OUTPUT of - is standard input or output.
+
+    With --region only the tiles that the region touches are decoded; damage in others does no harm. With --salvage what
+    is damaged or missing is grey, and its places are named; --json lists them all.
     """
-    from vlae_codec.images import image
-
-    if skip_existing and newer:
-        raise click.UsageError("--skip-existing and --newer exclude each other.")
-    direction = Direction(compressing=False)
-    if plan.into_folder(sources, output):
-        from vlae_codec.jobs import batch
-
-        if region is not None:
-            raise click.UsageError("--region is for one INPUT and an OUTPUT that is a file.")
-        options |= {"force": force, "skip_existing": skip_existing, "newer": newer, "suffix": f".{kind or 'png'}"}
-        options["strict"] = strict
-        with progress_bar("decompress", quiet) as bar:
-            reporter = Reporter(direction, bar, quiet, verbose)
-            done = batch.decompress_files(sources, output, **options, **reporter.options())
-        reporter.conclude(done, output)
-        return
-    from vlae_codec import api
-    from vlae_codec.jobs import convert
-
-    if kind is not None:
+    if region is not None and options["salvage"]:
+        raise click.UsageError("--region and --salvage exclude each other: damage outside of a region does no harm.")
+    if options["salvage"] and options["remove_source"]:
+        raise click.UsageError("--salvage and --remove-source exclude each other.")
+    places = places_of(sources, output, to_stdout)
+    if region is not None and places.folder:
+        raise click.UsageError("--region is for one INPUT, and an OUTPUT that is a file or -.")
+    if kind is not None and not places.folder and not places.to_stdout:
         raise click.UsageError("--format is for an OUTPUT that is a folder; the name of a file says its format.")
-    start, (source,) = time.perf_counter(), sources
-    if Path(output).suffix.lower() not in image.BITMAPS + image.JPEGS:  # which only a recipe makes
-        image.output_format(output)
-    if plan.stays(source, output, skip_existing, newer):
-        return None if quiet else say(f"left as it is: {output}")
-    files.check_output(output, force or newer, source)
-    with blame(source):
-        data = files.read_file(source, options["limits"])
-        header = container.read_header(data)
-        with progress_bar("decompress", quiet) as bar:
-            progress = bar.report if bar else None
-            if region is None:
-                pictures = api.decompress_pictures(data, progress=progress, **options)
-            else:
-                part = api.decompress_picture(data, region=region, progress=progress, **options)
-                pictures = [convert.without_recipe(part)]
-        notes = convert.store(output, pictures, force or newer, strict, options["limits"])
-    for line in not_kept(output, notes):
-        say(line)
-    seconds = time.perf_counter() - start
-    if quiet:
-        return
-    if region is None:
-        say(direction.picture(output, source, header, files.size(output), len(data), seconds))
-        return
-    x, y, width, height = region
-    whole = f"{header.width}x{header.height} {header.first.mode}"
-    say(f"{output}: {width}x{height} at x={x}, y={y} of {whole}, {seconds:.1f} s")
+    from vlae_codec.jobs import batch
+
+    options |= {"region": region, "suffix": kind and f".{kind}"}
+    run_files(batch.decompress_files, Direction("decompress", region), places, **options)

@@ -31,7 +31,7 @@ def info(
     force: bool,
     limits: Limits,
 ) -> None:
-    """Say what the .vlae file FILE holds, after checking every checksum in it.
+    """Say what the .vlae file FILE (- is standard input) holds, after checking every checksum in it.
 
     --map draws two maps side by side: the bits of each pixel (lighter is more), and those of the latents, of each cell
     spread over its pixels (blue where a cell saves bits). The map of a file of many pictures is a mosaic.
@@ -46,7 +46,7 @@ def info(
     from vlae_codec.views.describe import describe
 
     with blame(source):
-        data = files.read_file(source, limits)
+        data = files.read(files.place(source), limits)
         facts = describe(data)
         metadata = container.read(data, UNLIMITED).metadata_of(0)
         if drawing is not None:

@@ -52,8 +52,11 @@ def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
 threads = click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads [default: all].")
 
 
-def running(model: str) -> Callable[[Command], Command]:
-    """The options of all commands that run a model and write a file; model: which one without --model."""
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
+
+
+def computing(model: str) -> Callable[[Command], Command]:
+    """The options of all commands that run a model; model: which one without --model."""
     return lambda command: _add(
         command,
         click.option("--model", metavar="PATH_OR_NAME", help=f"Weight file or name [default: {model}]."),
@@ -65,9 +68,13 @@ def running(model: str) -> Callable[[Command], Command]:
             help="Where the networks run; the result is the same.",
         ),
         threads,
-        click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists."),
-        click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary."),
     )
+
+
+def running(model: str) -> Callable[[Command], Command]:
+    """The options of all commands that run a model and write a file; model: which one without --model."""
+    force = click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists.")
+    return lambda command: _add(command, computing(model), force, quiet)
 
 
 def limited(command: Command) -> Command:
@@ -97,20 +104,58 @@ def limited(command: Command) -> Command:
     )
 
 
+def over_files(command: Command) -> Command:
+    """Options of commands that take many files."""
+    return _add(
+        command,
+        click.option("-v", "--verbose", is_flag=True, help="Name the files that are skipped or left as they are."),
+        click.option(
+            "--jobs", type=click.IntRange(min=1), metavar="N", help="Files at a time [default: one for each thread]."
+        ),
+        click.option(
+            "--fail-fast/--keep-going",
+            default=False,
+            help="Begin no more files after a failure, or go on with the others [default: go on].",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each file, one a line."),
+        limited,
+    )
+
+
 def converting(command: Command) -> Command:
     """The arguments and options of both directions."""
     return _add(
         command,
         click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path()),
-        click.option("-o", "--output", required=True, type=click.Path(), help="File to write, or folder."),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(),
+            help="File to write, folder, or - for standard output [default: beside INPUT].",
+        ),
+        click.option("-c", "--stdout", "to_stdout", is_flag=True, help="Write to standard output, as -o - does."),
         running("a shipped one that fits"),
-        click.option("-v", "--verbose", is_flag=True, help="Name the files that are skipped or left as they are."),
         click.option("--skip-existing", is_flag=True, help="Leave outputs that exist as they are."),
         click.option(
             "--newer", is_flag=True, help="Convert only what is newer than its output or has none, and overwrite that."
         ),
-        limited,
+        click.option("--dry-run", is_flag=True, help="Print what would be made of which file, and do nothing."),
+        click.option(
+            "--remove-source",
+            is_flag=True,
+            help="Remove INPUT when the output, read back from the disk, gives all of it again.",
+        ),
+        click.option(
+            "--accept-loss", is_flag=True, help="Let --remove-source remove what was not kept but for its samples."
+        ),
+        over_files,
     )
+
+
+def testing(command: Command) -> Command:
+    """The arguments and options of a command that decodes files and writes none."""
+    argument = click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path())
+    return _add(command, argument, computing("that of each file"), quiet, over_files)
 
 
 def drawing(model: str) -> Callable[[Command], Command]:

@@ -37,8 +37,8 @@ def grow(start: Vlae, config: Config) -> Vlae:
     other += ["window"] if set(window_offsets(old.window)) - set(places) else []
     if other or any(getattr(old, key) > getattr(config, key) for key in NO_LESS):
         raise InputError(
-            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and have no less of {', '.join(NO_LESS)} "
-            "and window; leave out --grow"
+            f"the model cannot grow: the recipe must agree in {', '.join(KEPT)} and have no less of "
+            f"{', '.join(NO_LESS)} and window; leave out --grow"
         )
     if old == config:
         return start

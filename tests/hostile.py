@@ -160,6 +160,7 @@ def calls() -> dict[str, Callable[[bytes], object]]:
         "region": lambda data: vlae_codec.decompress(data, region=(0, 0, 1, 1)),
         "preview": vlae_codec.preview,
         "bits_map": vlae_codec.bits_map,
+        "salvage": vlae_codec.salvage,
         "itemise": container.itemise,
     }
 

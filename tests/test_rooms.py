@@ -27,7 +27,7 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"codec": 6900, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1300}  # lines of code
+MOST = {"codec": 7100, "jobs": 900, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1500}  # lines of code
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

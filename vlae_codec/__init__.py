@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         Keep,
         Limits,
         Picture,
+        Salvaged,
         bits_map,
+        check_files,
         compress,
         compress_files,
         compress_many,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         decompress_picture,
         decompress_pictures,
         preview,
+        salvage,
         sample,
     )
 
@@ -37,7 +40,9 @@ __all__ = [
     "Keep",
     "Limits",
     "Picture",
+    "Salvaged",
     "bits_map",
+    "check_files",
     "compress",
     "compress_files",
     "compress_many",
@@ -47,6 +52,7 @@ __all__ = [
     "decompress_picture",
     "decompress_pictures",
     "preview",
+    "salvage",
     "sample",
 ]
 __version__ = "0.1.0"

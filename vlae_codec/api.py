@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,10 +27,11 @@ from vlae_codec.errors import InputError
 from vlae_codec.format.container import Bytes, Region
 from vlae_codec.images.picture import Picture, check_picture
 from vlae_codec.jobs import convert
-from vlae_codec.jobs.batch import compress_files, decompress_files
+from vlae_codec.jobs.batch import check_files, compress_files, decompress_files
 from vlae_codec.jobs.convert import ALL, Keep
 from vlae_codec.limits import DEFAULT, Limits
-from vlae_codec.pictures.decode import decode_all
+from vlae_codec.pictures.decode import decode_all, salvage_all
+from vlae_codec.pictures.holes import Hole
 from vlae_codec.threads import Progress, workers
 from vlae_codec.views.bitsmap import bits_map
 from vlae_codec.views.sampling import preview, sample
@@ -38,7 +40,9 @@ __all__ = [
     "Keep",
     "Limits",
     "Picture",
+    "Salvaged",
     "bits_map",
+    "check_files",
     "compress",
     "compress_files",
     "compress_many",
@@ -48,6 +52,7 @@ __all__ = [
     "decompress_picture",
     "decompress_pictures",
     "preview",
+    "salvage",
     "sample",
 ]
 
@@ -153,6 +158,32 @@ def decompress_pictures(
     """All pictures of a .vlae file, in order, with modes, palettes and metadata. Raises what `decompress` raises."""
     with workers(threads) as run:
         return decode_all(data, None, model, device, run, progress, limits)
+
+
+class Salvaged(NamedTuple):
+    """What is left of a damaged file."""
+
+    pictures: list[Picture]
+    holes: tuple[Hole, ...]  # the parts of them that are lost, which are grey (`vlae_codec.pictures.holes`)
+    lost: list[str]  # what else is lost
+
+
+def salvage(
+    data: Bytes,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    progress: Progress | None = None,
+) -> Salvaged:
+    """All pictures of a .vlae file that may be damaged or cut off behind its header, as far as they are good.
+
+    Each tile, or group of pictures, that is damaged or missing is a hole. Raises what `decompress` raises, CorruptFile
+    and TruncatedFile only for a file without a good header or any good stream.
+    """
+    with workers(threads) as run:
+        return Salvaged(*salvage_all(data, model, device, run, progress, limits))
 
 
 def compress_many(

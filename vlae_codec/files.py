@@ -5,6 +5,9 @@ temporary name in the same folder, brought to the disk, and gets its name when i
 file or the new one, never half of one. Without `force` it gets the name only if that is free at this moment, so one of
 two runs that write the same file fails. A killed process leaves its temporary file behind; the next write into the
 folder removes it once it is an hour old and no process holds its lock.
+
+The name "-" stands for standard input or standard output where `read` and `write` are asked; a file of this name is
+given as "./-".
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 import time
 from contextlib import suppress
 from functools import lru_cache
@@ -27,11 +31,13 @@ except ImportError:  # Windows, where a file that is open cannot be removed anyw
 from vlae_codec.errors import ImageTooLarge, InputError, OutputError, OutputExists
 from vlae_codec.limits import DEFAULT, Limits
 
+STREAM = Path("-")  # standard input or output
 TEMPORARY = ".vlae-codec.tmp"  # the ending of temporary names
 HOUR = 3600
 # Opening a pipe waits for no writer; on Windows bytes stay as they are.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_BLOCK = 1 << 20  # bytes of a stream that are read at once
 _UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # of file systems that cannot bring data to a disk
 
 
@@ -70,6 +76,45 @@ def read_file(path: str | Path, limits: Limits = DEFAULT) -> bytes:
             f"cannot read {path} (it is longer than the system says): give a copy of it, when it is written"
         )
     return data
+
+
+def place(name: str | Path) -> Path:
+    """The path of a name as it was given, or `STREAM` for the string "-"."""
+    path = Path(name)
+    return path if path != STREAM or name == "-" else path.absolute()
+
+
+def read(path: Path, limits: Limits = DEFAULT) -> bytes:
+    """The bytes of a file, or all of standard input for `STREAM`. Raises what `read_file` raises."""
+    if path != STREAM:
+        return read_file(path, limits)
+    if sys.stdin is None:
+        raise InputError("cannot read standard input (it is closed): give the path of a file")
+    parts: list[bytes] = []
+    total = 0
+    try:
+        while block := sys.stdin.buffer.read(_BLOCK):  # at once it would allocate all that is asked for
+            total += len(block)
+            limits.check(0, memory=total)
+            parts.append(block)
+    except ImageTooLarge as error:
+        raise ImageTooLarge(f"standard input: {error}") from error
+    except OSError as error:
+        raise unreadable("standard input", error) from error
+    return b"".join(parts)
+
+
+def shown(path: Path, reading: bool = True) -> str:
+    """The name for people."""
+    return str(path) if path != STREAM else "standard input" if reading else "standard output"
+
+
+def status(path: Path) -> os.stat_result | None:
+    """What the system says of a file; None of a stream and of one that it does not know."""
+    try:
+        return None if path == STREAM else os.stat(path)
+    except (OSError, ValueError):
+        return None
 
 
 def size(path: str | Path) -> int:
@@ -111,8 +156,27 @@ def make_folder(path: str | Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
+def write(path: Path, data: bytes, force: bool = False, like: os.stat_result | None = None) -> None:
+    """Writes a file, or for `STREAM` to standard output. Raises what `write_file` raises, and BrokenPipeError."""
+    if path != STREAM:
+        write_file(path, data, force, like)
+        return
+    left = memoryview(data)
+    try:
+        while left:  # what PYTHONUNBUFFERED asks for may take a part only
+            left = left[sys.stdout.buffer.write(left) or 0 :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable("standard output", error) from error
+
+
+def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat_result | None = None) -> None:
     """Writes `data` to `path` in one step, with the permissions of the file that it replaces, or those of the umask.
+
+    like: what the system said of the file that the data were made of: the new file gets its times and, unless it
+    replaces another one, its owner and permissions as far as that may be.
 
     Raises OutputExists without `force`, also if the file has come there since, and OutputError.
     """
@@ -121,7 +185,7 @@ def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
     _sweep(target.parent, int(time.time() // HOUR))
     try:
         try:
-            _write(temporary, data, target.stat() if target.exists() else None)
+            _write(temporary, data, target.stat() if target.exists() else like, like)
             if force:
                 os.replace(temporary, target)
             else:
@@ -140,7 +204,7 @@ def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
             os.close(folder)
 
 
-def _write(path: Path, data: bytes, old: os.stat_result | None) -> None:
+def _write(path: Path, data: bytes, old: os.stat_result | None, like: os.stat_result | None) -> None:
     """The data are on the disk when it returns. The new file is never open to more users than the old one was."""
     mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
     with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
@@ -148,10 +212,15 @@ def _write(path: Path, data: bytes, old: os.stat_result | None) -> None:
         if old is not None and hasattr(os, "fchmod"):
             with suppress(OSError):
                 os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            if os.fstat(file.fileno()).st_gid != old.st_gid:  # another group has what all have
+                mode &= ~0o070 | (mode & 0o007) << 3
             with suppress(OSError):  # some file systems have no permissions
                 os.fchmod(file.fileno(), mode)
         file.write(data)
         file.flush()
+        if like is not None:
+            with suppress(OSError):
+                os.utime(path, ns=(like.st_atime_ns, like.st_mtime_ns))
         try:
             os.fsync(file.fileno())
         except OSError as error:

@@ -1,7 +1,8 @@
 """The luma of pictures that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as `photo_gray`,
 with one layer more.
 
-vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray --grow -o luma.safetensors
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray --grow \\
+        -o luma.safetensors
 """
 
 from dataclasses import replace

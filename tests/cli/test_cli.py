@@ -253,7 +253,6 @@ def test_limits(run, command, option):
     "arguments",
     [
         ["unknown"],
-        ["compress", "in.png"],
         ["compress", "-o", "out.vlae"],
         ["compress", "in.png", "-o", "out.vlae", "--threads", "0"],
         ["compress", "in.png", "-o", "out.vlae", "--device", "abacus"],

@@ -115,8 +115,6 @@ def test_invalid(here):
     assert refused(errors.OutputError, "one.png would be a folder", ["in"], "one.png", PICTURES, ".vlae")
     assert refused(errors.OutputError, "folder", ["in", "one.png"], "all.vlae", PICTURES, ".vlae")
     assert refused(errors.OutputError, "cannot write", ["in"], "in/notes.txt/deep", PICTURES, ".vlae")
-    for two in (["one.png", "one.jpg"], ["one.png", "./one.png"], ["in", "in/a.JPG"], ["in/a.JPG", "other/a.png"]):
-        assert refused(errors.OutputError, "both become", two, "out", PICTURES, ".vlae", force=True)
     (here / "in" / "a.vlae").write_text("a picture with the wrong name")
     assert refused(errors.OutputError, "input file", ["in/a.JPG", "in/a.vlae"], "in", PICTURES, ".vlae", force=True)
 

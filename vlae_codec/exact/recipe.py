@@ -66,3 +66,18 @@ def restore(pictures: Sequence[Picture], recipe: bytes, limits: Limits) -> bytes
     if zlib.crc32(file) != checksum:
         raise CorruptFile("the recipe of a file does not fit its pixels or metadata: get a fresh copy of it")
     return file
+
+
+def kind_of(recipe: bytes) -> int:
+    """PNG, WEAVE or JPEG, or another number of a recipe that is damaged or newer."""
+    return recipe[0]
+
+
+def head_of(first: Picture, recipe: bytes, limits: Limits) -> bytes:
+    """The first bytes of the file of a recipe of the kind WEAVE, which say its format.
+
+    first: the first picture; its samples are not looked at. Raises CorruptFile.
+    """
+    source = Reader(recipe, limits, png.dictionary([first]))
+    source.take(5)
+    return weave.head(source)

@@ -108,6 +108,12 @@ def make(out: Writer, file: bytes, pictures: Sequence[Picture]) -> bool:
     return False
 
 
+def head(source: Reader) -> bytes:
+    """What stands before the first row. Raises CorruptFile."""
+    _, _, _ = source.number(), source.column(), source.column()
+    return source.blob()[:64]
+
+
 def restore(source: Reader, pictures: Sequence[Picture]) -> bytes:
     """The file. Raises CorruptFile."""
     layout, starts, values, others = source.number(), source.column(), source.column(), source.blob()

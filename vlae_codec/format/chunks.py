@@ -34,7 +34,7 @@ def pack_parts(kind: bytes, payload: Sequence[bytes], before: bytes = b"") -> li
     return [*parts, CRC.pack(checksum(parts))]
 
 
-def checksum(parts: Iterable[bytes]) -> int:
+def checksum(parts: Iterable[bytes | memoryview]) -> int:
     """The CRC32 of all parts, one after another."""
     crc = 0
     for part in parts:
@@ -65,6 +65,41 @@ def scan(data: bytes, position: int) -> Iterator[Chunk]:
         first = False
     if position != len(data):
         raise CorruptFile(f"{len(data) - position} stray bytes follow the end of the file: cut them off")
+
+
+def scan_damaged(data: bytes, position: int) -> Iterator[Chunk]:
+    """The chunks of a file that may be damaged or cut off, as far as they can be found; of chunk D, what is there.
+
+    Where a chunk is not `good` its length may be wrong: then it is believed only if a good chunk, or the last one,
+    stands behind it. Else all up to a chunk D that ends where the data end is passed by.
+    """
+    view, first, doubt, start = memoryview(data), True, 0, position
+    while position < len(data):
+        start, kind = position, data[position : position + 1]
+        try:
+            length, payload = read_varint(data, start + 1)
+        except CorruptFile:
+            break
+        end = payload + length
+        position = end + CRC.size
+        if not first and (position == len(data) or (kind == b"D" and not doubt)):
+            yield Chunk(b"D", start, payload, min(end, len(data)), False)
+            return
+        good = position <= len(data) and checksum([view[0 if first else start : end]]) == CRC.unpack_from(data, end)[0]
+        if doubt and not good:
+            break
+        yield Chunk(kind, start, payload, min(end, len(data)), good)
+        first, doubt = False, 0 if good else start + 1
+    start = doubt or start
+    while (start := data.find(b"D", start)) >= 0:
+        try:
+            length, payload = read_varint(data, start + 1)
+        except CorruptFile:
+            length, payload = -1, 0
+        if payload + length + CRC.size == len(data):
+            yield Chunk(b"D", start, payload, payload + length, False)
+            return
+        start += 1
 
 
 def pack_varint(value: int) -> bytes:

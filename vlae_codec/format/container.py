@@ -88,7 +88,18 @@ from vlae_codec.errors import (
     TruncatedFile,
     UnsupportedVersion,
 )
-from vlae_codec.format.chunks import CRC, DAMAGED, checksum, pack, pack_parts, pack_varint, read_varint, scan
+from vlae_codec.format.chunks import (
+    CRC,
+    DAMAGED,
+    Chunk,
+    checksum,
+    pack,
+    pack_parts,
+    pack_varint,
+    read_varint,
+    scan,
+    scan_damaged,
+)
 from vlae_codec.format.fields import NEWER, Reader, pack_header, unpack_header
 from vlae_codec.format.header import Header, Kind, Layout, Planes, check_header
 from vlae_codec.limits import DEFAULT, Limits
@@ -136,15 +147,16 @@ class TileRecord:
     method: int
     data: bytes
     differences: bool = False
+    wrong: str = ""  # why there are no data: the stream is damaged
 
     @property
     def stored(self) -> bool:
-        return self.method in STORED
+        return self.method in STORED and not self.wrong
 
     @property
     def coded(self) -> bool:
         """Whether it takes a model to decode it."""
-        return self.method in CODED
+        return self.method in CODED and not self.wrong
 
 
 @dataclass(frozen=True)
@@ -414,6 +426,24 @@ def read(data: Bytes, limits: Limits = DEFAULT, region: Region | None = None) ->
     return Contents(header, tuple(parts), tuple(chunks.metadata), region)
 
 
+def read_damaged(data: Bytes, limits: Limits = DEFAULT) -> tuple[Contents, list[str]]:
+    """All that is good of a file whose header is: records that are not say so (`TileRecord.wrong`), and what else is
+    lost stands in the list. Nothing is decoded yet, so a stream that was damaged before it was written may be among
+    the good ones.
+
+    Raises what `read` raises for a file without a good header or any good stream, and ImageTooLarge.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
+    data = bytes(data)
+    _check_start(data)
+    chunks = _Chunks(data, limits, None, damaged=True)
+    parts = _read_streams(chunks)
+    if all(record.wrong for part in parts for record in part.records):
+        raise CorruptFile(f"none of the file's streams is good, so nothing can be brought back: {DAMAGED}")
+    return Contents(chunks.header, tuple(parts), tuple(chunks.metadata)), chunks.lost
+
+
 def read_header(data: bytes) -> Header:
     """The header alone, from the first `HEAD_BYTES` bytes or more; its checksum is not verified (see `read`).
 
@@ -480,21 +510,27 @@ class _Chunks:
     """The chunks of a file that this version knows, in a legal order, their checksums verified.
 
     Raises at the first that is damaged, naming the tile if it can be told. With a region the streams may be damaged:
-    then the table has to agree with their chunk's length, and each that is used with its own checksum.
+    then the table has to agree with their chunk's length, and each that is used with its own checksum. damaged: what
+    is behind the header may be, and what is damaged there is `lost`.
     """
 
-    def __init__(self, data: bytes, limits: Limits, region: Region | None) -> None:
-        self.limits, self.region = limits, region
+    def __init__(self, data: bytes, limits: Limits, region: Region | None, damaged: bool = False) -> None:
+        self.limits, self.region, self.damaged = limits, region, damaged
+        self.lost: list[str] = []
+        self.room = TILES_PER_BYTE * len(data)  # for tiles
         self.table = self.streams = memoryview(b"")
         self.metadata: list[Metadata] = []
         self.adapters: dict[int, bytes] = {}
         self.named = 0  # pictures of all metadata
         ends: dict[str, int] = {}  # name -> the picture after the last that has it
         started = False
-        for chunk in scan(data, START):
+        for chunk in (scan_damaged if damaged else scan)(data, START):
             kind, payload = chunk.kind, memoryview(data)[chunk.payload : chunk.end]
+            if damaged and started:
+                self._salvage(chunk, payload, ends)
+                continue
             if kind == b"D" and started:
-                self.streams = payload
+                self.streams, self.room = payload, TILES_PER_BYTE * len(payload)
             if not chunk.good and (region is None or not started or kind != b"D"):
                 if kind == b"D" and started:
                     _read_streams(self)
@@ -512,6 +548,8 @@ class _Chunks:
                 self._metadata(payload, ends)
             elif kind != b"D" and kind.isupper():
                 raise UnsupportedVersion(f"chunk type '{kind.decode()}' is unknown here: {NEWER}")
+        if not started:
+            raise TruncatedFile(f"the file ends inside its header, so nothing can be brought back: {DAMAGED}")
 
     def _start(self, payload: memoryview) -> None:
         self.header, end = unpack_header(payload, self.limits)
@@ -526,6 +564,24 @@ class _Chunks:
             size = pixels * header.first.channels * header.first.bytes
         self.memory = size + PICTURE_BYTES * header.count + ENTRY_BYTES * header.table_entries
         self.limits.check(pixels, header.count, self.memory)
+
+    def _salvage(self, chunk: Chunk, payload: memoryview, ends: dict[str, int]) -> None:
+        """Takes a chunk behind the header if it is good; of the streams all that is there."""
+        if chunk.kind == b"D":
+            self.streams = payload
+            return
+        try:
+            if not chunk.good:
+                raise CorruptFile(DAMAGED)
+            if chunk.kind == b"A":
+                self._adapter(payload)
+            elif chunk.kind == b"m":
+                self._metadata(payload, ends)
+            elif chunk.kind.isupper():
+                raise UnsupportedVersion(f"chunk type '{chunk.kind.decode()}' is unknown here: {NEWER}")
+        except CorruptFile:
+            kinds = {b"A": "an adapter", b"m": "metadata"}
+            self.lost.append(f"{kinds.get(chunk.kind, 'a chunk')} at byte {chunk.start}")
 
     def _adapter(self, payload: memoryview) -> None:
         number, begin = read_varint(payload, 0)
@@ -578,18 +634,23 @@ def _read_streams(chunks: _Chunks) -> list[Part]:
         for index in range(count):
             left -= 1
             method = reader.byte()
-            length = reader.varint() if left else len(streams) - offset
+            length = reader.varint() if left else max(0, len(streams) - offset)
             crc = reader.take(CRC.size)
             stream, offset = streams[offset : offset + length], offset + length
-            if len(stream) != length:
+            if len(stream) != length and not chunks.damaged:
                 raise CorruptFile(f"the tile table does not agree with the data at record {index}: {DAMAGED}")
             if needed is not None and index not in needed:
                 continue
-            record = _record(part, len(records), method, stream, CRC.unpack(crc)[0], allowed, chunks.limits)
+            try:
+                record = _record(part, len(records), method, stream, CRC.unpack(crc)[0], allowed, chunks.limits)
+            except CorruptFile as error:
+                if not chunks.damaged:
+                    raise
+                record = TileRecord(method & ~DIFFERENCES, b"", wrong=str(error))
             records.append(record)
         adapter = chunks.adapters.get(number)
         found.append(Part(part.layout, part.planes, part.channel, part.pictures, part.region, tuple(records), adapter))
-    if reader.position != len(table) or offset != len(streams):
+    if reader.position != len(table) or (offset != len(streams) and not chunks.damaged):
         raise CorruptFile(f"the tile table does not agree with the picture or the data: {DAMAGED}")
     return found
 
@@ -615,7 +676,7 @@ def _count(chunks: _Chunks) -> list[tuple[int, int]]:
 
 
 def _check_tiles(chunks: _Chunks, tiles: int) -> None:
-    if tiles > TILES_PER_BYTE * len(chunks.streams):
+    if tiles > chunks.room:
         raise CorruptFile(f"{len(chunks.streams)} bytes of data are too few for {tiles} tiles: {DAMAGED}")
     chunks.limits.check(0, memory=chunks.memory + PICTURE_BYTES * tiles)
 

@@ -1,107 +1,77 @@
-"""Many files: each picture becomes a .vlae file of its own in a folder, or the other way round.
+"""Many files: each picture becomes a .vlae file of its own, or the other way round, or is decoded for a test.
 
 Each model is loaded once. As many pictures are in flight as there are threads, each coded by one, and threads for which
-none is left help with the tiles of the others (`vlae_codec.threads`). What is wrong with one picture is noted, and the
-others go on.
+none is left help with the tiles of the others (`vlae_codec.threads`); `jobs` holds fewer pictures at once. What is
+wrong with one picture is noted, and the others go on.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
-from typing import NamedTuple
 
 from vlae_codec import files
-from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
-from vlae_codec.errors import VlaeError, out_of_memory
+from vlae_codec.adapter.effort import DEFAULT, Watch, level
+from vlae_codec.errors import InputError
+from vlae_codec.exact.recipe import restore
+from vlae_codec.files import STREAM
 from vlae_codec.format import container
-from vlae_codec.format.header import Header
+from vlae_codec.format.container import Region
 from vlae_codec.images import image
-from vlae_codec.jobs import convert
+from vlae_codec.images.metadata import RECIPE
+from vlae_codec.images.picture import Picture
+from vlae_codec.jobs import convert, names
+from vlae_codec.jobs.attempts import Batch, Converted, Outcome, Report, attempt_all
 from vlae_codec.jobs.convert import ALL, Keep
-from vlae_codec.jobs.plan import CODED, JPEG, PICTURES, Plan, Task, make_plan
+from vlae_codec.jobs.plan import CODED, JPEG, PICTURES, Plan, Task, check_coded_name, listed, make_plan
+from vlae_codec.jobs.verify import coded_lacks, picture_lacks, remove
 from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
-from vlae_codec.pictures.decode import decode_all
+from vlae_codec.pictures.decode import decode_all, salvage_all
+from vlae_codec.pictures.holes import Hole
 from vlae_codec.threads import Progress, workers
 
+__all__ = ["Batch", "Outcome", "check_files", "compress_files", "decompress_files"]
 ON_DEVICE = 32  # pictures that are in flight on a GPU
-
-
-class Outcome(NamedTuple):
-    """What became of one file."""
-
-    source: Path
-    output: Path
-    header: Header | None  # of the .vlae file; None: it failed
-    size: int  # bytes of the .vlae file
-    picture_size: int  # bytes of the picture file
-    seconds: float
-    problem: str | None  # why it failed, with the name of the file
-    notes: tuple[str, ...] = ()  # what was not kept
-    jpeg: bool = False  # the source is a JPEG
-
-
-class Batch(NamedTuple):
-    """What became of all files."""
-
-    outcomes: list[Outcome]
-    plan: Plan  # with what was skipped, and whose outputs were left as they are
-
-    @property
-    def done(self) -> list[Outcome]:
-        """Those that did not fail."""
-        return [outcome for outcome in self.outcomes if outcome.problem is None]
-
-    @property
-    def problems(self) -> list[str]:
-        """What went wrong, with the folders that cannot be read."""
-        return [*self.plan.problems, *(outcome.problem for outcome in self.outcomes if outcome.problem is not None)]
-
-
-Report = Callable[[Outcome], None]
-
-
-class Converted(NamedTuple):
-    header: Header
-    size: int  # bytes of the .vlae file
-    notes: tuple[str, ...] = ()
-    jpeg: bool = False
-
-
-Convert = Callable[[Task, Progress | None, Watch | None], Converted]
 
 
 def compress_files(
     sources: Sequence[str | Path],
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     model: str | Path | None = None,
     effort: int = DEFAULT,
     seed: int = 1,
     device: str = "auto",
     threads: int | None = None,
+    jobs: int | None = None,
     origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
     skip_jpeg: bool = False,
+    folder: bool = True,
     force: bool = False,
     skip_existing: bool = False,
     newer: bool = False,
+    fail_fast: bool = False,
+    dry_run: bool = False,
+    remove_source: bool = False,
+    accept_loss: bool = False,
     limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
-    """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
+    """Compresses pictures and folders of pictures into the folder `output`, made if need be, or each beside its source
+    if that is None: NAME.png to NAME.vlae (`jobs.names`), with the times and permissions of its source.
 
     Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
-    walked through and mirrored. keep: what of the files is kept beside the samples. skip_jpeg: pass JPEG files by.
-    force: overwrite what is there. skip_existing: leave outputs that exist as they are. newer: leave only those that
-    are at least as new as their pictures, and overwrite the others. progress: told (pixels done, pixels in all) of all
-    pictures; report: told what became of each file, in the order in which they end. The other options are those of
-    `compress`.
+    walked through and mirrored. folder: else `output` is the file to make of one source. keep: what of the files is
+    kept beside the samples. skip_jpeg: pass JPEG files by. force: overwrite what is there. skip_existing: leave outputs
+    that exist as they are. newer: leave only those that are at least as new as their pictures, and overwrite the
+    others. jobs: pictures at once, at most. fail_fast: begin no more after a failure. dry_run: only the plan is made.
+    remove_source: remove a source when its output, read back from the disk, gives all of it again; accept_loss: even if
+    something of it was not kept but its samples are. progress: told (pixels done, pixels in all) of all pictures;
+    report: told what became of each file, in the order of the plan. The other options are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
@@ -111,65 +81,146 @@ def compress_files(
     level(effort)
     _check_model(model)
     left_out = JPEG if skip_jpeg else frozenset[str]()
-    plan = make_plan(sources, output, PICTURES, ".vlae", force, skip_existing, newer, left_out)
-    force = force or newer
+    if output is not None and not folder:
+        check_coded_name(output, force)
+    plan = make_plan(
+        sources, output, PICTURES, ".vlae", force, skip_existing, newer, left_out, folder=folder, dry=dry_run
+    )
+    _check_removal(plan, remove_source)
+    if dry_run:
+        return Batch([], plan)
     with workers(_threads(device, threads)) as run:
 
         def compress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            loaded = convert.load(task.source, keep, limits, convert.codes_jpeg(origin, model))
+            status = files.status(task.source)  # before it is read: what is changed meanwhile looks newer
+            before, name = files.read(task.source, limits), files.shown(task.source)
+            loaded = convert.loaded(name, before, keep, limits, convert.codes_jpeg(origin, model))
             options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
-            files.write_file(task.output, data, force)
-            return Converted(container.read_header(data), len(data), tuple(loaded.notes), loaded.jpeg)
+            files.write(task.output, data, force or newer, status)
+            done = Converted(container.read_header(data), len(data), len(before), tuple(loaded.notes), loaded.jpeg)
+            return _removing(task, done, coded_lacks(task, limits, decode), accept_loss) if remove_source else done
+
+        def decode(data: bytes) -> list[Picture]:
+            return decode_all(data, None, model, device, run, None, limits)
 
         def area(task: Task) -> int:
             width, height = image.size(task.source)
             return width * height
 
         stages = 1 + 2 * (effort > 1) + verify
-        attempt = _attempts(plan, compress, area, stages, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan)
+        return attempt_all(plan, compress, area, stages, run, jobs, fail_fast, progress, report)
 
 
 def decompress_files(
     sources: Sequence[str | Path],
-    output: str | Path,
+    output: str | Path | None = None,
     *,
-    suffix: str = ".png",
+    suffix: str | None = None,
+    region: Region | None = None,
+    salvage: bool = False,
     model: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    jobs: int | None = None,
     strict: bool = False,
+    folder: bool = True,
     force: bool = False,
     skip_existing: bool = False,
     newer: bool = False,
+    fail_fast: bool = False,
+    dry_run: bool = False,
+    remove_source: bool = False,
+    accept_loss: bool = False,
     limits: Limits = LIMITS,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Batch:
-    """Brings back the pictures of .vlae files and of folders of them in the folder `output`: NAME.vlae to NAME.png.
+    """Brings back the pictures of .vlae files and of folders of them in the folder `output`, or each beside its source.
 
-    suffix: the names of the pictures end in it, and it says their format. strict: what a
-    format cannot hold is an error. All else is as with `compress_files`.
+    suffix: the names of the pictures end in it, and it says their format; by default in that of the files that they
+    were made of, as far as that is known (`jobs.names`). region: (x, y, w, h), only this part. salvage: of a damaged
+    file all that is good, with grey `holes` in its outcome (`pictures.holes`). strict: what a format cannot hold is an
+    error. All else is as with `compress_files`.
     """
-    image.output_format("picture" + suffix)
+    if suffix is not None:
+        image.output_format("picture" + suffix)
+    if output not in (None, "-") and not folder and Path(output).suffix.lower() not in image.BITMAPS + image.JPEGS:
+        image.output_format(output)  # the others only a recipe makes
     _check_model(model)
-    plan = make_plan(sources, output, CODED, suffix, force, skip_existing, newer)
-    force = force or newer
+
+    def ending(path: Path) -> str:
+        return suffix or names.ending_of(path, limits, exact=not salvage)
+
+    plan = make_plan(sources, output, CODED, ending, force, skip_existing, newer, folder=folder, dry=dry_run)
+    _check_removal(plan, remove_source)
+    if dry_run:
+        return Batch([], plan)
     with workers(_threads(device, threads)) as run:
 
         def decompress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            data = files.read_file(task.source, limits)
+            status = files.status(task.source)
+            data, holes, damaged = files.read(task.source, limits), tuple[Hole, ...](), list[str]()
+            if salvage:
+                pictures, holes, damaged = salvage_all(data, model, device, run, progress, limits)
+            else:
+                pictures = decode_all(data, region, model, device, run, progress, limits, alone=region is not None)
+            if region is not None:
+                pictures = [convert.without_recipe(pictures[0])]
+            name: str | Path = task.output
+            if name == STREAM:
+                name = files.shown(STREAM, False) + (suffix or names.ending(data, limits, not salvage) or ".png")
+            rendered = convert.render(name, pictures, strict, limits)
+            files.write(task.output, rendered.data, force or newer, status)
+            sizes, notes = (len(data), len(rendered.data)), tuple(rendered.notes)
+            done = Converted(container.read_header(data), *sizes, notes, holes=holes, damaged=tuple(damaged))
+            if not remove_source:
+                return done
+            return _removing(task, done, picture_lacks(task, data, pictures, rendered.exact, limits), accept_loss)
+
+        return attempt_all(plan, decompress, _coded_area(limits), 1, run, jobs, fail_fast, progress, report)
+
+
+def check_files(
+    sources: Sequence[str | Path],
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    limits: Limits = LIMITS,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Batch:
+    """Decodes .vlae files and folders of them, and makes the very files of those that hold these; writes nothing.
+
+    A file that is good has an outcome without a problem. All else is as with `decompress_files`.
+    """
+    _check_model(model)
+    if "-" in sources:
+        plan = make_plan(sources, None, CODED, ".png", False)
+    else:
+        found = listed(sources, CODED)
+        plan = Plan([Task(path, path) for path, _ in found.files], [], found.skipped, found.problems)
+    with workers(_threads(device, threads)) as run:
+
+        def decode(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
+            data = files.read(task.source, limits)
             pictures = decode_all(data, None, model, device, run, progress, limits)
-            notes = convert.store(task.output, pictures, force, strict, limits)
-            return Converted(container.read_header(data), len(data), tuple(notes))
+            if (recipe := pictures[0].metadata.get(RECIPE)) is not None:
+                restore(pictures, recipe, limits)
+            return Converted(container.read_header(data), len(data), 0)
 
-        def area(task: Task) -> int:
-            with files.open_file(task.source, limits) as file:
-                return container.read_header(file.read(container.HEAD_BYTES)).pixels
+        return attempt_all(plan, decode, _coded_area(limits), 1, run, jobs, fail_fast, progress, report)
 
-        attempt = _attempts(plan, decompress, area, 1, progress, report)
-        return Batch(run(attempt, range(len(plan.tasks))), plan)
+
+def _coded_area(limits: Limits) -> Callable[[Task], int]:
+    def area(task: Task) -> int:
+        with files.open_file(task.source, limits) as file:
+            return container.read_header(file.read(container.HEAD_BYTES)).pixels
+
+    return area
 
 
 def _check_model(model: str | Path | None) -> None:
@@ -180,91 +231,20 @@ def _check_model(model: str | Path | None) -> None:
         find_weights(model)
 
 
+def _check_removal(plan: Plan, remove_source: bool) -> None:
+    if remove_source and any(STREAM in task for task in plan.tasks):
+        raise InputError("--remove-source is for files, not for standard input or output")
+
+
+def _removing(task: Task, done: Converted, lacking: Sequence[str], accept_loss: bool) -> Converted:
+    """Removes the source unless the output lacks something. Raises InputError."""
+    lacking = tuple(dict.fromkeys((*done.notes, *lacking)))
+    if lacking and not accept_loss:
+        return done._replace(removed=False, lacking=lacking)
+    remove(task.source)
+    return done._replace(removed=True)
+
+
 def _threads(device: str, threads: int | None) -> int | None:
     """A GPU takes many pictures at once (`vlae_codec.gpu.convoy`), whatever the number of processors."""
     return ON_DEVICE if threads is None and "cuda" in device else threads
-
-
-def _attempts(
-    plan: Plan,
-    convert: Convert,
-    area: Callable[[Task], int],
-    stages: int,
-    progress: Progress | None,
-    report: Report | None,
-) -> Callable[[int], Outcome]:
-    """The function that converts a file of the plan, by its number, and tells what became of it."""
-
-    def measure(task: Task) -> int:
-        try:
-            return area(task)
-        except Exception:  # what is wrong with it is found out later
-            return 0
-
-    whole = None if progress is None else _Whole(progress, [measure(task) for task in plan.tasks], stages)
-    lock = Lock()
-
-    def attempt(index: int) -> Outcome:
-        task, start = plan.tasks[index], time.perf_counter()
-        share = None if whole is None else _Share(whole, index)
-        done, problem = None, None
-        try:
-            done = convert(task, *(share.progress, share.watch) if share else (None, None))
-        except (VlaeError, MemoryError) as error:
-            problem = out_of_memory(error) if isinstance(error, MemoryError) else str(error)
-            problem = problem if str(task.source) in problem else f"{task.source}: {problem}"
-        except Exception as error:  # the others can go on
-            problem = f"{task.source}: failed ({type(error).__name__}: {error}): please report this picture"
-        if share is not None:
-            share.finish()
-        picture = task.source if task.output.suffix in CODED else task.output
-        seconds = time.perf_counter() - start
-        if done is None:
-            outcome = Outcome(*task, None, 0, 0, seconds, problem)
-        else:
-            before = files.size(picture)
-            outcome = Outcome(*task, done.header, done.size, before, seconds, None, done.notes, done.jpeg)
-        if report is not None:
-            with lock:
-                report(outcome)
-        return outcome
-
-    return attempt
-
-
-class _Whole:
-    """How far many pictures are that go on side by side, in pixels."""
-
-    def __init__(self, progress: Progress, areas: Sequence[int], stages: int) -> None:
-        self.progress, self.areas, self.stages = progress, areas, stages
-        self.total, self.done, self.lock = sum(areas), 0.0, Lock()
-
-    def add(self, pixels: float) -> None:
-        with self.lock:
-            self.done += pixels
-            self.progress(min(self.total, round(self.done)), self.total)
-
-
-class _Share:
-    """What one picture adds to the whole: an equal part for each of its stages, told apart by their new beginnings."""
-
-    def __init__(self, whole: _Whole, index: int) -> None:
-        self.whole, self.area = whole, whole.areas[index]
-        self.stage, self.last, self.told = 0, 0.0, 0.0
-
-    def progress(self, done: int, total: int) -> None:
-        self._at(done / total)
-
-    def watch(self, fitting: Fitting) -> None:
-        self._at(fitting.done)
-
-    def finish(self) -> None:
-        """Stages that did not come, too."""
-        self.whole.add(self.area - self.told)
-
-    def _at(self, share: float) -> None:
-        self.stage += share < self.last or self.last == 1.0
-        self.last = share
-        now = self.area * min(1.0, (self.stage + share) / self.whole.stages)
-        self.whole.add(now - self.told)
-        self.told = now

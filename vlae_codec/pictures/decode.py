@@ -12,10 +12,12 @@ from vlae_codec.errors import InputError
 from vlae_codec.format import container
 from vlae_codec.format.container import Bytes, Contents, Part, Piece, Region
 from vlae_codec.format.header import Kind
+from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
+from vlae_codec.pictures.holes import Hole, Holes
 from vlae_codec.pictures.modes import blank, picture_of, restored
 from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.rebuild import Rebuilding
@@ -25,11 +27,17 @@ Codecs = Sequence[TileCodec | None]  # of each part of a file
 
 
 def decode(
-    contents: Contents, codecs: Codecs, run: Run, progress: Progress | None = None, limits: Limits = DEFAULT
+    contents: Contents,
+    codecs: Codecs,
+    run: Run,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT,
+    holes: Holes | None = None,
 ) -> list[Picture]:
     """The pictures of a file, or the region of its picture that was read.
 
-    codecs: what `codecs_for` found. Raises CorruptFile, and ImageTooLarge for more work than the limits allow.
+    codecs: what `codecs_for` found; holes: takes what is damaged, which then is grey. Without them raises CorruptFile;
+    and ImageTooLarge for more work than the limits allow.
     """
     check_work(contents, codecs, limits)
     region, layouts = contents.region, contents.header.layouts
@@ -43,15 +51,20 @@ def decode(
     rebuilding, coefficients = None, dict[int, Coefficients]()
     for part, codec in zip(contents.parts, codecs, strict=True):
         if part.planes.kind != Kind.SAMPLES:
-            rebuilding = rebuilding or Rebuilding(contents, limits)
+            rebuilding = rebuilding or Rebuilding(contents, limits, holes)
             if rebuilding.take(part, codec, run, tick):
                 rebuilding.put(arrays, (left, top))
                 coefficients |= rebuilding.coefficients
                 rebuilding = None
             continue
-        target = _Target(part, arrays, (left, top))
-        each_piece(part, codec, target.put_symbols if target.symbols else target.put, run, tick)
+        target = _Target(part, arrays, (left, top), holes)
+        put = target.put_symbols if target.symbols else target.put
+        each_piece(part, codec, put, run, tick, lose=None if holes is None else holes.lose)
         target.finish()
+    if holes is not None:
+        holes.found = holes.fill(arrays, [layouts[layout] for layout, _, _ in pictures])
+        if holes.found:
+            coefficients = {}
     return [
         picture_of(array, layouts[layout], metadata, None if region else coefficients.get(i))
         for i, (array, (layout, _, _), metadata) in enumerate(zip(arrays, pictures, contents.metadata_by_picture()))
@@ -61,13 +74,13 @@ def decode(
 class _Target:
     """Takes the pieces of a part, and puts their samples where they stand in the pictures."""
 
-    def __init__(self, part: Part, arrays: list[np.ndarray], corner: tuple[int, int]) -> None:
-        self.part, self.arrays, (self.left, self.top) = part, arrays, corner
+    def __init__(self, part: Part, arrays: list[np.ndarray], corner: tuple[int, int], holes: Holes | None) -> None:
+        self.part, self.arrays, (self.left, self.top), self.holes = part, arrays, corner, holes
         self.differences: list[Piece] = []
         self.symbols: dict[int, np.ndarray] = {}  # of whole pictures, where some hold differences from others
         if any(record.differences for record in part.records):
             dtype, channels = np.uint8 if part.planes.levels <= 256 else np.uint16, part.planes.channels
-            self.symbols = {i: np.empty((h, w, channels), dtype) for i, w, h in part.pictures}
+            self.symbols = {i: np.zeros((h, w, channels), dtype) for i, w, h in part.pictures}
 
     def put(self, piece: Piece, found: np.ndarray, differences: bool = False) -> None:
         part, (i, (y, x, _, _)) = self.part, piece
@@ -86,6 +99,10 @@ class _Target:
 
     def finish(self) -> None:
         for i, (y, x, h, w) in sorted(self.differences):
+            if self.holes is not None and self.holes.is_lost(self.part, (i - 1, (y, x, h, w))):
+                self.symbols[i][y : y + h, x : x + w] = 0
+                self.holes.lose_piece(self.part, (i, (y, x, h, w)), "it holds differences from a tile that is lost")
+                continue
             here, before = (self.symbols[j][y : y + h, x : x + w] for j in (i, i - 1))
             here[...] = added(here, before, self.part.planes.levels)
         for i, symbols in self.symbols.items():
@@ -110,6 +127,28 @@ def decode_all(
     if alone and contents.header.count > 1:
         raise InputError(f"the file holds {contents.header.count} pictures: use vlae_codec.decompress_pictures")
     return decode(contents, codecs_for(contents, model, device), run, progress, limits)
+
+
+def salvage_all(
+    data: Bytes,
+    model: str | Path | None,
+    device: str,
+    run: Run,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT,
+) -> tuple[list[Picture], tuple[Hole, ...], list[str]]:
+    """The pictures of a file that may be damaged or cut off, the holes in them, and what else is lost.
+
+    Raises what `container.read` raises for a file whose header is damaged, and UnknownModel.
+    """
+    contents, lost = container.read_damaged(data, limits)
+    holes = Holes(contents)
+    pictures = decode(contents, codecs_for(contents, model, device), run, progress, limits, holes)
+    if holes.found and RECIPE in pictures[0].metadata:
+        metadata = {key: value for key, value in pictures[0].metadata.items() if key != RECIPE}
+        pictures[0] = pictures[0].replaced(metadata=metadata)
+        lost.append("the very file")
+    return pictures, tuple(holes.found), lost
 
 
 def check_work(contents: Contents, codecs: Codecs, limits: Limits) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,6 +18,7 @@ from vlae_codec.threads import Run
 BATCH_PIXELS = 1 << 26  # of tiles that are decoded together on a device
 
 Put = Callable[[Piece, np.ndarray, bool], None]  # takes a piece, its symbols, whether they are differences
+Lose = Callable[[Part, int, str], None]  # takes a part, the number of a record that is damaged, and why
 
 
 def added(symbols: np.ndarray, before: np.ndarray, levels: int) -> np.ndarray:
@@ -37,17 +38,18 @@ def each_piece(
     run: Run,
     tick: Callable[[int], None],
     beside: Beside | None = None,
+    lose: Lose | None = None,
 ) -> None:
     """put(piece, symbols (h, w, C), differences) for each piece of each stream of a part, in any order and by several
     threads. tick: told how many more samples are done; beside: what is known beside a piece, if the model takes that.
-    Raises CorruptFile.
+    lose: takes records that are damaged, of which some pieces may have been put. Without it raises CorruptFile.
     """
     planes, pieces, records = part.planes, part.pieces, part.records
     channels = planes.channels
 
     def restore(index: int) -> None:
         record, some = records[index], pieces[index]
-        with naming(part, [index]):
+        with naming(part, [index], lose):
             shapes = [place[2:] for _, place in some]
             found = stored.restore(record.method, record.data, shapes, channels, planes.levels)
             for piece, symbols in zip(some, found, strict=True):
@@ -57,7 +59,8 @@ def each_piece(
     def decode_batch(batch: Sequence[int]) -> None:
         assert codec is not None
         shapes = [[place[2:] for _, place in tiles_of(pieces[index], planes.tile_size)] for index in batch]
-        with naming(part, batch):
+        found: Iterable[Iterable[np.ndarray]] = ()
+        with naming(part, batch, lose):
             some = [records[index] for index in batch]
             own = codec if beside is None else codec.beside(beside(pieces[batch[0]][0]))
             found = streams.decode(own, some, shapes, channels, planes.lane_symbols, tick)
@@ -74,32 +77,49 @@ def each_piece(
                 put(piece, symbols, False)
 
     indices = range(len(records))
+    _lose_wrong(part, lose)
     run(restore, [index for index in indices if records[index].stored])
     coded = [index for index in indices if records[index].coded]
     size = 1
-    if codec is not None and codec.device is not None and beside is None:
+    if codec is not None and codec.device is not None and beside is None and lose is None:
         largest = max((h * w for some in pieces for _, (_, _, h, w) in some), default=1)
         size = max(1, BATCH_PIXELS // min(largest, planes.tile_size**2))
     run(decode_batch, [coded[i : i + size] for i in range(0, len(coded), size)])
 
 
-def each_stream(part: Part, put: Callable[[Piece, bytes], None], run: Run, tick: Callable[[int], None]) -> None:
-    """put(piece, bytes of its stream) for each record of exceptions or coefficients, by several threads."""
+def each_stream(
+    part: Part, put: Callable[[Piece, bytes], None], run: Run, tick: Callable[[int], None], lose: Lose | None = None
+) -> None:
+    """put(piece, bytes of its stream) for each record of exceptions or coefficients, by several threads. lose: takes
+    records that are damaged; without it raises CorruptFile.
+    """
 
     def take(index: int) -> None:
         (piece,) = part.pieces[index]
-        with naming(part, [index]):
+        with naming(part, [index], lose):
             put(piece, part.records[index].data)
         tick(piece[1][2] * piece[1][3])
 
-    run(take, range(len(part.records)))
+    _lose_wrong(part, lose)
+    run(take, [index for index, record in enumerate(part.records) if not record.wrong])
+
+
+def _lose_wrong(part: Part, lose: Lose | None) -> None:
+    """What was found to be damaged when the file was read."""
+    if lose is not None:
+        for index, record in enumerate(part.records):
+            if record.wrong:
+                lose(part, index, record.wrong)
 
 
 @contextmanager
-def naming(part: Part, batch: Sequence[int]) -> Iterator[None]:
-    """Puts the tiles or chains before what is wrong with one of them."""
+def naming(part: Part, batch: Sequence[int], lose: Lose | None = None) -> Iterator[None]:
+    """Puts the tiles or chains before what is wrong with one of them, or loses them."""
     try:
         yield
     except CorruptFile as error:
         names = " to ".join(dict.fromkeys(part.name(index) for index in (batch[0], batch[-1])))
-        raise type(error)(f"{names}: {error}") from error
+        if lose is None:
+            raise type(error)(f"{names}: {error}") from error
+        for index in batch:
+            lose(part, index, f"{names}: {error}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from vlae_codec.jpeg.parameters import Parameters, unpack
 from vlae_codec.limits import Limits
 from vlae_codec.native import residual
 from vlae_codec.pictures.blocks import no_coefficients, read_blocks
+from vlae_codec.pictures.holes import Holes
 from vlae_codec.pictures.pieces import each_piece, each_stream
 from vlae_codec.pictures.sources import Sources, origin_of, rebuild_planes
 from vlae_codec.threads import Run
@@ -34,8 +36,9 @@ STRIP = 256  # rows that a thread rebuilds at once
 class Rebuilding:
     """The colours of the pictures of a layout with an origin, on their way."""
 
-    def __init__(self, contents: Contents, limits: Limits) -> None:
-        limits.check(0, memory=3 * contents.header.bytes)
+    def __init__(self, contents: Contents, limits: Limits, holes: Holes | None = None) -> None:
+        limits.check(0, memory=(3 if holes is None else 4) * contents.header.bytes)
+        self.holes = holes
         self.region, self.limits = contents.region, limits
         self.sources = Sources()
         self.coefficients: dict[int, Coefficients] = {}
@@ -43,23 +46,24 @@ class Rebuilding:
 
     def take(self, part: Part, codec: TileCodec | None, run: Run, tick: Callable[[int], None]) -> bool:
         """Decodes a part of the layout, in their order; whether that was the last one, and all is rebuilt."""
+        lose = None if self.holes is None else self.holes.lose
         if part.planes.kind == Kind.SOURCE:
             assert part.layout.origin is not None
             origin_of(part.layout.origin)  # one that does not exist is refused before its planes are decoded
             self.sources.add(part)
-            each_piece(part, codec, self.sources.put, run, tick, self.sources.beside(part, codec))
+            each_piece(part, codec, self.sources.put, run, tick, self.sources.beside(part, codec), lose)
             return False
         if part.planes.kind == Kind.COEFFICIENTS:
             parameters = jpeg_parameters(part)
             for i, width, height in part.pictures:
                 self.coefficients[i] = no_coefficients(parameters, width, height, self.limits)
-            each_stream(part, lambda piece, data: read_blocks(self.coefficients[piece[0]], piece, data), run, tick)
+            each_stream(part, self._put_blocks, run, tick, lose)
             return False
         for i, width, height in part.pictures:
             whole = 0, 0, width, height
             where = whole if self.region is None else rebuilt_region(self.region, part.layout, width, height)
             self.rebuilt[i] = where, self._rebuild(part, i, (width, height), where, run)
-        each_stream(part, self._mend, run, tick)
+        each_stream(part, partial(self._mend, part), run, tick, lose)
         return True
 
     def _rebuild(self, part: Part, number: int, size: tuple[int, int], where: Region, run: Run) -> np.ndarray:
@@ -78,7 +82,14 @@ class Rebuilding:
         run(strip, range(0, h, STRIP))
         return rebuilt
 
-    def _mend(self, piece: Piece, data: bytes) -> None:
+    def _put_blocks(self, piece: Piece, data: bytes) -> None:
+        read_blocks(self.coefficients[piece[0]], piece, data)
+
+    def _mend(self, part: Part, piece: Piece, data: bytes) -> None:
+        """Puts the exceptions of a tile in, which take all of it as it was rebuilt when they were coded."""
+        if data and self.holes is not None and not self.holes.has_base(piece):
+            self.holes.lose_piece(part, piece, "a part of what it was rebuilt from is lost")
+            return
         i, (y, x, h, w) = piece
         (left, top, _, _), rebuilt = self.rebuilt[i]
         tile = rebuilt[y - top : y - top + h, x - left : x - left + w]
