@@ -17,6 +17,7 @@ A step is 1 or more. The table of quality q is that of Annex K times s / 100, s 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -70,6 +71,12 @@ def standard_table(number: int) -> np.ndarray:
     return found
 
 
+@cache
+def _numbers() -> dict[bytes, int]:
+    """The number of each standard table, the lowest of equal ones."""
+    return {standard_table(number).astype(np.int32).tobytes(): number for number in range(200, 0, -1)}
+
+
 def pack(parameters: Parameters) -> bytes:
     """As they stand in a header."""
     tables: list[np.ndarray] = []
@@ -80,7 +87,7 @@ def pack(parameters: Parameters) -> bytes:
             tables.append(table)
         out += bytes([16 * h + v, number])
     for table in tables:
-        known = next((n for n in range(1, 201) if np.array_equal(standard_table(n), table)), None)
+        known = _numbers().get(table.astype(np.int32).tobytes())
         if known is not None:
             out.append(known)
         elif table.max() < 256:
