@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from baseline import read  # type: ignore[import-not-found]
 from PIL import Image
 
-from baseline import read  # type: ignore[import-not-found]
 from vlae_codec.errors import CorruptFile
 from vlae_codec.jpeg import decode
 from vlae_codec.jpeg.coefficients import Coefficients
