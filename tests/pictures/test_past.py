@@ -86,6 +86,8 @@ def past(way: str) -> np.ndarray:
         return with_text(past("jpeg"))
     if way == "cropped jpeg":
         return np.ascontiguousarray(through(photo(64, 80), "JPEG", quality=90)[5:60, 3:76])
+    if way == "long grey crop":  # its blocks stand in two tiles
+        return np.ascontiguousarray(through(photo(32, 2080)[..., 1], "JPEG", quality=80)[5:27, 3:2075])
     if way == "cropped photocd":
         return np.ascontiguousarray(photocd(photo(88, 104))[3:86, 5:102])  # its first samples of chroma are cut off
     assert way == "wide"  # three tiles of luma, one of them narrow, and flat between lively ends
@@ -104,7 +106,8 @@ WAYS = {  # of each the words that say what it was
     "grey as rgb": "grey, stored as RGB",
     "alpha": "a JPEG, 4:2:0, its coefficients",
     "overlay": "JPEG",
-    "cropped jpeg": "JPEG",
+    "cropped jpeg": "a part of a JPEG, 4:2:0, its coefficients",
+    "long grey crop": "a part of a JPEG, its coefficients",
     "cropped photocd": "from a PhotoCD",
     "wide": "from a PhotoCD, 4:2:0",
 }
@@ -145,6 +148,8 @@ def test_region(way):
     regions = [(0, 0, 1, 1), (width - 1, height - 1, 1, 1), inner, (0, height // 2, width, 3)]
     if way == "wide":
         regions += [(510, 3, 5, 6), (511, 0, 1, 10), (512, 9, 1, 1), (513, 8, 511, 2), (1022, 1, 4, 9)]
+    if way == "long grey crop":
+        regions += [(2040, 3, 5, 6), (2043, 0, 9, 22), (2048, 20, 1, 1), (2071, 0, 1, 2)]
     for x, y, w, h in regions:
         found = vlae_codec.decompress(data, region=(x, y, w, h), threads=1)
         assert np.array_equal(found, pixels[y : y + h, x : x + w]), (x, y, w, h)
