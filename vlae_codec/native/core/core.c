@@ -821,7 +821,7 @@ int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, i
     int64_t needed = vlae_coefficients_scratch(picture);
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && out_size >= 0);
-    return code_coefficients(picture, out, NULL, out_size, scratch);
+    return chosen->code_coefficients(picture, out, NULL, out_size, scratch);
 }
 
 int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
@@ -830,7 +830,7 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
     int64_t needed = vlae_coefficients_scratch(picture);
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && data && size >= 0);
-    return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+    return chosen->code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
 }
 
 int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high)
