@@ -81,10 +81,9 @@ def compress(
     (`vlae_codec.adapter.effort`); 1 is not at all. The fit is in floats and begins with the random numbers of `seed`:
     on another machine it may find another adapter, and so another file, which decodes to the same pixels everywhere;
     the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes
-    in other versions, and for coefficients of a lost JPEG, which are searched in floats. origin: what an RGB picture
-    was before, where coding that is smaller: "auto" looks for all that is known, unless a model is asked for, "none"
-    for nothing, one of `vlae_codec.origins.names.NAMES` for that one only. verify: decode the result and compare before
-    returning it. watch: a function that is told how far the fit is.
+    in other versions. origin: what an RGB picture was before, where coding that is smaller: "auto" looks for all that
+    is known, unless a model is asked for, "none" for nothing, one of `vlae_codec.origins.names.NAMES` for that one
+    only. verify: decode the result and compare before returning it. watch: a function that is told how far the fit is.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """

@@ -276,6 +276,58 @@ def exceptions(data: bytes, base: np.ndarray) -> np.ndarray:
     return Exceptions(data, base).decode() if data else base.copy()
 
 
+# Section 15
+
+
+def jpeg_parameters(data: bytes) -> dict[str, list]:
+    """What the header says of a JPEG: flags, what lies around the picture, factors and tables by component.
+
+    A table is the number of a standard one, or its steps.
+    """
+    flags, at, around = data[0], 1, [0, 0, 0, 0]
+    if flags & 4:
+        around, at = list(data[1:5]), 5
+    count, at = data[at], at + 1
+    entries = [(data[at + 2 * i] >> 4, data[at + 2 * i] & 15, data[at + 2 * i + 1]) for i in range(count)]
+    at += 2 * count
+    tables: list[Numbers] = []
+    for _ in range(1 + max(entry[2] for entry in entries)):
+        kind, wide = data[at], 1 + (data[at] == 255)
+        size = 64 * wide if kind in (0, 255) else 0
+        steps = data[at + 1 : at + 1 + size]
+        tables.append([int.from_bytes(steps[i : i + wide], "little") for i in range(0, size, wide)] or [kind])
+        at += 1 + size
+    if at != len(data):
+        raise ValueError("there is more than the parameters")
+    sampling = [[h, v] for h, v, _ in entries]
+    return {"flags": [flags], "around": around, "sampling": sampling, "tables": [tables[e[2]] for e in entries]}
+
+
+# Section 18
+
+
+def blocks_of_tile(
+    parameters: dict[str, list], size: tuple[int, int], tile: tuple[int, int, int, int]
+) -> list[tuple[int, int, int, int]]:
+    """Of each component the rows and columns of blocks, from and to, that stand in a tile (y, x, h, w) of a picture of
+    this (width, height).
+    """
+    (left, top, right, bottom), sampling = parameters["around"], parameters["sampling"]
+    width, height = size[0] + left + right, size[1] + top + bottom
+    most = [max(factors) for factors in zip(*sampling, strict=True)]
+    y, x, h, w = tile
+    found = []
+    for own in sampling:
+        if parameters["flags"][0] & 1 and len(sampling) > 1:
+            columns, rows = (own[i] * -(-(width, height)[i] // (8 * most[i])) for i in range(2))
+        else:
+            columns, rows = (-(-(width, height)[i] * own[i] // (8 * most[i])) for i in range(2))
+        last_row = rows if y + h == size[1] else (y + h) * own[1] // (8 * most[1])
+        last_column = columns if x + w == size[0] else (x + w) * own[0] // (8 * most[0])
+        found.append((y * own[1] // (8 * most[1]), last_row, x * own[0] // (8 * most[0]), last_column))
+    return found
+
+
 # Section 19
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import io
 import os
 import random
 import struct
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from vlae_codec import Limits, bits_map, compress, compress_many, decompress, preview, salvage
 from vlae_codec.api import decompress_pictures
@@ -49,6 +51,7 @@ from vlae_codec.format.fields import pack_header, unpack_header
 from vlae_codec.format.header import MODES, TYPES, Form, Header, Layout, Planes
 from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
+from vlae_codec.jpeg.file import split
 from vlae_codec.native import library
 from vlae_codec.pictures.codec import find_codec, with_adapter
 from vlae_codec.pictures.layout import make_source
@@ -199,11 +202,23 @@ class OddWriter(Writer):
 
 def odd_recipe(rng: random.Random) -> bytes:
     """A recipe with odd numbers of one of the small files, or of another than its own."""
+    if rng.random() < 0.1:
+        return odd_jpeg_recipe(rng)
     file, picture = rng.choice(exact_files())
     out, is_png = OddWriter(rng, png_recipe.dictionary([picture])), file.startswith(png_recipe.SIGNATURE)
     out.data += bytes([recipe.PNG if is_png else recipe.WEAVE]) + zlib.crc32(file).to_bytes(4, "little")
     (png_recipe if is_png else weave).make(out, file, [picture])
     return bytes(out.data)
+
+
+def odd_jpeg_recipe(rng: random.Random) -> bytes:
+    """A recipe of the JPEG file, not packed, in which some bytes are others."""
+    file, _ = jpeg_file()
+    head = file.index(b"\xff\xda")
+    length = 2 + int.from_bytes(file[head + 2 : head + 4], "big")
+    text = changed_bytes(rng, b"\xff" + file[: head + length] + b"\xff\xd9", [file])
+    places = bytes([1, rng.randrange(99), rng.randrange(99), rng.choice((1, 9, 127))]) if rng.random() < 0.5 else b""
+    return bytes([recipe.JPEG]) + zlib.crc32(file).to_bytes(4, "little") + bytes([4 * bool(places)]) + places + text
 
 
 def with_recipes() -> list[bytes]:
@@ -214,6 +229,38 @@ def with_recipes() -> list[bytes]:
         if made is None:
             raise ValueError(f"{file[:30]!r} has no recipe")
         found.append(compress([Picture(picture.pixels, {RECIPE: made}, levels=picture.levels)], model=MODEL, effort=1))
+    return found
+
+
+@cache
+def jpeg_file() -> tuple[bytes, Picture]:
+    """A small progressive JPEG file, and what it holds."""
+    file, known = io.BytesIO(), {"icc": bytes(range(200))}
+    smooth = Image.fromarray(noise(5, 4, 31)).resize((30, 37), Image.Resampling.BICUBIC)
+    smooth.save(file, "JPEG", quality=85, progressive=True, icc_profile=known["icc"], restart_marker_blocks=2)
+    found = split(file.getvalue(), LIMITS)
+    if found is None:
+        raise ValueError("the JPEG file was not taken apart")
+    return file.getvalue(), Picture(np.asarray(Image.open(file)), known).replaced(coefficients=found[0])
+
+
+def of_jpegs() -> list[bytes]:
+    """A JPEG file that comes back, and parts of decoded JPEGs, as their coefficients."""
+    file, picture = jpeg_file()
+    made = recipe.make(file, [picture])
+    if made is None:
+        raise ValueError("the JPEG file has no recipe")
+    whole = picture.replaced(metadata=picture.metadata | {RECIPE: made})
+    colours = np.random.default_rng(32).integers(80, 170, (11, 12, 3), np.uint8)
+    smooth = Image.fromarray(colours).resize((110, 96), Image.Resampling.BICUBIC)
+    parts = []
+    for mode in ("RGB", "L"):
+        decoded = io.BytesIO()
+        smooth.convert(mode).save(decoded, "JPEG", quality=80)
+        parts.append(np.asarray(Image.open(decoded))[5:90, 3:104])
+    found = [compress(one, effort=1, origin="jpeg") for one in (whole, *map(Picture, parts))]
+    if any(container.read(data).header.layouts[0].origin is None for data in found):
+        raise ValueError("a JPEG was not found")
     return found
 
 
@@ -236,7 +283,7 @@ def first_files() -> tuple[bytes, ...]:
     files += [written(bits, 13, 3, [TileRecord(Method.RAW, bytes([1, 8, 2, 16, 3, 32]))])]
     grey = Layout("L", (Planes(1, 256, find_codec(MODEL, None, "cpu", "RGB").model.id),))
     files += [written(grey, 13, 3, [TileRecord(Method.LATENTS, b"\1\0" + bytes(40))])]
-    return (*files, *of_other_kinds(), *with_recipes())
+    return (*files, *of_other_kinds(), *of_jpegs(), *with_recipes())
 
 
 # ---------------------------------------------------------------------------------------------------- changes
@@ -371,6 +418,9 @@ def change_layout(rng: random.Random, layout: Layout) -> Layout:
         if rng.random() < 0.2:  # levels go together
             return replace(layout, levels=groups[i].levels, planes=tuple(groups))
         return replace(layout, planes=tuple(groups))
+    if layout.origin is not None:
+        data = changed_bytes(rng, layout.origin.data, [layout.origin.data])
+        values["origin"] = rng.choice((None, replace(layout.origin, data=data), replace(layout.origin, data=data)))
     name = rng.choice([*values])
     return replace(layout, **{name: values[name]})
 
@@ -408,7 +458,7 @@ def change_table(rng: random.Random, parts: Parts) -> None:
     method, stream = parts.table[i]
     kind = rng.randrange(6)
     if kind == 0:
-        parts.table[i] = (rng.choice((rng.randrange(7), method ^ 128)), stream)
+        parts.table[i] = (rng.choice((rng.randrange(9), method ^ 128)), stream)
     elif kind == 1:
         parts.lies[i] = max(0, len(stream) + rng.choice((-4, -1, 1, 4, 8, 100, 2**40)))
     elif kind == 2:

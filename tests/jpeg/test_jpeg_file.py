@@ -211,3 +211,33 @@ def test_coefficients_without_codes() -> None:
         blocks = tuple(np.full_like(b, value) for b in coefficients.blocks)
         with pytest.raises(CorruptFile):
             join(Coefficients(40, 30, coefficients.sampling, coefficients.tables, blocks), recipe, DEFAULT)
+
+
+def test_known_passages() -> None:
+    """Metadata that stand elsewhere, too, take no room in the recipe: a profile in pieces, EXIF; in any order."""
+    rng = np.random.default_rng(8)
+    profile, exif, comment = rng.bytes(150_000), b"Exif\0\0II*\0\x08\0\0\0" + rng.bytes(300), b"short"
+    data = written(picture(24, 16), icc_profile=profile, exif=exif, comment=comment)
+    sizes = []
+    for known in ([], [exif[6:], profile], [profile, exif[6:]], [comment, rng.bytes(99), exif[6:] + b"more", profile]):
+        found = split(data, DEFAULT, known)
+        assert found is not None
+        coefficients, recipe = found
+        assert join(coefficients, recipe, DEFAULT, known) == data
+        sizes.append(len(recipe))
+    assert sizes[0] > 150_000
+    assert max(sizes[1:]) < 250
+    with pytest.raises(CorruptFile):
+        join(coefficients, recipe, DEFAULT, [exif[6:]])
+    with pytest.raises(ImageTooLarge):
+        join(coefficients, recipe, Limits(memory=150_000), known)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\0", b"\xff" * 6, b"\x01\0\0\0\xff", b"\x01\0\x7f\x04\xff", b"\x7f\1\1", b"\xff\x7f"]
+)
+def test_impossible_passages(text) -> None:
+    coefficients = split(written(picture(24, 16)), DEFAULT)
+    assert coefficients is not None
+    with pytest.raises(CorruptFile):
+        join(coefficients[0], b"\x04" + text, DEFAULT, [b"known"])

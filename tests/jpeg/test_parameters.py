@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from vlae_codec.errors import CorruptFile
-from vlae_codec.jpeg.coefficients import Coefficients
+from vlae_codec.jpeg.coefficients import Coefficients, Cut
 from vlae_codec.jpeg.parameters import Parameters, pack, parameters_of, standard_table, unpack
 
 OWN = np.arange(1, 65, dtype=np.int32)
@@ -17,7 +17,7 @@ LUMA, CHROMA = standard_table(90), standard_table(190)
 
 def same(one: Parameters, other: Parameters) -> bool:
     tables = zip(one.tables, other.tables, strict=True)
-    rest = [(found.sampling, found.padded, found.converted) for found in (one, other)]
+    rest = [(found.sampling, found.padded, found.converted, found.cut) for found in (one, other)]
     return rest[0] == rest[1] and all(np.array_equal(*pair) for pair in tables)
 
 
@@ -28,6 +28,8 @@ def same(one: Parameters, other: Parameters) -> bool:
         (Parameters(((2, 2), (1, 1), (1, 1)), (LUMA, CHROMA, CHROMA)), 10),
         (Parameters(((2, 1), (1, 1), (1, 1)), (LUMA, CHROMA, CHROMA), padded=True), 10),
         (Parameters(((1, 1),) * 3, (LUMA, OWN, OWN), converted=False), 74),
+        (Parameters(((2, 2), (1, 1), (1, 1)), (LUMA, CHROMA, CHROMA), cut=Cut(15, 0, 3, 15)), 14),
+        (Parameters(((1, 1),), (LUMA,), padded=True, cut=Cut(top=7)), 9),
         (Parameters(((1, 2), (1, 1), (1, 1)), (OWN, DEEP, OWN + 1), padded=True, converted=False), 267),
         (Parameters(((4, 4), (1, 1), (2, 4), (4, 1)), (OWN, OWN, LUMA, LUMA)), 76),
     ],
@@ -77,7 +79,14 @@ STEPS = bytes(range(1, 65))
     [
         b"",
         b"\x00",
-        b"\x04\x01\x11\x00\x5a",  # flags
+        b"\x08\x01\x11\x00\x5a",  # flags
+        b"\x04\x01\x11\x00\x5a",  # what the picture lacks
+        b"\x04",
+        b"\x04\x01\x00\x00",
+        b"\x04\x00\x00\x00\x00\x01\x11\x00\x5a",
+        b"\x04\x08\x00\x00\x00\x01\x11\x00\x5a",
+        b"\x04\x00\x00\x00\x08\x01\x11\x00\x5a",
+        b"\x04\x00\x10\x01\x00\x03\x21\x00\x11\x01\x11\x01\x5a\x5b",
         b"\x80\x01\x11\x00\x5a",
         b"\x00\x00",  # components
         b"\x00\x02\x11\x00\x11\x00\x5a",
@@ -114,7 +123,8 @@ def test_impossible(data):
 def test_any_bytes():
     """Damage is refused, or says something that has this very form."""
     rng = np.random.default_rng(1)
-    good = [pack(Parameters(((2, 2), (1, 1), (1, 1)), tables)) for tables in ((LUMA, CHROMA, CHROMA), (OWN, DEEP, OWN))]
+    some = ((LUMA, CHROMA, CHROMA), Cut()), ((OWN, DEEP, OWN), Cut(9, 0, 1, 2))
+    good = [pack(Parameters(((2, 2), (1, 1), (1, 1)), tables, cut=cut)) for tables, cut in some]
     read = 0
     for _ in range(600):
         data = bytearray(good[rng.integers(2)])

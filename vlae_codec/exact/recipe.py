@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vlae_codec.errors import CorruptFile, ImageTooLarge
 from vlae_codec.exact import png, weave
 from vlae_codec.exact.packing import Reader, Writer, damaged
+from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
 from vlae_codec.jpeg.file import join, split
 from vlae_codec.limits import DEFAULT, Limits
@@ -26,7 +27,7 @@ def make(file: bytes, pictures: Sequence[Picture], limits: Limits = DEFAULT) -> 
     kind = PNG if file.startswith(png.SIGNATURE) else JPEG if pictures[0].coefficients is not None else WEAVE
     head = bytes([kind]) + zlib.crc32(file).to_bytes(4, "little")
     if kind == JPEG:
-        parts = split(file, limits)
+        parts = split(file, limits, _known(pictures[0]))
         if parts is None:
             return None
         recipe = head + parts[1]
@@ -42,6 +43,11 @@ def make(file: bytes, pictures: Sequence[Picture], limits: Limits = DEFAULT) -> 
         return None
 
 
+def _known(picture: Picture) -> list[bytes]:
+    """The metadata of a picture that stand in its file, too."""
+    return [picture.metadata[key] for key in sorted(picture.metadata) if key != RECIPE]
+
+
 def restore(pictures: Sequence[Picture], recipe: bytes, limits: Limits) -> bytes:
     """The file of a recipe.
 
@@ -55,7 +61,7 @@ def restore(pictures: Sequence[Picture], recipe: bytes, limits: Limits) -> bytes
     if kind == JPEG:
         if pictures[0].coefficients is None:
             raise damaged()
-        file = join(pictures[0].coefficients, source.take(len(recipe) - source.at), limits)
+        file = join(pictures[0].coefficients, source.take(len(recipe) - source.at), limits, _known(pictures[0]))
     elif kind == PNG:
         file = png.restore(source, pictures, limits)
     elif kind == WEAVE:

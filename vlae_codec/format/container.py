@@ -113,6 +113,7 @@ SPARE_SYMBOLS, SYMBOLS_PER_BYTE = 8192, 1024  # of a model-coded stream, at most
 PICTURE_BYTES = 1 << 9  # of each picture or tile in memory beside its pixels (`python -m bench.limits`)
 METADATA_BYTES = 64  # of each picture in memory for each name that it has
 ENTRY_BYTES = 16  # of each entry of a table of values in memory
+UNIT = 32  # pixels, the most that a JPEG begins before a picture that is a part of it
 ENLARGED = 4  # pixels around one in which lie all samples of halved chroma that it is made of
 WEBP_BYTES = 28  # of each pixel of a WebP tile in memory while it is decoded
 DIFFERENCES = 128  # added to a method
@@ -278,7 +279,8 @@ def _samples_of(region: Region, layout: Layout, planes: Planes, width: int, heig
         (x, y, w, h), (sx, sy) = region, planes.scale
         left, top = x // sx, y // sy
         return left, top, -(-(x + w) // sx) - left, -(-(y + h) // sy) - top
-    wanted = _grown(rebuilt_region(region, layout, width, height), ENLARGED, width, height)
+    around = UNIT + ENLARGED if planes.kind == Kind.COEFFICIENTS else ENLARGED
+    wanted = _grown(rebuilt_region(region, layout, width, height), around, width, height)
     chroma = layout.planes[1]
     if planes.kind == Kind.COEFFICIENTS or chroma.kind != Kind.SOURCE:
         return wanted

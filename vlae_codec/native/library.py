@@ -177,8 +177,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "write_scan": (_L, POINTER(ScanStruct), _P, _L, _P, _L),
     "jfif_back": (_L, _P, _L, _P, _P, _P, _P),
     "luma_range": (c_int, _P, _P, _P, _L, _P, _P),
-    "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _L, _L),
-    "search_blocks": (c_int, _P, _P, _L, _P, _P, _I, _P, _P),
+    "chroma_beside": (c_int, _P, _P, _I, _L, _P, _P),
+    "halve": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _P, _P, _P, _L, _L),
+    "narrow": (c_int, _P, _P, _L, _L, _I, _I, _I, _P, _P, _L, _L),
+    "search_blocks": (c_int, _P, _P, _L, _P, _P, _I, _I, _P, _P),
     "score_steps": (c_int, _P, _L, _P, _P),
     "fit_block": (c_int, _FIT, _P, _P, _P, _P, _L, _P, _P, _L, _P, _L),
 }

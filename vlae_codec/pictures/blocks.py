@@ -1,4 +1,7 @@
-"""The coefficients of a picture that was a JPEG, tile by tile: the blocks of all components at the tile's place."""
+"""The coefficients of a picture that was a JPEG, tile by tile: the blocks of all components at the tile's place.
+
+That place is the tile's in the picture, counted from the JPEG's corner, though the picture may begin behind that.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,25 @@ TILE = 2048  # pixels: a stream learns from its blocks, so larger ones are small
 
 def no_coefficients(parameters: Parameters, width: int, height: int, limits: Limits) -> Coefficients:
     """The coefficients of a picture of this size, all 0. Raises ImageTooLarge."""
+    (above, below), (before, behind) = parameters.cut.pads
+    width, height = before + width + behind, above + height + below
     shapes = [parameters.shape(i, width, height) for i in range(len(parameters.sampling))]
     limits.check(0, memory=sum(128 * rows * columns for rows, columns in shapes))
     blocks = tuple(np.zeros((*shape, 64), np.int16) for shape in shapes)
-    return Coefficients(width, height, parameters.sampling, parameters.tables, blocks)
+    return Coefficients(width, height, parameters.sampling, parameters.tables, blocks, parameters.cut)
 
 
 def blocks_at(coefficients: Coefficients, piece: Piece) -> list[np.ndarray]:
     """Views (rows, columns, 64) of the blocks of each component at a tile, the last ones with what is behind them."""
     _, (y, x, h, w) = piece
+    (above, below), (before, behind) = coefficients.cut.pads
+    height, width = coefficients.height - above - below, coefficients.width - before - behind
     most_h, most_v = (max(factors) for factors in zip(*coefficients.sampling, strict=True))
     found = []
     for (across, down), blocks in zip(coefficients.sampling, coefficients.blocks):
         top, left = y * down // (8 * most_v), x * across // (8 * most_h)
-        bottom = len(blocks) if y + h == coefficients.height else (y + h) * down // (8 * most_v)
-        right = blocks.shape[1] if x + w == coefficients.width else (x + w) * across // (8 * most_h)
+        bottom = len(blocks) if y + h == height else (y + h) * down // (8 * most_v)
+        right = blocks.shape[1] if x + w == width else (x + w) * across // (8 * most_h)
         found.append(blocks[top:bottom, left:right])
     return found
 

@@ -114,7 +114,7 @@ def jpeg_parameters(part: Part) -> Parameters:
 
 
 def decode_coefficients(part: Part, coefficients: Coefficients, rows: tuple[int, int]) -> np.ndarray:
-    """(rows, W, colours) uint8. Blocks that only fill up whole units are not looked at."""
+    """(rows, W, colours) uint8 of the picture. Blocks that only fill up whole units are not looked at."""
     assert part.layout.origin is not None
     needed = (
         blocks[:down, :across]
@@ -122,5 +122,6 @@ def decode_coefficients(part: Part, coefficients: Coefficients, rows: tuple[int,
     )
     coefficients = replace(coefficients, blocks=tuple(needed))
     converted = unpack(part.layout.origin.data).converted
-    found = jpeg.decode(coefficients, converted=converted, rows=rows)
-    return found.reshape(*found.shape[:2], -1)
+    above, (before, behind) = coefficients.cut.top, coefficients.cut.pads[1]
+    found = jpeg.decode(coefficients, converted=converted, rows=(above + rows[0], above + rows[1]))
+    return found.reshape(*found.shape[:2], -1)[:, before : coefficients.width - behind]

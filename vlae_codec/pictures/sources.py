@@ -15,6 +15,7 @@ from vlae_codec.errors import CorruptFile
 from vlae_codec.format import header
 from vlae_codec.format.container import Part, Piece, Region
 from vlae_codec.format.header import Layout, Planes
+from vlae_codec.jpeg.coefficients import WHOLE
 from vlae_codec.jpeg.parameters import unpack
 from vlae_codec.origins import origin as origins
 from vlae_codec.origins.conversions import CONVERSIONS
@@ -103,7 +104,8 @@ def words(origin: header.Origin) -> str:
         if origin.data[0] >= len(CONVERSIONS):
             raise CorruptFile(UNKNOWN)
         return f"values of {tuple(CONVERSIONS.values())[origin.data[0]].words}"
-    sampling = unpack(origin.data).sampling
+    found = unpack(origin.data)
+    sampling, part = found.sampling, "" if found.cut == WHOLE else "a part of "
     most = tuple(max(factors) for factors in zip(*sampling))
     form = f", {origins.SUBSAMPLED[most]}" if most in origins.SUBSAMPLED and len(sampling) == 3 else ""
-    return f"a JPEG{form}, its coefficients"
+    return f"{part}a JPEG{form}, its coefficients"

@@ -17,7 +17,7 @@
 #include "vlae.h"
 
 enum { COUNTS, SIDES, VALUES, SIGNS, EDGES, EDGE_SIGNS, DCS, DC_SIGNS, KINDS }; /* of bits */
-enum { MOST_CONTEXTS = 12, MOST_INPUTS = MOST_CONTEXTS + 1, NODES = 64, PICKS = 64, TAIL = 48, CLASSES = 2,
+enum { MOST_CONTEXTS = 12, MOST_INPUTS = 16 /* 13 and zeros */, NODES = 64, PICKS = 64, TAIL = 48, CLASSES = 2,
        SETS = NODES + 8 * PICKS };
 enum { LEVELS = 24, FIRST_WEIGHT = 10000, RATE = 90, FINAL_RATE = 12, REFINE_RATE = 6, SEEN_MOST = 200,
        TAIL_SEEN = 250 };
@@ -98,12 +98,13 @@ static inline void set_context(vlae_model *model, int kind, int i, int32_t value
     int32_t last = kinds[kind].sizes[i] - 1;
     value = value < 0 ? 0 : value > last ? last : value;
     model->contexts[kind][i] = model->starts[model->class][kind][i] + (int64_t)value * kinds[kind].nodes;
+    __builtin_prefetch(model->contexts[kind][i], 1);
 }
 
 /* A bit of a kind, in the contexts that were set, at a node of its code. */
-static int model_bit(vlae_model *model, int kind, int node, int bit)
+static inline int model_bit(vlae_model *model, int kind, int node, int bit)
 {
-    int32_t inputs[MOST_INPUTS], count = kinds[kind].count, used = count + 1;
+    int32_t inputs[MOST_INPUTS] = {0}, count = kinds[kind].count;
     binary_counter *counters[MOST_CONTEXTS];
     for (int i = 0; i < count; i++) {
         counters[i] = model->contexts[kind][i] + node;
@@ -115,7 +116,7 @@ static int model_bit(vlae_model *model, int kind, int node, int bit)
     int32_t *weights[2] = {model->weights + sets[0] * MOST_INPUTS, model->weights + sets[1] * MOST_INPUTS};
     int32_t logits[2], *final = model->final + 2 * ((model->class * KINDS + kind) * NODES + node);
     for (int i = 0; i < 2; i++)
-        logits[i] = limited(mixed(weights[i], inputs, used), LOGIT_MOST);
+        logits[i] = limited(mixed(weights[i], inputs, MOST_INPUTS), LOGIT_MOST);
     int32_t logit = limited(mixed(final, logits, 2), LOGIT_MOST);
     uint32_t p = squash(&model->tables, logit);
     uint16_t *refine[2] = {model->refined + sets[0] * REFINED, model->refined + sets[1] * REFINED};
@@ -126,7 +127,7 @@ static int model_bit(vlae_model *model, int kind, int node, int bit)
     bit = binary_code(&model->coder, bit, q);
     for (int i = 0; i < 2; i++) {
         int32_t error = (bit << 16) - (int32_t)squash(&model->tables, logits[i]);
-        mixed_update(weights[i], inputs, used, error, RATE);
+        mixed_update(weights[i], inputs, MOST_INPUTS, error, RATE);
         refined_update(refine[i], nearest[i], bit, REFINE_RATE);
     }
     mixed_update(final, logits, 2, (bit << 16) - (int32_t)p, FINAL_RATE);
@@ -533,7 +534,7 @@ enum {
 };
 
 /* Bytes of scratch; the blocks and columns are those of a stripe. */
-static int64_t coefficients_scratch(const vlae_coefficients *picture)
+static inline int64_t coefficients_scratch(const vlae_coefficients *picture)
 {
     int64_t blocks = 0, columns = 0;
     for (int i = 0; i < picture->count; i++) {
@@ -545,8 +546,8 @@ static int64_t coefficients_scratch(const vlae_coefficients *picture)
            (int64_t)sizeof(vlae_coded_block) * blocks + 2 * LINE * columns;
 }
 
-static int64_t code_coefficients(const vlae_coefficients *picture, uint8_t *out, const uint8_t *in, int64_t size,
-                                 void *scratch)
+static inline int64_t code_coefficients(const vlae_coefficients *picture, uint8_t *out, const uint8_t *in, int64_t size,
+                                        void *scratch)
 {
     vlae_model *model = scratch;
     memset(model, 0, sizeof *model);

@@ -821,7 +821,7 @@ int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_t *out, i
     int64_t needed = vlae_coefficients_scratch(picture);
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && out_size >= 0);
-    return code_coefficients(picture, out, NULL, out_size, scratch);
+    return chosen->code_coefficients(picture, out, NULL, out_size, scratch);
 }
 
 int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
@@ -830,7 +830,7 @@ int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data,
     int64_t needed = vlae_coefficients_scratch(picture);
     CHECK_SCRATCH(needed);
     REQUIRE(needed > 0 && data && size >= 0);
-    return code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
+    return chosen->code_coefficients(picture, NULL, data, size, scratch) < 0 ? VLAE_EMPTY : VLAE_OK;
 }
 
 int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high)
@@ -846,31 +846,59 @@ int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, in
     return VLAE_OK;
 }
 
-int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across, int32_t down,
-               int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height, int64_t columns)
+int vlae_chroma_beside(const uint8_t *rgb, const uint8_t *other, int32_t component, int64_t n, uint8_t *low,
+                       uint8_t *high)
 {
-    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE && sweeps >= 0);
+    REQUIRE(n >= 0 && component >= 0 && component <= 1);
+    chroma_beside(rgb, other, component, n, low, high);
+    return VLAE_OK;
+}
+
+static int check_halving(int64_t rows, int64_t width, int32_t across, int32_t down, int64_t height, int64_t columns)
+{
+    REQUIRE(rows >= 1 && rows <= MOST_SIDE && width >= 1 && width <= MOST_SIDE);
     REQUIRE(across >= 1 && across <= 4 && down >= 1 && down <= 4);
     REQUIRE(height == (rows + down - 1) / down && columns == (width + across - 1) / across);
-    vlae_component component = {samples, columns, 0, columns, height, across, down};
-    halve(&component, samples, pixels, weights, rows, width, sweeps, left, halved);
     return VLAE_OK;
 }
 
-int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table, const float *basis,
-                       int32_t steps, int16_t *blocks, uint8_t *wrong)
+int vlae_halve(const uint8_t *pixels, const uint8_t *known, int64_t rows, int64_t width, int32_t across, int32_t down,
+               int32_t sweeps, int32_t *excess, int32_t *fitted, int32_t *factors, uint8_t *samples, uint8_t *state,
+               int64_t height, int64_t columns)
+{
+    CHECK(check_halving(rows, width, across, down, height, columns));
+    REQUIRE(sweeps >= 0);
+    vlae_component component = {samples, columns, 0, columns, height, across, down};
+    halve(&component, samples, pixels, known, rows, width, sweeps, excess, fitted, factors, state);
+    return VLAE_OK;
+}
+
+int vlae_narrow(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t width, int32_t across, int32_t down,
+                int32_t rounds, uint8_t *from, uint8_t *to, int64_t height, int64_t columns)
+{
+    CHECK(check_halving(rows, width, across, down, height, columns));
+    REQUIRE(rounds >= 0);
+    vlae_component component = {from, columns, 0, columns, height, across, down};
+    narrow(&component, low, high, rows, width, rounds, from, to);
+    return VLAE_OK;
+}
+
+int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table, const int16_t *basis,
+                       int32_t steps, int32_t patience, int16_t *blocks, uint8_t *wrong)
 {
     CHECK(check_blocks(1, n, table));
-    REQUIRE(steps >= 0);
-    chosen->search_blocks(low, high, n, table, basis, steps, blocks, wrong);
+    REQUIRE(steps >= 0 && patience >= 0);
+    for (int i = 0; i < 64 * 64; i++)
+        REQUIRE(basis[i] >= -BASIS_MOST && basis[i] <= BASIS_MOST);
+    chosen->search_blocks(low, high, n, table, basis, steps, patience, blocks, wrong);
     return VLAE_OK;
 }
 
-int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums)
+int vlae_score_steps(const int32_t *values, int64_t n, const int16_t *scores, int32_t *sums)
 {
     REQUIRE(n >= 0 && n <= MOST_SIDE);
     for (int64_t i = 0; i < 64 * n; i++)
-        REQUIRE(values[i] >= -32768 && values[i] <= 32767);
+        REQUIRE(values[i] >= -(1 << 15) && values[i] <= 1 << 15);
     score_steps(values, n, scores, sums);
     return VLAE_OK;
 }

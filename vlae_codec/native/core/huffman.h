@@ -27,7 +27,7 @@ typedef struct {
 } jpeg_code;
 
 /* Sets a code from its table: 16 counts by length, then symbols. Returns 0 for a table that no code has. */
-static int jpeg_code_set(jpeg_code *code, const uint8_t *table)
+static inline int jpeg_code_set(jpeg_code *code, const uint8_t *table)
 {
     int next = 0, place = 0;
     memset(code, 0, sizeof *code);
@@ -395,7 +395,7 @@ static void jpeg_block(jpeg_reader *reader, jpeg_writer *writer, jpeg_state *sta
 
 /* Reads or writes all of a scan. padding: a byte of each interval. Returns 0, or VLAE_BOUND where the data, or the
  * coefficients, are no such scan. */
-static int jpeg_scan(jpeg_reader *reader, jpeg_writer *writer, jpeg_state *state, const vlae_scan *scan,
+static inline int jpeg_scan(jpeg_reader *reader, jpeg_writer *writer, jpeg_state *state, const vlae_scan *scan,
                      uint8_t *padding)
 {
     int64_t left = scan->interval, interval = 0;

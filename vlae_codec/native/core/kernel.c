@@ -1,4 +1,5 @@
 /* One target's kernels: compiled once for each, with -DTARGET_name and that target's instructions. */
+#include "coefficients.h"
 #include "fit.h"
 #include "recover.h"
 
@@ -10,5 +11,5 @@
 const struct vlae_kernels NAMED(TARGET) = {
     QUOTED(TARGET), pack_size,      pack,     fits,      merge,     scratch_size,    run,       intervals,   pop_rows,
     pixel_rows,     band_intervals, pop_band, prior_scratch, prior_intervals, pop_prior, fit_scratch, fit_block,
-    search_blocks,
+    search_blocks,  code_coefficients,
 };

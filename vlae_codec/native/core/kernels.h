@@ -31,8 +31,10 @@ struct vlae_kernels {
     int64_t (*fit_scratch)(const vlae_fit *fit, int64_t *numbers);
     void (*fit_block)(const vlae_fit *fit, const int8_t *rows, const float *values, const int8_t *edges,
                       const float *weights, int64_t n, float *spent, float *gradient, void *scratch);
-    void (*search_blocks)(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table, const float *basis,
-                          int steps, int16_t *blocks, uint8_t *wrong);
+    void (*search_blocks)(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table, const int16_t *basis,
+                          int steps, int patience, int16_t *blocks, uint8_t *wrong);
+    int64_t (*code_coefficients)(const vlae_coefficients *picture, uint8_t *out, const uint8_t *in, int64_t size,
+                                 void *scratch);
 };
 
 /* The positions of a wave: rows low .. high, counted from the region's first. Slope 0: a wave is a column. */

@@ -300,16 +300,22 @@ VLAE_API int64_t vlae_push_coefficients(const vlae_coefficients *picture, uint8_
                                         int64_t scratch_size);
 VLAE_API int vlae_pop_coefficients(const vlae_coefficients *picture, const uint8_t *data, int64_t size, void *scratch,
                                    int64_t scratch_size);
-/* And back: proposals, made by floats. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of
- * as many pixels as are returned. */
+/* And back: proposals. low, high: (n, 2), the intervals of Cb and Cr; one value, where they are determined, of as many
+ * pixels as are returned. */
 VLAE_API int64_t vlae_jfif_back(const uint8_t *rgb, int64_t n, uint8_t *y, uint8_t *chroma, uint8_t *low, uint8_t *high);
 VLAE_API int vlae_luma_range(const uint8_t *rgb, const uint8_t *cb, const uint8_t *cr, int64_t n, uint8_t *low,
                              uint8_t *high);
-VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *weights, int64_t rows, int64_t width, int32_t across,
-                        int32_t down, int32_t sweeps, float *left, float *halved, uint8_t *samples, int64_t height,
-                        int64_t columns);
+/* low, high: (n,), of Cb (component 0) or Cr (1), which become narrower. */
+VLAE_API int vlae_chroma_beside(const uint8_t *rgb, const uint8_t *other, int32_t component, int64_t n, uint8_t *low,
+                                uint8_t *high);
+/* excess: (rows, width), fitted: (height, columns), factors: 2 max(height, columns); all scratch. */
+VLAE_API int vlae_halve(const uint8_t *pixels, const uint8_t *known, int64_t rows, int64_t width, int32_t across,
+                        int32_t down, int32_t sweeps, int32_t *excess, int32_t *fitted, int32_t *factors, uint8_t *samples,
+                        uint8_t *state, int64_t height, int64_t columns);
+VLAE_API int vlae_narrow(const uint8_t *low, const uint8_t *high, int64_t rows, int64_t width, int32_t across,
+                         int32_t down, int32_t rounds, uint8_t *from, uint8_t *to, int64_t height, int64_t columns);
 VLAE_API int vlae_search_blocks(const uint8_t *low, const uint8_t *high, int64_t n, const int32_t *table,
-                                const float *basis, int32_t steps, int16_t *blocks, uint8_t *wrong);
-VLAE_API int vlae_score_steps(const float *values, int64_t n, const float *scores, float *sums);
+                                const int16_t *basis, int32_t steps, int32_t patience, int16_t *blocks, uint8_t *wrong);
+VLAE_API int vlae_score_steps(const int32_t *values, int64_t n, const int16_t *scores, int32_t *sums);
 
 #endif
