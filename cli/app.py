@@ -23,6 +23,7 @@ from vlae_codec.errors import VlaeError, out_of_memory
 
 # name -> (module, the command in it, line of help): listing the commands imports none of them.
 _COMMANDS = {
+    "archive": ("vlae_codec.cli.archive", "archive", "Put many pictures into one file, and bring them back."),
     "bench": ("vlae_codec.cli.bench", "bench", "Compare the models with other codecs on your pictures."),
     "compress": ("vlae_codec.cli.compress", "compress", "Compress a picture into a .vlae file."),
     "decompress": ("vlae_codec.cli.decompress", "decompress", "Bring back the picture of a .vlae file."),
@@ -30,6 +31,7 @@ _COMMANDS = {
     "models": ("vlae_codec.cli.models", "models", "List the models at hand."),
     "preview": ("vlae_codec.cli.preview", "preview", "Show what the latents of a .vlae file say."),
     "sample": ("vlae_codec.cli.sample", "sample", "Draw new pictures from a model."),
+    "thumbnail": ("vlae_codec.cli.thumbnail", "thumbnail", "Write a small picture of a .vlae file."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
 }
 

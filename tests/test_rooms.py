@@ -23,11 +23,12 @@ FLOORS = [
     ["pictures"],
     ["exact"],
     ["views", "jobs"],
+    ["archive"],
     ["api"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"codec": 6800, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1300}  # lines of code
+MOST = {"archive": 1300, "codec": 7000, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1300}  # lines of code
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -14,18 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlae_codec.api import (
+        Added,
+        Archive,
+        Extracted,
         Keep,
         Limits,
+        Member,
         Picture,
+        append_archive,
         bits_map,
         compress,
         compress_files,
         compress_many,
+        create_archive,
         decompress,
         decompress_files,
         decompress_many,
         decompress_picture,
         decompress_pictures,
+        extract_archive,
+        open_archive,
         preview,
         sample,
     )
@@ -34,18 +42,26 @@ if not Path(__file__).with_name("cli").is_dir():  # a checkout, where cli, model
     __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = [
+    "Added",
+    "Archive",
+    "Extracted",
     "Keep",
     "Limits",
+    "Member",
     "Picture",
+    "append_archive",
     "bits_map",
     "compress",
     "compress_files",
     "compress_many",
+    "create_archive",
     "decompress",
     "decompress_files",
     "decompress_many",
     "decompress_picture",
     "decompress_pictures",
+    "extract_archive",
+    "open_archive",
     "preview",
     "sample",
 ]

@@ -18,7 +18,9 @@ from vlae_codec.adapter.effort import DEFAULT, Fitting, Watch, level
 from vlae_codec.errors import VlaeError, out_of_memory
 from vlae_codec.format import container
 from vlae_codec.format.header import Header
+from vlae_codec.format.thumbnails import with_thumbnail
 from vlae_codec.images import image
+from vlae_codec.images.thumbnails import make_thumbnail
 from vlae_codec.jobs import convert
 from vlae_codec.jobs.convert import ALL, Keep
 from vlae_codec.jobs.plan import CODED, JPEG, PICTURES, Plan, Task, make_plan
@@ -86,6 +88,7 @@ def compress_files(
     origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
+    thumbnail: int = 0,
     skip_jpeg: bool = False,
     force: bool = False,
     skip_existing: bool = False,
@@ -96,12 +99,12 @@ def compress_files(
 ) -> Batch:
     """Compresses pictures and folders of pictures into the folder `output`, made if need be: NAME.png to NAME.vlae.
 
-    Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
-    walked through and mirrored. keep: what of the files is kept beside the samples. skip_jpeg: pass JPEG files by.
-    force: overwrite what is there. skip_existing: leave outputs that exist as they are. newer: leave only those that
-    are at least as new as their pictures, and overwrite the others. progress: told (pixels done, pixels in all) of all
-    pictures; report: told what became of each file, in the order in which they end. The other options are those of
-    `compress`.
+    Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders
+    are walked through and mirrored. keep: what of the files is kept beside the samples. skip_jpeg: pass JPEG files
+    by. thumbnail: as of `compress`. force: overwrite what is there. skip_existing: leave outputs that exist as they
+    are. newer: leave only those that are at least as new as their pictures, and overwrite the others. progress:
+    told (pixels done, pixels in all) of all pictures; report: told what became of each file, in the order in which
+    they end. The other options are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
@@ -119,6 +122,8 @@ def compress_files(
             loaded = convert.load(task.source, keep, limits, convert.codes_jpeg(origin, model))
             options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
+            if thumbnail:
+                data = with_thumbnail(data, make_thumbnail(loaded.pictures[0], thumbnail))
             files.write_file(task.output, data, force)
             return Converted(container.read_header(data), len(data), tuple(loaded.notes), loaded.jpeg)
 
