@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from pathlib import Path
+from typing import Any
 
 import make_golden  # type: ignore[import-not-found]
 import numpy as np
@@ -13,7 +14,7 @@ from vlae_codec.archive import index
 from vlae_codec.archive.writer import create_archive
 
 TINY = Path(make_golden.DATA / "tiny.safetensors")
-OPTIONS = {"model": TINY, "effort": 1, "threads": 1, "verify": False}
+OPTIONS: dict[str, Any] = {"model": TINY, "effort": 1, "threads": 1, "verify": False}
 
 
 def small(count: int, size: int = 8) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from vlae_codec import files
 from vlae_codec.archive.encode import file_of
@@ -129,7 +129,7 @@ def _each(
     origin: str | os.PathLike[str] | BinaryIO,
     names: Sequence[str],
     take: Take,
-    options: Mapping[str, object],
+    options: Mapping[str, Any],
     threads: int | None,
     report: Report | None,
 ) -> Extracted:
@@ -152,10 +152,10 @@ def _each(
             report(name)
 
     def lost(source: Source, place: tuple[int, int], run: Run) -> None:
-        limits: Limits = options["limits"]  # type: ignore[assignment]
+        model, device, limits = options["model"], options["device"], options["limits"]
         try:
             limits.check(0, memory=place[1])
-            found = decode_all(source.read(*place), None, None, "auto", run, None, limits)
+            found = decode_all(source.read(*place), None, model, device, run, None, limits)
         except (VlaeError, MemoryError) as error:
             done.problems.append(f"a group at byte {place[0]}: {error}")
             return
@@ -165,7 +165,7 @@ def _each(
             counts[1] += counts[0] - before
 
     try:
-        archive = Archive(origin, threads=1, **options)  # type: ignore[arg-type]
+        archive = Archive(origin, threads=1, **options)
     except CorruptFile as error:
         if not take.salvage:
             raise
