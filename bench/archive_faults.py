@@ -92,8 +92,9 @@ def creations(folder: Path, kills: int, rng: np.random.Generator, options: dict[
     """Archives that are made over an old one."""
     path, count = folder / "created.vlae", Count()
     old = pictures(0, 3)
+    api.create_archive(path, old, **options)  # which reads the model
     begin = time.perf_counter()
-    api.create_archive(path, old, **options)
+    api.create_archive(path, old, force=True, **options)
     whole = time.perf_counter() - begin
     while count.killed < kills:
         new = pictures(10 * (count.killed + count.new), 6)
@@ -108,7 +109,7 @@ def additions(folder: Path, kills: int, rng: np.random.Generator, options: dict[
     base, path, count = folder / "base.vlae", folder / "appended.vlae", Count()
     old = first = pictures(0, 5)
     begin = time.perf_counter()
-    api.create_archive(base, first, **options)
+    api.create_archive(base, first, **options)  # the model is read
     whole = time.perf_counter() - begin
     runs = 0
     while count.killed < kills:
@@ -118,7 +119,7 @@ def additions(folder: Path, kills: int, rng: np.random.Generator, options: dict[
         runs += 1
         some = pictures(10 * runs, 3)
         work = lambda some=some: api.append_archive(path, some, **options)  # noqa: E731
-        count.add(killed(work, rng.uniform(0, 2 * whole)), path, options, old, old | some)
+        count.add(killed(work, rng.uniform(0, 1.5 * whole)), path, options, old, old | some)
         old = held(path, options)
     return count
 

@@ -31,6 +31,7 @@ def thumbnail(source: str, output: str, size: int, force: bool, limits: Limits) 
     from pathlib import Path
 
     from vlae_codec import api
+    from vlae_codec.format import container
     from vlae_codec.images.thumbnails import scaled, stored_thumbnail
 
     kind = FORMATS.get(Path(output).suffix.lower())
@@ -39,6 +40,7 @@ def thumbnail(source: str, output: str, size: int, force: bool, limits: Limits) 
     files.check_output(output, force, source)
     with blame(source):
         data = files.read_file(source, limits)
+        container.read_header(data)  # says what is wrong with other files
         image = stored_thumbnail(data)
         if image is None or max(image.size) < size:
             image = scaled(api.decompress_pictures(data, limits=limits)[0], size)

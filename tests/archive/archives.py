@@ -27,7 +27,7 @@ def made(path: Path, pictures: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def entry(name: str = "a.png", **changes: int) -> index.Entry:
+def entry(name: str = "a.png", **changes: Any) -> index.Entry:
     return index.Entry(name, 9, 100, 0, 1, 8, 8, 1, 8, 0, 0, 0)._replace(**changes)
 
 

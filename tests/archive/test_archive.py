@@ -107,7 +107,8 @@ def test_pickle_and_threads(archive):
 def test_loader(archive):
     """Two workers of torch read one archive."""
     with vlae_codec.open_archive(archive[0], **READ) as opened:
-        loader = torch.utils.data.DataLoader(opened.arrays, batch_size=4, num_workers=2)
+        dataset: Any = opened.arrays
+        loader: Any = torch.utils.data.DataLoader(dataset, batch_size=4, num_workers=2)
         batches = list(loader)
     whole = np.concatenate([batch.numpy() for batch in batches])
     assert np.array_equal(whole, np.stack(list(archive[1].values())))

@@ -75,7 +75,7 @@ def create_archive(output: str | Path, sources: Sources, *, force: bool = False,
     files.check_output(output, force)
     with files.new_file(output, force) as file:
         file.write(START)
-        writer = _Writer(file, len(START))
+        writer = Writer(file, len(START))
         added = _add(writer, items, **options)
         if not added.members:
             raise InputError(added.problems[0] if added.problems else "there are no pictures: give some")
@@ -105,7 +105,7 @@ def append_archive(
             few = bool(pages) and pages[-1].members < PAGE_MEMBERS
             keep = 0 if replaced else len(pages) - few
             entries = [one for number in range(keep, len(pages)) for one in archive.page(number)]
-        writer = _Writer(file, end)
+        writer = Writer(file, end)
         try:
             added = _add(writer, items, **options)
             done = {entry.name for entry in writer.entries.values()}
@@ -149,7 +149,7 @@ def _items(sources: Sources) -> tuple[list[Item], tuple[list[Skipped], list[str]
     return items, (skipped, problems)
 
 
-class _Writer:
+class Writer:
     """Writes groups behind what counts, and keeps their entries by the numbers of the members."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
@@ -189,7 +189,7 @@ def _pages(entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], bytes]]:
 
 
 def _add(
-    writer: _Writer,
+    writer: Writer,
     items: Sequence[Item],
     *,
     model: str | Path | None = None,
