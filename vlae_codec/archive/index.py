@@ -56,11 +56,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
-from vlae_codec.archive.names import problem_of
+from vlae_codec.archive.names import LONGEST, problem_of
 from vlae_codec.errors import CorruptFile
 from vlae_codec.format.chunks import CRC, DAMAGED, pack_varint, read_varint
 from vlae_codec.format.header import MODES
@@ -157,7 +157,37 @@ def _shared(name: bytes, before: bytes) -> tuple[int, int]:
     return head, next((i for i in range(most - head) if name[-1 - i] != before[-1 - i]), most - head)
 
 
-def unpack_page(data: bytes, page: Page) -> list[Entry]:
+class Entries(Sequence[Entry]):
+    """The members of a page; each is made when it is asked for. Raises CorruptFile for a name that none may have."""
+
+    def __init__(
+        self, names: Sequence[bytes], groups: Sequence[tuple[int, int]], columns: Sequence[Sequence[int]]
+    ) -> None:
+        self.names, self.groups, self.columns = names, groups, columns
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, key: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[Entry]: ...
+
+    def __getitem__(self, key: int | slice) -> Entry | list[Entry]:
+        if isinstance(key, slice):
+            return [self[i] for i in range(*key.indices(len(self)))]
+        try:
+            name = self.names[key].decode()
+        except UnicodeDecodeError:
+            name = ""
+        if problem_of(name) is not None:
+            raise CorruptFile(f"a malformed name in the archive's index: {DAMAGED}")
+        which, *others = (column[key] for column in self.columns)
+        return Entry(name, *self.groups[which], *others)
+
+
+def unpack_page(data: bytes, page: Page) -> Entries:
     """The members that a page describes; nothing is believed. Raises CorruptFile."""
     if zlib.crc32(data) != page.crc or len(data) != page.length:
         raise CorruptFile(f"wrong checksum of a page of the archive's index: {DAMAGED}")
@@ -182,27 +212,21 @@ def unpack_page(data: bytes, page: Page) -> list[Entry]:
     table = numbers[: COLUMNS * members].reshape(COLUMNS, members)
     table = (table >> 1) ^ -(table & 1)
     values = np.cumsum(table, axis=1)
-    values[1] = table[1]
-    group, gap_to, *others = values.tolist()
-    entries, ends = [], dict[int, int]()
-    names = _names(raw[position:], numbers[COLUMNS * members :].reshape(3, members).tolist())
-    for name, which, ahead, *some in zip(names, group, gap_to, *others):
-        if not 0 <= which < len(groups):
-            raise CorruptFile(f"a member of no group in the archive's index: {DAMAGED}")
-        (offset, length), first = groups[which], ends.get(which, 0) + ahead
-        entry = Entry(name, offset, length, first, *some)
-        entries.append(entry._replace(time=entry.time * 10**unit))
-        ends[which] = first + entry.pictures
-        _check(entry, unit)
-    return entries
-
-
-def _check(entry: Entry, unit: int) -> None:
-    limits = (1 << 62, 1 << 62, 1 << 32, 1 << 32, 1 << 32, 1 << 32, len(MODES), 65, None, 512, 1 << 62)
-    least = (len(START), 1, 0, 1, 1, 1, 0, 1, None, 0, 0)
-    good = all(low is None or high is None or low <= value < high for value, low, high in zip(entry[1:], least, limits))
-    if not good or unit not in UNITS or abs(entry.time) * 10**unit >= 1 << 64 or problem_of(entry.name) is not None:
+    group, pictures = values[0].tolist(), values[2].tolist()
+    ends = dict[int, int]()
+    for i, (which, ahead) in enumerate(zip(group, table[1].tolist())):
+        values[1, i] = (ends.get(which, 0) + ahead) % (1 << 62)
+        ends[which] = int(values[1, i]) + pictures[i]
+    good = all(len(START) <= offset < 1 << 62 and 0 < length < 1 << 62 for offset, length in groups)
+    late = (1 << 62) // 10**unit
+    least = np.array([0, 0, 1, 1, 1, 0, 1, -late, 0, 0])[:, None]
+    most = np.array([len(groups), *[1 << 32] * 4, len(MODES), 65, late, 512, 1 << 62])[:, None]
+    if not good or unit not in UNITS or (values < least).any() or (values >= most).any():
         raise CorruptFile(f"impossible values of a member in the archive's index: {DAMAGED}")
+    columns = values.tolist()
+    columns[7] = [time * 10**unit for time in columns[7]]
+    names = _names(raw[position:], numbers[COLUMNS * members :].reshape(3, members).tolist())
+    return Entries(names, groups, columns)
 
 
 def _varints(raw: bytes, position: int, count: int) -> tuple[np.ndarray, int]:
@@ -221,20 +245,17 @@ def _varints(raw: bytes, position: int, count: int) -> tuple[np.ndarray, int]:
     return values, position + int(ends[-1])
 
 
-def _names(letters: bytes, lengths: Sequence[Sequence[int]]) -> list[str]:
+def _names(letters: bytes, lengths: Sequence[Sequence[int]]) -> list[bytes]:
     names, before, position = [], b"", 0
     for head, tail, between in zip(*lengths):
-        if head + tail > len(before):
+        size = head + tail + between
+        if head + tail > len(before) or size > LONGEST:
             raise CorruptFile(f"a malformed name in the archive's index: {DAMAGED}")
-        name = before[:head] + letters[position : position + between] + before[len(before) - tail :]
+        before = before[:head] + letters[position : position + between] + before[len(before) - tail :]
         position += between
-        try:
-            names.append(name.decode())
-        except UnicodeDecodeError as error:
-            raise CorruptFile(f"a malformed name in the archive's index: {DAMAGED}") from error
-        if len(name) != head + tail + between or problem_of(names[-1]) is not None:
+        if len(before) != size:
             raise CorruptFile(f"a malformed name in the archive's index: {DAMAGED}")
-        before = name
+        names.append(before)
     if position != len(letters):
         raise CorruptFile(f"a page of the archive's index is too long: {DAMAGED}")
     return names

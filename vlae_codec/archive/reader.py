@@ -20,12 +20,13 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from vlae_codec.archive.encode import file_of
-from vlae_codec.archive.index import Entry, unpack_page, unpack_root
+from vlae_codec.archive.index import Entries, Entry, unpack_page, unpack_root
 from vlae_codec.archive.source import Source, find_footer
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError
 from vlae_codec.format import container
 from vlae_codec.format.chunks import DAMAGED
-from vlae_codec.format.header import MODES
+from vlae_codec.format.header import MODES, Layout
 from vlae_codec.format.thumbnails import find_thumbnail
 from vlae_codec.images.picture import Picture
 from vlae_codec.limits import DEFAULT, Limits
@@ -34,6 +35,7 @@ from vlae_codec.pictures.decode import decode_all, decode_chains
 from vlae_codec.threads import workers
 
 KEPT = 1 << 25  # bytes of decoded samples that an archive keeps
+CODECS = 64  # groups whose codecs an archive keeps
 PAGES = 16  # of the index that an archive keeps
 ENTRY_BYTES = 1 << 10  # of memory for a member whose name is known
 
@@ -108,6 +110,7 @@ class Archive(Sequence[Member]):
         self._page = lru_cache(PAGES)(self._read_page)
         self._places: dict[str, int] | None = None
         self._kept: OrderedDict[tuple[int, int], Picture] = OrderedDict()
+        self._found: dict[tuple[int, Layout], list[TileCodec | None]] = {}
         self._size, self._lock = 0, Lock()
 
     # The index
@@ -115,7 +118,7 @@ class Archive(Sequence[Member]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def _read_page(self, number: int) -> list[Entry]:
+    def _read_page(self, number: int) -> Entries:
         page = self.pages[number]
         self.limits.check(0, memory=page.length)
         return unpack_page(self.source.read(page.offset, page.length), page)
@@ -125,7 +128,7 @@ class Archive(Sequence[Member]):
         page = bisect_right(self._ends, number)
         return self._page(page)[number - self._ends[page]]
 
-    def page(self, number: int) -> list[Entry]:
+    def page(self, number: int) -> Entries:
         """The same of the members of a page."""
         return self._page(number)
 
@@ -194,7 +197,7 @@ class Archive(Sequence[Member]):
         with workers(self.threads) as run:
             contents = container.read_chain(fetch, entry.length, number, self.limits)
             if contents is not None:
-                codecs = codecs_for(contents, self.model, self.device)
+                codecs = self._codecs(entry.offset, contents)
                 found = decode_chains(contents, codecs, run, self.limits)
             else:
                 self.limits.check(0, memory=entry.length)
@@ -203,6 +206,19 @@ class Archive(Sequence[Member]):
                 found = dict(enumerate(pictures))
         if len(found) > entry.pictures:
             self._keep(entry.offset, found)
+        return found
+
+    def _codecs(self, offset: int, contents: container.Contents) -> list[TileCodec | None]:
+        """The codecs of chains, which are those of all chains of their group and layout."""
+        key = offset, contents.parts[0].layout
+        found = self._found.get(key)
+        if found is None or any(
+            codec is None and part.model_needed for codec, part in zip(found, contents.parts, strict=True)
+        ):
+            found = codecs_for(contents, self.model, self.device)
+            if len(self._found) >= CODECS:
+                self._found.clear()
+            self._found[key] = found
         return found
 
     def _own(self, offset: int, number: int, picture: Picture) -> Picture:
