@@ -10,7 +10,7 @@ from typing import Any
 import make_golden  # type: ignore[import-not-found]
 import numpy as np
 
-from vlae_codec.archive import index
+from vlae_codec.archive import index, pages
 from vlae_codec.archive.writer import create_archive
 
 TINY = Path(make_golden.DATA / "tiny.safetensors")
@@ -27,8 +27,8 @@ def made(path: Path, pictures: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def entry(name: str = "a.png", **changes: Any) -> index.Entry:
-    return index.Entry(name, 9, 100, 0, 1, 8, 8, 1, 8, 0, 0, 0)._replace(**changes)
+def entry(name: str = "a.png", **changes: Any) -> pages.Entry:
+    return pages.Entry(name, 9, 100, 0, 1, 8, 8, 1, 8, 0, 0, 0)._replace(**changes)
 
 
 def archive_of(pages: list[tuple[int, bytes]], group: bytes = bytes(100)) -> io.BytesIO:

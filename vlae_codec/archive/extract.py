@@ -11,8 +11,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vlae_codec import files
 from vlae_codec.archive.encode import file_of
-from vlae_codec.archive.index import START, Entry
+from vlae_codec.archive.index import START
 from vlae_codec.archive.names import place_of
+from vlae_codec.archive.pages import Entry
 from vlae_codec.archive.reader import Archive
 from vlae_codec.archive.source import BLOCK, Source
 from vlae_codec.errors import CorruptFile, InputError, OutputError, VlaeError, out_of_memory

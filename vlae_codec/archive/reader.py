@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from vlae_codec.archive.encode import file_of
-from vlae_codec.archive.index import Entries, Entry, unpack_page, unpack_root
+from vlae_codec.archive.index import unpack_root
+from vlae_codec.archive.pages import Entries, Entry, unpack_page
 from vlae_codec.archive.source import Source, find_footer
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError

@@ -19,8 +19,9 @@ from vlae_codec import files
 from vlae_codec.adapter.effort import DEFAULT as DEFAULT_EFFORT
 from vlae_codec.adapter.effort import level
 from vlae_codec.archive.groups import THUMBNAIL_EDGE, Group, Grouping, Ready
-from vlae_codec.archive.index import FOOTER, PAGE_BYTES, PAGE_MEMBERS, START, Entry, Page, pack_end, pack_page
+from vlae_codec.archive.index import FOOTER, PAGE_BYTES, PAGE_MEMBERS, START, Page, pack_end
 from vlae_codec.archive.names import name_of, problem_of
+from vlae_codec.archive.pages import Entry, pack_page
 from vlae_codec.archive.reader import Archive
 from vlae_codec.errors import InputError, VlaeError, out_of_memory
 from vlae_codec.format import container

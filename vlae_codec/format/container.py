@@ -11,6 +11,7 @@
     origins/origin.py, origins/conversions.py       what pictures were before they were RGB
     native/residual.py, native/jpeg.py              streams of exceptions and of a JPEG's coefficients
     jpeg/parameters.py, jpeg/file.py                what a JPEG needs beside its coefficients
+    format/thumbnails.py    a small lossy picture
 
 All numbers are little-endian. ``u8 u16 u32`` are unsigned; ``varint`` is an unsigned LEB128 number (7 bits a byte,
 lowest first, bit 7 set on all bytes but the last), MUST be in its shortest form and below 2**63. CRC32 is the one of
@@ -59,6 +60,7 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     m     any    metadata: first varint and count varint, 1 or more, of the pictures that it belongs to; u8 length of
                  its name, 1 or more; the name, UTF-8; raw bytes, 1 or more. Of one name, chunks MUST come in the order
                  of their pictures, and no picture MUST have two.
+    t     any    a thumbnail, see thumbnails.py
     D     1      the streams one after another in the order of their records, with no gaps; MUST be the last chunk
 
 A reader MUST limit the number of pictures, their pixels and bytes, the tiles of all groups, the entries of all tables

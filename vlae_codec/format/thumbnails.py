@@ -1,6 +1,6 @@
 """Chunk t, a small lossy picture for listings and file managers: a whole WebP or JPEG file. No pixel depends on it.
 
-A file has at most one that is looked at, the first. A writer SHOULD put it right behind chunk H, so that it is found in
+A file has one at most that counts, the first. A writer SHOULD put it right behind chunk H, so that it is found in
 the first bytes. A reader MUST NOT take it for the picture, and MUST limit its size before it decodes it.
 """
 
