@@ -25,6 +25,7 @@ from vlae_codec.errors import VlaeError, out_of_memory
 CLOSED = 128 + 13  # the status of a program that SIGPIPE ends
 # name -> (module, the command in it, line of help): listing the commands imports none of them.
 _COMMANDS = {
+    "archive": ("vlae_codec.cli.archive", "archive", "Put many pictures into one file, and bring them back."),
     "bench": ("vlae_codec.cli.bench", "bench", "Compare the models with other codecs on your pictures."),
     "completion": ("vlae_codec.cli.completion", "completion", "Print what makes a shell complete commands and names."),
     "compress": ("vlae_codec.cli.compress", "compress", "Compress a picture into a .vlae file."),
@@ -35,6 +36,7 @@ _COMMANDS = {
     "preview": ("vlae_codec.cli.preview", "preview", "Show what the latents of a .vlae file say."),
     "sample": ("vlae_codec.cli.sample", "sample", "Draw new pictures from a model."),
     "test": ("vlae_codec.cli.test", "test", "Decode .vlae files and write nothing."),
+    "thumbnail": ("vlae_codec.cli.thumbnail", "thumbnail", "Write a small picture of a .vlae file."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
 }
 

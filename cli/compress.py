@@ -49,6 +49,13 @@ from .summary import Direction
     flag_value="all",
     help="Drop the metadata; --strip=all-but-icc keeps the colour profile.",
 )
+@click.option(
+    "--thumbnail",
+    type=click.IntRange(0, 1024),
+    metavar="N",
+    default=0,
+    help="Put a small lossy picture into the file, too, its longer side N pixels, for viewers [default: none].",
+)
 @click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by.")
 def compress(
     sources: tuple[str, ...],

@@ -29,8 +29,10 @@ def preview(
     """Show what the latents of the .vlae file FILE say of its picture: the lossy code inside the lossless one.
 
     Only the latents are decoded; the pixels are drawn at random from what the model then expects. Digits keep their
-    shape, but of photographs little is left to the latents. Tiles that are coded without latents have no lossy code and
-    are mid grey. The pictures of a file of many lie side by side; their latents lie too deep to be read alone.
+    shape, but the latents of a photograph carry next to nothing: its preview shows nothing that a person would
+    recognise, and is for those who study the model. 'vlae-codec thumbnail' makes a small picture of it. Tiles that
+    are coded without latents have no lossy code and are mid grey. The pictures of a file of many lie side by side;
+    their latents lie too deep to be read alone.
     """
     from vlae_codec.format import container
     from vlae_codec.images import image

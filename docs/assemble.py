@@ -1,8 +1,8 @@
-"""Copies docstrings into docs/format.md, which is the specification of the format, and draws the page's picture.
+"""Copies docstrings into docs/format.md and docs/archive.md, the specification of the formats, and draws a picture.
 
     python docs/assemble.py [--check]
 
-Between the lines `<!-- docstring PATH -->` and `<!-- /docstring -->` of the page stands the docstring of a module
+Between the lines `<!-- docstring PATH -->` and `<!-- /docstring -->` of a page stands the docstring of a module
 in a box. --check writes nothing and exits with 1 if something is not what would be written. Only the standard library
 is needed.
 """
@@ -40,8 +40,8 @@ def assembled(page: str) -> str:
 
 def wanted() -> dict[Path, str]:
     """What the files of docs/ that this script writes must hold."""
-    page = DOCS / "format.md"
-    return {page: assembled(page.read_text("utf-8")), DOCS / "tile.svg": pictures.tile()}
+    pages = [DOCS / "format.md", DOCS / "archive.md"]
+    return {**{page: assembled(page.read_text("utf-8")) for page in pages}, DOCS / "tile.svg": pictures.tile()}
 
 
 def main() -> None:

@@ -96,6 +96,12 @@ def options(command: list[str]) -> set[str] | None:
     if isinstance(found, ArgumentParser):
         return {option for action in found._actions for option in action.option_strings}
     assert isinstance(found, click.Command), command
+    if isinstance(found, click.Group):
+        return {option for one in found.commands for option in _options_of(found.commands[one])}
+    return _options_of(found)
+
+
+def _options_of(found: click.Command) -> set[str]:
     return {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
 
 

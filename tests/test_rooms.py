@@ -23,11 +23,12 @@ FLOORS = [
     ["pictures"],
     ["exact"],
     ["views", "jobs"],
+    ["archive"],
     ["api"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"codec": 7100, "jobs": 900, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1500}  # lines of code
+MOST = {"archive": 1300, "codec": 7300, "jobs": 900, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1500}
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

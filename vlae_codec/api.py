@@ -17,15 +17,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from vlae_codec.adapter.effort import DEFAULT as DEFAULT_EFFORT
 from vlae_codec.adapter.effort import Watch
+from vlae_codec.archive.extract import Extracted, extract_archive
+from vlae_codec.archive.reader import Archive, Member
+from vlae_codec.archive.writer import Added, append_archive, create_archive
 from vlae_codec.errors import InputError
 from vlae_codec.format.container import Bytes, Region
+from vlae_codec.format.thumbnails import with_thumbnail
 from vlae_codec.images.picture import Picture, check_picture
+from vlae_codec.images.thumbnails import make_thumbnail
 from vlae_codec.jobs import convert
 from vlae_codec.jobs.batch import check_files, compress_files, decompress_files
 from vlae_codec.jobs.convert import ALL, Keep
@@ -37,20 +42,28 @@ from vlae_codec.views.bitsmap import bits_map
 from vlae_codec.views.sampling import preview, sample
 
 __all__ = [
+    "Added",
+    "Archive",
+    "Extracted",
     "Keep",
     "Limits",
+    "Member",
     "Picture",
     "Salvaged",
+    "append_archive",
     "bits_map",
     "check_files",
     "compress",
     "compress_files",
     "compress_many",
+    "create_archive",
     "decompress",
     "decompress_files",
     "decompress_many",
     "decompress_picture",
     "decompress_pictures",
+    "extract_archive",
+    "open_archive",
     "preview",
     "salvage",
     "sample",
@@ -68,6 +81,7 @@ def compress(
     origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
+    thumbnail: int = 0,
     limits: Limits = DEFAULT,
     progress: Progress | None = None,
     watch: Watch | None = None,
@@ -83,7 +97,9 @@ def compress(
     the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes
     in other versions. origin: what an RGB picture was before, where coding that is smaller: "auto" looks for all that
     is known, unless a model is asked for, "none" for nothing, one of `vlae_codec.origins.names.NAMES` for that one
-    only. verify: decode the result and compare before returning it. watch: a function that is told how far the fit is.
+    only. verify: decode the result and compare before returning it. thumbnail: the longer side, in pixels, of a small
+    lossy picture of the first one that goes into the file, too; 0 for none. watch: a function that is told how far the
+    fit is.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
@@ -103,7 +119,8 @@ def compress(
     pictures = [check_picture(picture) for picture in pictures]
     _check_pictures([picture.pixels for picture in pictures], limits)
     with workers(threads) as run:
-        return encode(pictures, 0, Options(effort, seed, verify, progress, watch, model, device, origin), run)
+        data = encode(pictures, 0, Options(effort, seed, verify, progress, watch, model, device, origin), run)
+    return with_thumbnail(data, make_thumbnail(pictures[0], thumbnail)) if thumbnail else data
 
 
 def decompress(
@@ -237,6 +254,23 @@ def decompress_many(
     """
     found = decompress_pictures(data, model=model, device=device, threads=threads, limits=limits, progress=progress)
     return [picture.pixels for picture in found]
+
+
+def open_archive(
+    origin: str | os.PathLike[str] | BinaryIO,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+) -> Archive:
+    """An archive, a sequence of its members by number or name; nothing but the end of the file is read until then.
+
+    origin: a path; an object that seeks and reads bytes; or, with the extra `fsspec`, a URL such as s3://bucket/set.vlae.
+
+    Raises InputError, NotAVlaeFile, UnsupportedVersion, CorruptFile, ImageTooLarge.
+    """
+    return Archive(origin, model=model, device=device, threads=threads, limits=limits)
 
 
 def _check_pictures(pictures: Sequence[np.ndarray], limits: Limits) -> None:

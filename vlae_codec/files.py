@@ -18,7 +18,8 @@ import secrets
 import stat
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +30,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed anyw
     fcntl = None  # type: ignore[assignment]
 
 from vlae_codec.errors import ImageTooLarge, InputError, OutputError, OutputExists
-from vlae_codec.limits import DEFAULT, Limits
+from vlae_codec.limits import DEFAULT, UNLIMITED, Limits
 
 STREAM = Path("-")  # standard input or output
 TEMPORARY = ".vlae-codec.tmp"  # the ending of temporary names
@@ -202,6 +203,65 @@ def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def new_file(path: str | Path, force: bool = False) -> Iterator[BinaryIO]:
+    """A file to be written part by part, which gets its name when the block ends, and none if it fails.
+
+    It has the permissions of the umask. Raises what `write_file` raises.
+    """
+    target = check_output(path, force)
+    temporary = target.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
+    _sweep(target.parent, int(time.time() // HOUR))
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                _lock(file)
+                yield file
+                sync(file)
+            if force:
+                os.replace(temporary, target)
+            else:
+                _name(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise OutputExists(str(path)) from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def changed_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file that is there, open for reading and writing, and locked so that no other process changes it.
+
+    Raises InputError, and OutputError if it is locked or cannot be written.
+    """
+    open_file(path, UNLIMITED).close()  # a regular file
+    try:
+        with open(path, "r+b") as file:
+            if not _lock(file):
+                raise OutputError(f"cannot write {path} (another process writes it): wait until it has ended")
+            yield file
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def sync(file: BinaryIO) -> None:
+    """Brings what was written to the disk, where the file system can."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _UNABLE:
+            raise
 
 
 def _write(path: Path, data: bytes, old: os.stat_result | None, like: os.stat_result | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vlae_codec.errors import CorruptFile, TruncatedFile
 
 CRC = struct.Struct("<I")
+HEAD = 10  # bytes of a chunk before its payload, at most
+WINDOW = 1 << 12  # bytes that are fetched first of a file
 DAMAGED = "the file is damaged: get a fresh copy of it"
 
 
@@ -42,9 +44,10 @@ def checksum(parts: Iterable[bytes | memoryview]) -> int:
     return crc
 
 
-def scan(data: bytes, position: int) -> Iterator[Chunk]:
+def scan(data: bytes, position: int, whole: int | None = None) -> Iterator[Chunk]:
     """The chunks from ``position`` to chunk D, which must end the file.
 
+    whole: bytes of the file, if ``data`` is its beginning up to the payload of chunk D, which is then called ``good``.
     The chunk after one that is not ``good`` is where its length, perhaps wrong, says; do not go on to it.
     Raises TruncatedFile or CorruptFile.
     """
@@ -55,6 +58,9 @@ def scan(data: bytes, position: int) -> Iterator[Chunk]:
         length, payload = read_varint(data, start + 1)
         end = payload + length
         position = end + CRC.size
+        if position == whole and kind == b"D":
+            yield Chunk(kind, start, payload, end, True)
+            return
         if position > len(data):
             raise TruncatedFile(f"the file ends early, inside a chunk that starts at byte {start}: {DAMAGED}")
         covered_from = 0 if first or kind == b"D" else start
@@ -100,6 +106,23 @@ def scan_damaged(data: bytes, position: int) -> Iterator[Chunk]:
             yield Chunk(b"D", start, payload, payload + length, False)
             return
         start += 1
+
+
+def beginning(fetch: Callable[[int, int], bytes], position: int, length: int) -> bytes:
+    """The bytes of a file up to the payload of chunk D. fetch: (offset, size) -> bytes of it; length: its bytes.
+
+    Raises TruncatedFile or CorruptFile.
+    """
+    data = fetch(0, min(length, WINDOW))
+    while True:
+        if len(data) < min(length, position + HEAD):
+            data += fetch(len(data), min(length, max(position + HEAD, 2 * len(data))) - len(data))
+        kind, (size, payload) = data[position : position + 1], read_varint(data, position + 1)
+        if kind == b"D":
+            return data[:payload]
+        position = payload + size + CRC.size
+        if position >= length:
+            raise TruncatedFile(f"the file ends early, before its data: {DAMAGED}")
 
 
 def pack_varint(value: int) -> bytes:

@@ -11,6 +11,7 @@
     origins/origin.py, origins/conversions.py       what pictures were before they were RGB
     native/residual.py, native/jpeg.py              streams of exceptions and of a JPEG's coefficients
     jpeg/parameters.py, jpeg/file.py                what a JPEG needs beside its coefficients
+    format/thumbnails.py    a small lossy picture
 
 All numbers are little-endian. ``u8 u16 u32`` are unsigned; ``varint`` is an unsigned LEB128 number (7 bits a byte,
 lowest first, bit 7 set on all bytes but the last), MUST be in its shortest form and below 2**63. CRC32 is the one of
@@ -59,6 +60,7 @@ does not know it; the pixels do not depend on it). Any other byte is damage.
     m     any    metadata: first varint and count varint, 1 or more, of the pictures that it belongs to; u8 length of
                  its name, 1 or more; the name, UTF-8; raw bytes, 1 or more. Of one name, chunks MUST come in the order
                  of their pictures, and no picture MUST have two.
+    t     any    a thumbnail, see thumbnails.py
     D     1      the streams one after another in the order of their records, with no gaps; MUST be the last chunk
 
 A reader MUST limit the number of pictures, their pixels and bytes, the tiles of all groups, the entries of all tables
@@ -74,8 +76,8 @@ picture before has another layout or size.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
@@ -92,6 +94,7 @@ from vlae_codec.format.chunks import (
     CRC,
     DAMAGED,
     Chunk,
+    beginning,
     checksum,
     pack,
     pack_parts,
@@ -122,6 +125,7 @@ Bytes = bytes | bytearray | memoryview
 Place = tuple[int, int, int, int]  # y, x, h, w of a tile in its group of planes, samples
 Piece = tuple[int, Place]  # number of a picture, and a part of it
 Region = tuple[int, int, int, int]  # x, y, w, h of a part of a picture, pixels
+Fetch = Callable[[int, int], bytes]  # (offset, size) -> so many bytes of a file
 
 
 class Method(IntEnum):
@@ -446,6 +450,43 @@ def read_damaged(data: Bytes, limits: Limits = DEFAULT) -> tuple[Contents, list[
     return Contents(chunks.header, tuple(parts), tuple(chunks.metadata)), chunks.lost
 
 
+def read_chain(fetch: Fetch, length: int, picture: int, limits: Limits = DEFAULT) -> Contents | None:
+    """The chains that a picture is in, of a file of `length` bytes of which only what they need is fetched.
+
+    The parts of its layout come back, each of one chain. None where a group of planes of that layout is not coded in
+    chains. Raises what `read` raises; damage in other streams is not noticed.
+    """
+    head = beginning(fetch, START, length)
+    _check_start(head)
+    chunks = _Chunks(head, limits, None, length=length)
+    chunks.streams, chunks.picture = _Fetched(fetch, len(head), length - CRC.size - len(head)), picture
+    header, left = chunks.header, picture
+    if not 0 <= picture < header.count:
+        raise CorruptFile(f"the file has {header.count} pictures, and no picture {picture}: {DAMAGED}")
+    for count, number, _, _ in header.runs:
+        chunks.layout = number
+        left -= count
+        if left < 0:
+            break
+    if not all(planes.chains for planes in header.layouts[chunks.layout].planes):
+        return None
+    return Contents(header, tuple(_read_streams(chunks)), tuple(chunks.metadata))
+
+
+class _Fetched:
+    """Bytes of a file that are fetched as they are asked for."""
+
+    def __init__(self, fetch: Fetch, offset: int, length: int) -> None:
+        self.fetch, self.offset, self.length = fetch, offset, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, part: slice) -> memoryview:
+        begin, end, _ = part.indices(self.length)
+        return memoryview(self.fetch(self.offset + begin, max(0, end - begin)))
+
+
 def read_header(data: bytes) -> Header:
     """The header alone, from the first `HEAD_BYTES` bytes or more; its checksum is not verified (see `read`).
 
@@ -483,6 +524,8 @@ def _check_start(data: bytes) -> None:
     if not data.startswith(MAGIC):
         if data and MAGIC.startswith(data):
             raise TruncatedFile(f"only {len(data)} bytes are left of this .vlae file: get a fresh copy of it")
+        if data.startswith(b"\xf6VLAR\r\n\x1a"):
+            raise NotAVlaeFile("an archive of pictures: 'vlae-codec archive list' and 'archive extract' read it")
         if data.startswith(MAGIC[:5]):
             raise NotAVlaeFile("the file was changed by a transfer in text mode: transfer it again in binary mode")
         raise NotAVlaeFile("not a .vlae file: give a file that 'vlae-codec compress' wrote")
@@ -516,17 +559,23 @@ class _Chunks:
     is behind the header may be, and what is damaged there is `lost`.
     """
 
-    def __init__(self, data: bytes, limits: Limits, region: Region | None, damaged: bool = False) -> None:
+    def __init__(
+        self, data: bytes, limits: Limits, region: Region | None, damaged: bool = False, length: int | None = None
+    ) -> None:
+        """length: of the file, if `data` is its beginning (`chunks.scan`)."""
         self.limits, self.region, self.damaged = limits, region, damaged
         self.lost: list[str] = []
         self.room = TILES_PER_BYTE * len(data)  # for tiles
-        self.table = self.streams = memoryview(b"")
+        self.picture: int | None = None  # the only one whose chains are read, ...
+        self.layout = 0  # ... and its layout
+        self.table = memoryview(b"")
+        self.streams: memoryview | _Fetched = memoryview(b"")
         self.metadata: list[Metadata] = []
         self.adapters: dict[int, bytes] = {}
         self.named = 0  # pictures of all metadata
         ends: dict[str, int] = {}  # name -> the picture after the last that has it
         started = False
-        for chunk in (scan_damaged if damaged else scan)(data, START):
+        for chunk in scan_damaged(data, START) if damaged else scan(data, START, length):
             kind, payload = chunk.kind, memoryview(data)[chunk.payload : chunk.end]
             if damaged and started:
                 self._salvage(chunk, payload, ends)
@@ -632,17 +681,20 @@ def _read_streams(chunks: _Chunks) -> list[Part]:
     found = []
     for number, (part, (count, _)) in enumerate(zip(parts_of(header, region), counts, strict=True)):
         needed = _needed(part, chunks.limits)
+        if chunks.picture is not None:
+            needed, part = _chain_of(part, chunks.picture if part.layout is header.layouts[chunks.layout] else None)
         records: list[TileRecord] = []
         for index in range(count):
             left -= 1
             method = reader.byte()
             length = reader.varint() if left else max(0, len(streams) - offset)
             crc = reader.take(CRC.size)
-            stream, offset = streams[offset : offset + length], offset + length
-            if len(stream) != length and not chunks.damaged:
+            begin, offset = offset, offset + length
+            if offset > len(streams) and not chunks.damaged:
                 raise CorruptFile(f"the tile table does not agree with the data at record {index}: {DAMAGED}")
             if needed is not None and index not in needed:
                 continue
+            stream = streams[begin:offset]
             try:
                 record = _record(part, len(records), method, stream, CRC.unpack(crc)[0], allowed, chunks.limits)
             except CorruptFile as error:
@@ -650,11 +702,23 @@ def _read_streams(chunks: _Chunks) -> list[Part]:
                     raise
                 record = TileRecord(method & ~DIFFERENCES, b"", wrong=str(error))
             records.append(record)
+        if chunks.picture is not None and not records:
+            continue
         adapter = chunks.adapters.get(number)
         found.append(Part(part.layout, part.planes, part.channel, part.pictures, part.region, tuple(records), adapter))
     if reader.position != len(table) or (offset != len(streams) and not chunks.damaged):
         raise CorruptFile(f"the tile table does not agree with the picture or the data: {DAMAGED}")
     return found
+
+
+def _chain_of(part: Part, picture: int | None) -> tuple[set[int], Part]:
+    """The number of the chain that a picture is in, and the part with this chain alone; none of None."""
+    if picture is None:
+        return set(), part
+    place = next(place for place, (number, _, _) in enumerate(part.pictures) if number == picture)
+    chains = part.planes.chains
+    mine = part.pictures[place % chains :: chains]
+    return {place % chains}, replace(part, planes=replace(part.planes, chains=1), pictures=mine)
 
 
 def _count(chunks: _Chunks) -> list[tuple[int, int]]:

@@ -17,9 +17,11 @@ from vlae_codec.exact.recipe import restore
 from vlae_codec.files import STREAM
 from vlae_codec.format import container
 from vlae_codec.format.container import Region
+from vlae_codec.format.thumbnails import with_thumbnail
 from vlae_codec.images import image
 from vlae_codec.images.metadata import RECIPE
 from vlae_codec.images.picture import Picture
+from vlae_codec.images.thumbnails import make_thumbnail
 from vlae_codec.jobs import convert, names
 from vlae_codec.jobs.attempts import Batch, Converted, Outcome, Report, attempt_all
 from vlae_codec.jobs.convert import ALL, Keep
@@ -48,6 +50,7 @@ def compress_files(
     origin: str = "auto",
     verify: bool = True,
     keep: Keep = ALL,
+    thumbnail: int = 0,
     skip_jpeg: bool = False,
     folder: bool = True,
     force: bool = False,
@@ -66,12 +69,13 @@ def compress_files(
 
     Returns what became of each file; what is wrong with a picture is in its `Outcome`, and stops no other. Folders are
     walked through and mirrored. folder: else `output` is the file to make of one source. keep: what of the files is
-    kept beside the samples. skip_jpeg: pass JPEG files by. force: overwrite what is there. skip_existing: leave outputs
-    that exist as they are. newer: leave only those that are at least as new as their pictures, and overwrite the
-    others. jobs: pictures at once, at most. fail_fast: begin no more after a failure. dry_run: only the plan is made.
-    remove_source: remove a source when its output, read back from the disk, gives all of it again; accept_loss: even if
-    something of it was not kept but its samples are. progress: told (pixels done, pixels in all) of all pictures;
-    report: told what became of each file, in the order of the plan. The other options are those of `compress`.
+    kept beside the samples. thumbnail: as of `compress`. skip_jpeg: pass JPEG files by. force: overwrite what is there.
+    skip_existing: leave outputs that exist as they are. newer: leave only those that are at least as new as their
+    pictures, and overwrite the others. jobs: pictures at once, at most. fail_fast: begin no more after a failure.
+    dry_run: only the plan is made. remove_source: remove a source when its output, read back from the disk, gives all
+    of it again; accept_loss: even if something of it was not kept but its samples are. progress: told (pixels done,
+    pixels in all) of all pictures; report: told what became of each file, in the order of the plan. The other options
+    are those of `compress`.
 
     Raises InputError (no pictures, no such model), OutputExists, OutputError before anything is compressed.
     """
@@ -97,6 +101,8 @@ def compress_files(
             loaded = convert.loaded(name, before, keep, limits, convert.codes_jpeg(origin, model))
             options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
+            if thumbnail:
+                data = with_thumbnail(data, make_thumbnail(loaded.pictures[0], thumbnail))
             files.write(task.output, data, force or newer, status)
             done = Converted(container.read_header(data), len(data), len(before), tuple(loaded.notes), loaded.jpeg)
             return _removing(task, done, coded_lacks(task, limits, decode), accept_loss) if remove_source else done

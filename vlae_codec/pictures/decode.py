@@ -71,10 +71,27 @@ def decode(
     ]
 
 
+def decode_chains(contents: Contents, codecs: Codecs, run: Run, limits: Limits = DEFAULT) -> dict[int, Picture]:
+    """The pictures of the chains that `container.read_chain` found, by their numbers in the file."""
+    check_work(contents, codecs, limits)
+    layouts, every = contents.header.layouts, list(contents.header.pictures())
+    mine = [number for number, _, _ in contents.parts[0].pictures]
+    arrays = {i: blank(width, height, layouts[layout]) for i, (layout, width, height) in ((i, every[i]) for i in mine)}
+    for part, codec in zip(contents.parts, codecs, strict=True):
+        each_piece(part, codec, _Target(part, arrays, (0, 0)).put, run, lambda _: None)
+    return {i: picture_of(arrays[i], layouts[every[i][0]], contents.metadata_of(i)) for i in mine}
+
+
 class _Target:
     """Takes the pieces of a part, and puts their samples where they stand in the pictures."""
 
-    def __init__(self, part: Part, arrays: list[np.ndarray], corner: tuple[int, int], holes: Holes | None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        arrays: list[np.ndarray] | dict[int, np.ndarray],
+        corner: tuple[int, int],
+        holes: Holes | None = None,
+    ) -> None:
         self.part, self.arrays, (self.left, self.top), self.holes = part, arrays, corner, holes
         self.differences: list[Piece] = []
         self.symbols: dict[int, np.ndarray] = {}  # of whole pictures, where some hold differences from others

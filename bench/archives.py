@@ -1,0 +1,254 @@
+"""Archives of whole collections beside tar of PNG, WebP and JPEG XL files, and whole processes of the command line.
+
+    python -m bench.archives COLLECTION ... [--limit N] [--effort N] [--no-singles] [--repeat N] [--runs N] [--json OUT]
+
+A COLLECTION is a folder of pictures, an .npz file whose array `x` is (N, H, W) or (N, H, W, C), or an .idx3-ubyte.gz
+file of MNIST. --limit: of its first N pictures. Of each: the bytes of one archive; of `compress_many` with the default
+model, and with the archive's own; of a .vlae file each; of the others' files, alone and in a tar (512 bytes before each
+member, padding, and 10,240 bytes in all or a multiple). The archive is decoded and compared. "one" is what it takes to
+bring back one member of an archive that was opened just before, of 20 at random, in a process that has read the models:
+milliseconds, in median, and of CPU time, also at most; and the bytes that are read from the file with its end, at most.
+--repeat: "one" of an archive
+in which the groups stand N times, under other names. --runs: also a table of so many runs of whole processes each, with
+the mean and the standard deviation of their seconds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from vlae_codec import api
+from vlae_codec.adapter.effort import DEFAULT, LEVELS
+from vlae_codec.archive.index import START
+from vlae_codec.archive.reader import Archive
+from vlae_codec.archive.writer import Writer
+from vlae_codec.files import new_file
+from vlae_codec.images.image import load_all, save
+from vlae_codec.images.picture import Picture
+from vlae_codec.pictures.codec import find_codec
+from vlae_codec.weights.model import find_model, known_models
+
+from .effort import write
+from .kinds import others
+from .processes import machine, process
+from .rate import listed
+
+PEERS = ("png", "webp", "jxl e7")
+TRIES = 20
+
+
+def collection(path: str, limit: int | None) -> dict[str, Picture]:
+    """The pictures of a collection by their names."""
+    if path.endswith(".npz"):
+        arrays = list(np.load(path)["x"][:limit])
+    elif path.endswith(".gz"):
+        data = gzip.decompress(Path(path).read_bytes())
+        count, height, width = np.frombuffer(data, ">u4", 3, 4)
+        arrays = list(np.frombuffer(data, np.uint8, offset=16).reshape(count, height, width)[:limit])
+    else:
+        return {str(file.relative_to(path)): load_all(file)[0] for file in listed([Path(path)])[:limit]}
+    return {f"{number:05d}.png": Picture(array) for number, array in enumerate(arrays)}
+
+
+class Counted(io.FileIO):
+    """A file that counts the bytes that are read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def one(path: Path, seed: int = 1) -> dict[str, float]:
+    """What a member takes."""
+    rng = np.random.default_rng(seed)
+    with api.open_archive(path, threads=1) as archive:
+        numbers = rng.integers(0, len(archive), TRIES).tolist()
+    spent, busy, most = [], [], 0
+    for number in numbers:
+        with api.open_archive(path, threads=1) as archive:
+            begin, work = time.perf_counter(), time.process_time()
+            _ = archive[number].pixels
+            spent.append(1000 * (time.perf_counter() - begin))
+            busy.append(1000 * (time.process_time() - work))
+        with Counted(path) as file:
+            counted = api.open_archive(file, threads=1)
+            _ = counted[number].pixels
+            most = max(most, file.count)
+    figures = {"ms": statistics.median(spent), "CPU ms": statistics.median(busy), "CPU ms at most": max(busy)}
+    return figures | {"bytes": most, "share": most / path.stat().st_size}
+
+
+def repeated(path: Path, times: int) -> Path:
+    """An archive with the groups of another one so many times."""
+    target = path.with_name("repeated.vlae")
+    with api.open_archive(path) as archive, new_file(target, force=True) as file:
+        entries = list(archive.entries())
+        file.write(START)
+        writer = Writer(file, len(START))
+        for turn in range(times):
+            for place in dict.fromkeys((entry.offset, entry.length) for entry in entries):
+                mine = [(i, entry) for i, entry in enumerate(entries) if (entry.offset, entry.length) == place]
+                named = [(turn * len(entries) + i, entry._replace(name=f"{turn:03d}{entry.name}")) for i, entry in mine]
+                writer.group(archive.source.read(*place), named)
+        writer.finish([], 0)
+    return target
+
+
+def model_of(archive: Archive) -> str | None:
+    """The name of the model of the first group."""
+    from vlae_codec.format import container
+
+    entry = archive.entry(0)
+    header = container.read_header(archive.source.read(entry.offset, min(entry.length, container.HEAD_BYTES)))
+    model_id = header.first.planes[0].model_id
+    return next((found.name for found in known_models() if find_model(found.name).id == model_id), None)
+
+
+def tar_size(sizes: Sequence[int], names: Sequence[str]) -> int:
+    """The bytes of a tar of such files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for size, name in zip(sizes, names):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            tar.addfile(info, io.BytesIO(bytes(size)))
+    return len(out.getvalue())
+
+
+def measure(path: str, limit: int | None, effort: int, singles: bool, repeat: int, folder: Path) -> dict[str, Any]:
+    """All figures of a collection."""
+    pictures = collection(path, limit)
+    target = folder / "set.vlae"
+    begin = time.perf_counter()
+    added = api.create_archive(target, pictures, effort=effort, threads=1, force=True, thumbnail=0)
+    row: dict[str, Any] = {"set": Path(path).name, "pictures": len(pictures), "archive": added.size}
+    row["create s"] = time.perf_counter() - begin
+    if added.problems:
+        raise click.ClickException(added.problems[0])
+    begin = time.perf_counter()
+    with api.open_archive(target, threads=1) as archive:
+        for member in archive:
+            if not np.array_equal(member.pixels, pictures[member.name].pixels):
+                raise click.ClickException(f"{member.name} did not come back")
+        row["decode s"], row["model"] = time.perf_counter() - begin, model_of(archive)
+        row["index"] = added.size - sum(length for _, length in {(e.offset, e.length) for e in archive.entries()})
+    row["one"] = one(target)
+    if repeat > 1:
+        row["one of many"] = one(repeated(target, repeat)) | {"members": repeat * len(pictures)}
+    options: dict[str, Any] = {"effort": effort, "threads": 1, "verify": False}
+    if max(x.pixels.shape[0] * x.pixels.shape[1] for x in pictures.values()) <= 1 << 14:
+        row["compress_many"] = len(api.compress_many(pictures.values(), **options))
+        if row["model"] not in (None, "photo", "photo-gray", "mnist-binary"):
+            own = api.compress_many(pictures.values(), model=row["model"], **options)
+            row["compress_many, same model"] = len(own)
+    if singles:
+        row["singles"] = sum(len(api.compress(picture, **options)) for picture in pictures.values())
+    for name in PEERS:
+        sizes = [others(picture).get(name) for picture in pictures.values()]
+        row[name] = None if None in sizes else sum(filter(None, sizes))
+        row[f"tar of {name}"] = None if None in sizes else tar_size([size or 0 for size in sizes], list(pictures))
+    return row
+
+
+def processes(path: str, limit: int | None, runs: int, folder: Path) -> dict[str, tuple[float, float, float, float]]:
+    """(mean, deviation, least, most) seconds of whole processes."""
+    source, archive, out = folder / "files", folder / "runs.vlae", folder / "out"
+    pictures = collection(path, limit)
+    for name, picture in pictures.items():
+        file = (source / name).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(file, picture, force=True)
+    commands = {
+        "archive create --effort 1": ["create", str(archive), str(source), "--effort", "1", "--force", "-q"],
+        "archive list": ["list", str(archive)],
+        "archive test": ["test", str(archive), "-q"],
+        "archive extract": ["extract", str(archive), "-o", str(out), "--force", "-q"],
+        "archive extract, one member": ["extract", str(archive), "*" + next(iter(pictures)).rsplit(".", 1)[0] + ".*"],
+    }
+    commands["archive extract, one member"] += ["-o", str(out), "--force", "-q"]
+    found = {}
+    for name, arguments in commands.items():
+        spent = [process(["archive", *arguments])["s"] for _ in range(runs)]
+        deviation = statistics.stdev(spent) if runs > 1 else 0.0
+        found[name] = (statistics.mean(spent), deviation, min(spent), max(spent))
+    return found
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    columns = ["set", "pictures", "archive", "index", "compress_many", "compress_many, same model", "singles"]
+    columns += [name for peer in PEERS for name in (peer, f"tar of {peer}")]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = [f"{row[name]:,}" if isinstance(row.get(name), int) else str(row.get(name) or "-") for name in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "| set | one of | ms | CPU ms | at most | bytes read | of the file |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        for key in ("one", "one of many"):
+            if key in row:
+                x = row[key]
+                cells = [f"{x.get('members', row['pictures']):,}"]
+                cells += [f"{x[name]:.0f}" for name in ("ms", "CPU ms", "CPU ms at most")]
+                lines.append("| " + " | ".join([row["set"], *cells, f"{x['bytes']:,}", f"{x['share']:.2%}"]) + " |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("collections", metavar="COLLECTION...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--limit", type=click.IntRange(min=1), help="Pictures of each collection [default: all].")
+@click.option("--effort", type=click.IntRange(min(LEVELS), max(LEVELS)), default=DEFAULT, show_default=True)
+@click.option("--singles/--no-singles", default=True, show_default=True, help="Also a .vlae file for each picture.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Groups so many times.")
+@click.option("--runs", type=click.IntRange(min=1), help="Runs of each whole process of the first collection.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="File for all figures.")
+def main(
+    collections: tuple[str, ...],
+    limit: int | None,
+    effort: int,
+    singles: bool,
+    repeat: int,
+    runs: int | None,
+    out: Path | None,
+) -> None:
+    """Compare archives with tar of other files."""
+    for found in known_models():  # so that no figure has the time to read it
+        mode = "1" if "binary" in found.name else "L"
+        if not find_model(found.name).config.get("side", 0):
+            find_codec(found.name, None, "cpu", mode)
+    rows, spent = [], {}
+    with tempfile.TemporaryDirectory() as place:
+        for path in collections:
+            rows.append(measure(path, limit, effort, singles, repeat, Path(place)))
+            click.echo(json.dumps(rows[-1]), err=True)
+        if runs:
+            spent = processes(collections[0], limit, runs, Path(place))
+    click.echo(table(rows))
+    if spent:
+        click.echo("\n| process | mean s | ± | least | most |\n|---|---|---|---|---|")
+        for name, figures in spent.items():
+            click.echo(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+    if out is not None:
+        write(out, {"machine": machine("python -m bench.archives"), "effort": effort, "sets": rows, "processes": spent})
+
+
+if __name__ == "__main__":
+    main()
