@@ -147,7 +147,7 @@ def listed(sources: Sequence[str | Path], wanted: frozenset[str], left_out: froz
     Raises InputError when there are none.
     """
     found = Found([], [], [])
-    for source in map(Path, sources):
+    for source in map(place, sources):
         if not os.path.isdir(source):
             if source.suffix.lower() in left_out:
                 found.skipped.append(Skipped(source, "it is a JPEG"))
