@@ -2,7 +2,7 @@ import { CHAIN, EXCEPTIONS, JPEG, LATENTS, NO_LATENTS, SOURCE_PLANES, TYPE_BYTES
 import { VlaeError, corrupt, must } from './errors.js';
 import { blockGrid, blockRows, blocksAt, readParameters } from './jpeg.js';
 import { describeModel, readModel } from './model.js';
-import { ORIGIN_WORDS, lumaBeside, needs, sourceOrigin } from './origins.js';
+import { ORIGIN_WORDS, lumaNeeded, needs, sourceOrigin } from './origins.js';
 import { Pool } from './pool.js';
 
 /** @typedef {import('./container.js').Contents} Contents */
@@ -45,7 +45,7 @@ import { Pool } from './pool.js';
 /**
  * @typedef {Object} Options
  * @property {Region} [region] only this part of the only picture of the file
- * @property {Region} [first] where decoding begins
+ * @property {() => Region | null} [first] what is to be decoded first, of each picture, asked whenever a worker is free
  * @property {(progress: Progress) => void} [onTile] called when a part is there
  * @property {(pictures: Picture[]) => void} [onStart] called with the pictures before there are samples
  * @property {Uint8Array[]} [models] weight files beside those that come with the package
@@ -69,6 +69,7 @@ export const settings = {
 };
 
 const STRIP = 256; // rows that are rebuilt at once
+const SLICE = 1 << 20; // samples between which other things get their turn; a multiple of all sizes of a sample
 const LIMITS = { pixels: 2 ** 28, pictures: 2 ** 20, memory: 2 ** 30, seconds: 1800 };
 const [SPEED, TILE_SECONDS] = [5e10, 2e-4]; // multiply-adds a second, as the estimates of the Python package have it
 const REST = 30000; // milliseconds for which workers wait for another file
@@ -273,8 +274,7 @@ class Decoding {
     for (let i = 0; i < this.pictures.length; i++) {
       const { type } = this.pictures[i];
       if (type !== 'unsigned') {
-        await breathe();
-        this.pictures[i].data = valuesOf(this.symbols[i], type);
+        this.pictures[i].data = await valuesOf(this.symbols[i], type);
       }
     }
   }
@@ -290,7 +290,7 @@ class Decoding {
     const [piece] = record.pieces;
     const name = group.chains ? `a chain of channel ${group.channel}` : `the tile at x=${piece.x * group.scale[0]}, y=${piece.y * group.scale[1]} of channel ${group.channel}`;
     try {
-      return await this.pool.run(job, this.rank(group, piece), this.weights.get(group.model ?? '') ?? null);
+      return await this.pool.run(job, () => this.rank(group, piece), this.weights.get(group.model ?? '') ?? null);
     } catch (error) {
       if (error instanceof VlaeError && error.code !== 'Aborted') throw new VlaeError(error.code, `${name}: ${error.message}`);
       throw error;
@@ -304,7 +304,7 @@ class Decoding {
    * @param {Piece} piece
    */
   rank(group, piece) {
-    const { first } = this.options;
+    const first = this.options.first?.();
     if (!first) return 0;
     const picture = this.contents.pictures[piece.picture];
     const size = group.pictures.find((one) => one.picture === piece.picture) ?? picture;
@@ -320,10 +320,10 @@ class Decoding {
    *
    * @param {Group} group
    * @param {StreamRecord} record
-   * @param {Uint8Array[]} [side]
+   * @param {import('./origins.js').Beside | null} [side]
    * @returns {Promise<(Uint8Array | Uint16Array)[]>}
    */
-  async symbolsOf(group, record, side = []) {
+  async symbolsOf(group, record, side = null) {
     const { method, stream, crc, pieces } = record;
     const { channels, levels, shift, laneSymbols } = group;
     const layout = this.contents.layouts[group.layout];
@@ -543,7 +543,7 @@ class Decoding {
           const [piece] = record.pieces;
           const known = /** @type {Plane[]} */ (planes.get(piece.picture));
           const into = known[group.channel];
-          const [found] = await this.symbolsOf(group, record, group.channel ? beside(group, known, piece) : []);
+          const [found] = await this.symbolsOf(group, record, group.channel ? beside(group, known, piece) : null);
           copyRows(found, piece.width, into.data, into.width, piece, 1);
           if (!group.channel) this.preview(piece, /** @type {Uint8Array} */ (found));
           this.tick(group, group.channel ? null : piece);
@@ -634,7 +634,7 @@ class Decoding {
       tops.map(async (top) => {
         const region = { x: where.x, y: top, width: where.width, height: Math.min(STRIP, where.y + where.height - top) };
         const { job, x, width, from, take } = make(region);
-        const rank = this.rank(exceptions, { picture, ...region });
+        const rank = () => this.rank(exceptions, { picture, ...region });
         const [found] = /** @type {Uint8Array[]} */ (await this.pool.run(job, rank));
         const given = found.length / (width * region.height);
         for (let r = 0; r < region.height; r++) {
@@ -695,16 +695,19 @@ class Decoding {
 }
 
 /**
- * The planes known beside a part of a plane of chroma.
+ * What is known beside a part of a plane of chroma, of which a worker makes the planes.
  *
  * @param {Group} group
  * @param {{data: Uint8Array, width: number, height: number}[]} known
  * @param {Piece} piece
+ * @returns {import('./origins.js').Beside}
  */
 function beside(group, known, piece) {
-  const [luma, first] = known;
-  const near = lumaBeside(luma.data, luma.width, luma.height, group.geometry, piece);
-  return [near, group.channel === 2 ? cut(first.data, first.width, piece) : new Uint8Array(near.length).fill(128)];
+  const [{ data, width, height }, first] = known;
+  const region = lumaNeeded(width, height, group.geometry, piece);
+  const luma = { data: cut(data, width, region), region, width, height };
+  const { x, y, width: w, height: h } = piece;
+  return { luma, geometry: group.geometry, place: { x, y, width: w, height: h }, before: group.channel === 2 ? cut(first.data, first.width, piece) : null };
 }
 
 /**
@@ -760,26 +763,38 @@ function copyRows(from, columns, into, width, { x, y, height }, channels) {
  *
  * @param {Uint8Array | Uint16Array} symbols
  * @param {string} type
- * @returns {Samples}
+ * @returns {Promise<Samples>}
  */
-function valuesOf(symbols, type) {
+async function valuesOf(symbols, type) {
   const make = /** @type {any} */ (arrayOf(type));
-  const size = TYPE_BYTES[type];
-  if (!size) {
-    const less = type === 'int8' ? 128 : 32768;
-    const out = new make(symbols.length);
-    for (let i = 0; i < symbols.length; i++) out[i] = symbols[i] - less;
-    return out;
+  const size = TYPE_BYTES[type] ?? 1;
+  const less = type === 'int8' ? 128 : 32768;
+  const little = new Uint8Array(size > 1 ? symbols.length : 0);
+  const out = size > 1 ? new make(little.buffer) : new make(symbols.length);
+  for (let begin = 0; begin < symbols.length; begin += SLICE) {
+    await breathe();
+    const end = Math.min(begin + SLICE, symbols.length);
+    if (size === 1) for (let i = begin; i < end; i++) out[i] = symbols[i] - less;
+    else for (let i = begin; i < end; i += size) putLittle(symbols, little, i, size, type);
   }
-  const little = new Uint8Array(symbols.length);
-  for (let i = 0; i < symbols.length; i += size) {
-    const negative = type.startsWith('float') && symbols[i] < 128; // bits of a float below 0 are all flipped
-    for (let k = 0; k < size; k++) {
-      let byte = symbols[i + k];
-      if (negative) byte ^= 255;
-      else if (k === 0 && type !== 'uint32') byte ^= 128;
-      little[i + size - 1 - k] = byte;
-    }
+  return out;
+}
+
+/**
+ * Puts the bytes of a sample of several, the highest first and made to rise with it, as they are in memory.
+ *
+ * @param {Uint8Array | Uint16Array} symbols
+ * @param {Uint8Array} little
+ * @param {number} i
+ * @param {number} size
+ * @param {string} type
+ */
+function putLittle(symbols, little, i, size, type) {
+  const negative = type.startsWith('float') && symbols[i] < 128; // bits of a float below 0 are all flipped
+  for (let k = 0; k < size; k++) {
+    let byte = symbols[i + k];
+    if (negative) byte ^= 255;
+    else if (k === 0 && type !== 'uint32') byte ^= 128;
+    little[i + size - 1 - k] = byte;
   }
-  return new make(little.buffer);
 }

@@ -4,7 +4,7 @@ import { VlaeError, corrupt, must } from './errors.js';
 import { decodeRows, popCoefficients } from './jpeg.js';
 import { readModel } from './model.js';
 import { Networks } from './networks.js';
-import { rebuild, triples } from './origins.js';
+import { planesBeside, rebuild, triples } from './origins.js';
 import { restore } from './stored.js';
 import { popTiles } from './tiles.js';
 
@@ -17,7 +17,7 @@ import { popTiles } from './tiles.js';
  *
  * @typedef {{kind: 'tiles', model: string, adapter: Uint8Array | null, key: string, channels: number, method: number,
  *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, own: number, laneSymbols: number,
- *   side: Uint8Array[], conversion: number, escape: number}} TilesJob own: levels that the model must have; conversion: 0,
+ *   side: import('./origins.js').Beside | null, conversion: number, escape: number}} TilesJob own: levels that the model must have; conversion: 0,
  *   or of the restricted form
  * @typedef {{kind: 'stored', method: number, stream: Uint8Array, crc: number, shapes: [number, number][],
  *   channels: number, levels: number}} StoredJob
@@ -114,7 +114,7 @@ export class Engine {
       set = this.sets.get(job.conversion) ?? triples(this.core, job.conversion);
       this.sets.set(job.conversion, set);
     }
-    const side = job.side.slice(0, config.side);
+    const side = job.side ? planesBeside(job.side).slice(0, config.side) : [];
     must(side.length === config.side, 'a model of planes that are not there');
     const { levels, shift, channels: coded, laneSymbols, escape } = job;
     const coding = { levels, shift, coded, laneSymbols, side, set, escape };

@@ -203,30 +203,67 @@ export function placing(geometry) {
 }
 
 /**
- * The luma beside a part of a plane of chroma.
+ * What is known beside a tile of chroma: luma, as much of it as is needed, and a tile of the plane of chroma before.
  *
- * @param {Uint8Array} luma
+ * @typedef {Object} Beside
+ * @property {{data: Uint8Array, region: Region, width: number, height: number}} luma of a plane of this width and height
+ * @property {number} geometry
+ * @property {Region} place of the tile in its plane
+ * @property {Uint8Array | null} before
+ */
+
+/**
+ * Columns or rows of luma, one or several with equal weights, of each of so many columns or rows of chroma.
+ *
+ * @param {number} geometry
+ * @param {number} axis
+ * @param {number} begin
+ * @param {number} count
+ * @param {number} size of luma
+ * @returns {number[][]}
+ */
+function tapsOf(geometry, axis, begin, count, size) {
+  const { halved, cosited, shifted } = placing(geometry);
+  const taps = halved[axis] === 1 ? [0] : cosited ? [-1, 0, 0, 1] : [0, 1];
+  const near = (/** @type {number} */ at) => Math.min(Math.max(at, 0), size - 1);
+  return Array.from({ length: count }, (_, i) => taps.map((tap) => near(halved[axis] * (begin + i) + shifted[axis] + tap)));
+}
+
+/**
+ * The part of luma that a part of a plane of chroma needs beside it.
+ *
  * @param {number} width of luma
  * @param {number} height
  * @param {number} geometry
  * @param {Region} place in the plane of chroma
+ * @returns {Region}
  */
-export function lumaBeside(luma, width, height, geometry, place) {
-  const { halved, cosited, shifted } = placing(geometry);
-  const taps = halved.map((half) => (half === 1 ? [0] : cosited ? [-1, 0, 0, 1] : [0, 1]));
-  const shift = (taps[0].length >> 1) + (taps[1].length >> 1);
-  const half = (1 << shift) >> 1;
-  const out = new Uint8Array(place.width * place.height);
-  const near = (/** @type {number} */ at, /** @type {number} */ size) => Math.min(Math.max(at, 0), size - 1);
-  const columns = Array.from({ length: place.width }, (_, i) => taps[0].map((tap) => near(halved[0] * (place.x + i) + shifted[0] + tap, width)));
-  for (let i = 0, at = 0; i < place.height; i++) {
-    const rows = taps[1].map((tap) => width * near(halved[1] * (place.y + i) + shifted[1] + tap, height));
-    for (const column of columns) {
-      let sum = half;
-      for (const row of rows) for (const c of column) sum += luma[row + c];
-      out[at++] = sum >> shift;
-    }
-  }
-  return out;
+export function lumaNeeded(width, height, geometry, place) {
+  const columns = tapsOf(geometry, 0, place.x, place.width, width).flat();
+  const rows = tapsOf(geometry, 1, place.y, place.height, height).flat();
+  const [x, y] = [columns[0], rows[0]]; // they rise
+  return { x, y, width: columns[columns.length - 1] + 1 - x, height: rows[rows.length - 1] + 1 - y };
 }
 
+/**
+ * The planes beside a tile of chroma: luma at its places, and the plane of chroma before.
+ *
+ * @param {Beside} beside
+ * @returns {Uint8Array[]}
+ */
+export function planesBeside({ luma, geometry, place, before }) {
+  const { data, region } = luma;
+  const columns = tapsOf(geometry, 0, place.x, place.width, luma.width).map((taps) => taps.map((x) => x - region.x));
+  const rows = tapsOf(geometry, 1, place.y, place.height, luma.height).map((taps) => taps.map((y) => (y - region.y) * region.width));
+  const shift = (columns[0].length >> 1) + (rows[0].length >> 1);
+  const half = (1 << shift) >> 1;
+  const out = new Uint8Array(place.width * place.height);
+  let at = 0;
+  for (const below of rows)
+    for (const column of columns) {
+      let sum = half;
+      for (let i = 0; i < below.length; i++) for (let k = 0; k < column.length; k++) sum += data[below[i] + column[k]];
+      out[at++] = sum >> shift;
+    }
+  return [out, before ?? new Uint8Array(out.length).fill(128)];
+}

@@ -1,11 +1,14 @@
 import { crc32 } from './bytes.js';
-import { toRgba } from './show.js';
+import { breathe } from './container.js';
+import { rangeOf, toRgba } from './show.js';
 
 /** @typedef {import('./decode.js').Picture} Picture */
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const COLOURS = /** @type {Record<string, number>} */ ({ L: 0, 1: 0, RGB: 2, P: 3, LA: 4, RGBA: 6 });
 const DEPTHS = /** @type {Record<number, number[]>} */ ({ 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] });
+const ROWS = 64; // between which other things get their turn
+const PART = 1 << 20; // bytes of pixels in a chunk
 const text = new TextEncoder();
 
 /**
@@ -19,8 +22,8 @@ export async function toPng(picture) {
   const { width, height, mode, metadata } = picture;
   const form = formOf(picture);
   const [colour, depth, channels] = form ?? [6, 8, 4];
-  const samples = form ? picture.data : toRgba(picture);
-  const rows = packRows(samples, width, height, channels, depth);
+  const samples = form ? picture.data : await slowly(picture);
+  const rows = await packRows(samples, width, height, channels, depth);
   const header = new DataView(new ArrayBuffer(13));
   header.setUint32(0, width);
   header.setUint32(4, height);
@@ -41,8 +44,29 @@ export async function toPng(picture) {
   for (const [key, name] of [['comment', 'Comment'], ['description', 'Description']])
     for (const part of texts(metadata[key])) before.push(chunk('iTXt', join([text.encode(name), new Uint8Array(5), part])));
   const body = await deflate(rows);
-  const file = [Uint8Array.from(SIGNATURE), chunk('IHDR', new Uint8Array(header.buffer)), ...before, chunk('IDAT', body), chunk('IEND', new Uint8Array(0))];
+  const file = [Uint8Array.from(SIGNATURE), chunk('IHDR', new Uint8Array(header.buffer)), ...before];
+  for (let at = 0; at < body.length; at += PART) {
+    file.push(chunk('IDAT', body.subarray(at, at + PART)));
+    await breathe();
+  }
+  file.push(chunk('IEND', new Uint8Array(0)));
   return { data: join(file), exact: form !== null };
+}
+
+/**
+ * Colours of a picture for a screen, a few rows at a time.
+ *
+ * @param {Picture} picture
+ */
+async function slowly(picture) {
+  const { width, height } = picture;
+  const out = new Uint8ClampedArray(4 * width * height);
+  const range = rangeOf(picture);
+  for (let y = 0; y < height; y += ROWS) {
+    await breathe();
+    out.set(toRgba(picture, { x: 0, y, width, height: Math.min(ROWS, height - y) }, range), 4 * width * y);
+  }
+  return out;
 }
 
 /**
@@ -67,12 +91,13 @@ function formOf({ mode, type, levels, channels }) {
  * @param {number} channels
  * @param {number} depth
  */
-function packRows(samples, width, height, channels, depth) {
+async function packRows(samples, width, height, channels, depth) {
   const stride = Math.ceil((width * channels * depth) / 8);
   const step = Math.max(1, (channels * depth) / 8);
   const out = new Uint8Array(height * (1 + stride));
   let [above, row] = [new Uint8Array(stride + step), new Uint8Array(stride + step)];
   for (let y = 0, at = 0; y < height; y++) {
+    if (y % ROWS === ROWS - 1) await breathe();
     [above, row] = [row, above];
     const from = y * width * channels;
     if (depth === 8) for (let i = 0; i < stride; i++) row[step + i] = samples[from + i];

@@ -25,11 +25,13 @@ import { serve } from './worker.js';
  *
  * @typedef {Object} Task
  * @property {import('./engine.js').Job} job
- * @property {number} rank tasks of lower rank are done first
+ * @property {() => number} rank tasks of lower rank are done first
  * @property {Uint8Array | null} weights of the job's model
  * @property {(found: import('./engine.js').Found[]) => void} resolve
  * @property {(error: Error) => void} reject
  */
+
+const CONSIDERED = 4096; // tasks among which the next one is chosen
 
 /** Workers that decode streams. */
 export class Pool {
@@ -46,6 +48,7 @@ export class Pool {
     this.makeThread = size ? makeThread : makeLocal;
     /** @type {Task[]} */
     this.waiting = [];
+    this.head = 0; // the first that waits
     /** @type {Member[]} */
     this.members = [];
     this.starting = 0;
@@ -57,36 +60,29 @@ export class Pool {
    * The arrays that a job makes, in some worker.
    *
    * @param {import('./engine.js').Job} job
-   * @param {number} [rank]
+   * @param {() => number} rank
    * @param {Uint8Array | null} [weights] of its model
    * @returns {Promise<import('./engine.js').Found[]>}
    */
-  run(job, rank = 0, weights = null) {
+  run(job, rank, weights = null) {
     return new Promise((resolve, reject) => {
       if (this.ended) {
         reject(this.ended);
         return;
       }
-      const task = { job, rank, weights, resolve, reject };
-      let [low, high] = [0, this.waiting.length]; // kept in order, the next one last
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (this.waiting[middle].rank > rank) low = middle + 1;
-        else high = middle;
-      }
-      this.waiting.splice(low, 0, task);
+      this.waiting.push({ job, rank, weights, resolve, reject });
       this.next();
     });
   }
 
   next() {
-    while (this.waiting.length && !this.ended) {
+    while (this.head < this.waiting.length && !this.ended) {
       const free = this.members.find((member) => !member.task);
       if (!free) {
         if (this.members.length + this.starting < Math.max(this.size, 1)) this.grow();
         return;
       }
-      const task = /** @type {Task} */ (this.waiting.pop());
+      const task = this.pick();
       free.task = task;
       if (task.job.kind === 'tiles' && task.weights && !free.models.has(task.job.model)) {
         free.models.add(task.job.model);
@@ -94,6 +90,25 @@ export class Pool {
       }
       free.thread.post({ job: task.job });
     }
+  }
+
+  /** The task of the lowest rank, of those that have waited longest. */
+  pick() {
+    const { waiting, head } = this;
+    let best = head;
+    let least = Infinity;
+    for (let i = head; i < Math.min(waiting.length, head + CONSIDERED) && least > 0; i++) {
+      const rank = waiting[i].rank();
+      if (rank < least) [best, least] = [i, rank];
+    }
+    const task = waiting[best];
+    waiting[best] = waiting[head];
+    this.head++;
+    if (this.head === waiting.length) {
+      this.waiting = [];
+      this.head = 0;
+    }
+    return task;
   }
 
   async grow() {
@@ -155,8 +170,9 @@ export class Pool {
       thread.stop();
       task?.reject(error);
     }
-    for (const task of this.waiting) task.reject(error);
+    for (const task of this.waiting.slice(this.head)) task.reject(error);
     this.waiting = [];
+    this.head = 0;
     this.members = [];
   }
 }
