@@ -48,16 +48,17 @@ AVX512 = (
 AVX512VNNI = (*AVX512, "-mavx512vnni")
 GENERIC: dict[str, tuple[str, ...]] = {"generic": ()}
 WEB_TARGET = "simd128"
-WEB_TRIPLE = ("-target", "wasm32-wasi")  # of WASI only the headers and the functions of strings are used
 WEB_FLAGS = (
     *("-std=c11", "-g0", "-Wall", "-Wextra", "-Wno-psabi", "-fvisibility=hidden", "-DVLAE_DECODER"),
     *("-msimd128", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint"),
 )
-WEB_EXPORTS = (  # what web/src calls
+WEB_STACK = 1 << 20  # bytes
+WEB_NAMES = (  # what web/src calls
     *("abi", "source", "pack_size", "pack", "scratch_size", "run", "merge", "intervals", "push_region", "pop_band"),
     *("prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
     *("residual_scratch", "residual_decode", "coefficients_scratch", "pop_coefficients"),
 )
+WEB_FUNCTIONS = tuple(f"vlae_{name}" for name in WEB_NAMES)
 TARGETS = {  # architecture -> target -> its flags; core/targets.h has the same names
     "x86_64": {
         **GENERIC,
@@ -136,7 +137,7 @@ def find_platform(name: str | None = None) -> Platform:
 
 def source_hash() -> str:
     """The result is a digest of the sources and the flags, which the library carries as `vlae_source`."""
-    digest = hashlib.sha256(repr((FLAGS, TARGETS, PLATFORMS, WEB_FLAGS, WEB_EXPORTS)).encode())
+    digest = hashlib.sha256(repr((FLAGS, TARGETS, PLATFORMS, WEB_FLAGS, WEB_STACK, WEB_NAMES)).encode())
     for path in sorted(CORE.glob("*.[ch]")):
         digest.update(f"\n{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -241,20 +242,24 @@ def compile_web(output: Path = WEB) -> None:
     """
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("the decoder for the web is built by the package ziglang: install it")
-    zig = [sys.executable, "-m", "ziglang", "cc", *WEB_TRIPLE]
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target"]
     units = {
         "kernel": ["-O3", f"-DTARGET={WEB_TARGET}", f"-DTARGET_{WEB_TARGET}"],
         "core": ["-O2", f'-DVLAE_SOURCE="{source_hash()}"'],
     }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
-        for name, flags in units.items():
-            source, built = str(CORE / f"{name}.c"), str(folder / f"{name}.o")
-            run_compiler([*zig, *WEB_FLAGS, "-Werror", *flags, "-c", source, "-o", built], folder / "cache")
-        exports = [f"-Wl,--export=vlae_{name}" for name in WEB_EXPORTS]
-        link = ["-mexec-model=reactor", "-s", "-Wl,--export=__heap_base", *exports]
-        objects = [str(folder / f"{name}.o") for name in units]
-        run_compiler([*zig, *link, "-o", str(folder / "core.wasm"), *objects], folder / "cache")
+        objects = {name: str(folder / f"{name}.o") for name in units}
+        steps = [  # of WASI only the headers are used
+            [*zig, "wasm32-wasi", *WEB_FLAGS, "-Werror", *flags, "-c", str(CORE / f"{name}.c"), "-o", objects[name]]
+            for name, flags in units.items()
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(run_compiler, steps, [folder / "cache"] * len(steps)))
+        exports = [f"-Wl,--export={name}" for name in ("__wasm_call_ctors", "__heap_base", *WEB_FUNCTIONS)]
+        link = ["-nostdlib", "-s", "-Wl,--no-entry", f"-Wl,-z,stack-size={WEB_STACK}", *exports]
+        command = [*zig, "wasm32-freestanding", *link, "-o", str(folder / "core.wasm"), *objects.values()]
+        run_compiler(command, folder / "cache")
         put(folder / "core.wasm", output)
 
 

@@ -31,6 +31,7 @@ _COMMANDS = {
     "preview": ("vlae_codec.cli.preview", "preview", "Show what the latents of a .vlae file say."),
     "sample": ("vlae_codec.cli.sample", "sample", "Draw new pictures from a model."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
+    "view": ("vlae_codec.cli.view", "view", "Show .vlae files in the browser."),
 }
 
 

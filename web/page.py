@@ -32,6 +32,7 @@ POLICY = (
 )
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '[./a-z]*?/(\w+)\.js';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (async function|function|class|const) (\w+|\[[\w, ]+\])", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)[ \t]*\n?", re.MULTILINE | re.DOTALL)
 _OTHER = bytes.maketrans(b"&<>", b".,:")  # digits of base 85 that mean something in HTML, and what stands for them
 
 
@@ -64,6 +65,7 @@ def _module(name: str, source: str) -> str:
     body = _EXPORT.sub(r"\1 \2", body)
     if re.search(r"^(import|export)\b", body, re.MULTILINE):
         raise VlaeError(f"web/src/{name}.js has an import or an export that the page cannot hold")
+    body = re.sub(r"\n\s*", "\n", _COMMENT.sub("", body).strip())
     return f"const module_{name} = (() => {{\n{body}\nreturn {{ {', '.join(names)} }};\n}})();"
 
 

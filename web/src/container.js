@@ -52,7 +52,7 @@ import { LZMA, RAW, WEBP, restore } from './stored.js';
  * @property {{layout: number, width: number, height: number}[]} pictures
  * @property {Group[]} groups
  * @property {Map<string, Uint8Array>[]} metadata of each picture
- * @property {Record<string, number>} sizes bytes of the file by what they are for
+ * @property {Record<string, number>} sizes bytes of the file by what they are for; of a region, only of its streams
  * @property {Region | null} region
  *
  * @typedef {Object} Limits
@@ -69,6 +69,7 @@ const TYPES = ['unsigned', 'int8', 'int16', 'uint32', 'int32', 'float16', 'float
 /** Bytes of the types that are coded by bytes. */
 export const TYPE_BYTES = /** @type {Record<string, number>} */ ({ uint32: 4, int32: 4, float16: 2, float32: 4, float64: 8 });
 export const [NO_LATENTS, LATENTS, CHAIN, EXCEPTIONS, COEFFICIENTS] = [0, 1, 4, 6, 7];
+const METHODS = ['modelled', 'modelled with latents', 'raw', 'LZMA', 'modelled in a chain', 'WebP', 'coded by bits', 'coded by bits'];
 export const [SOURCE_PLANES, VALUES, JPEG] = [1, 2, 3]; // forms of origins
 const SLICE = 1 << 21; // bytes between which other things get their turn
 // What a picture or tile, a name of a picture's metadata, an entry of a table, and a pixel of WebP take in memory.
@@ -118,7 +119,8 @@ export async function readFile(data, limits, region) {
   let [last, named] = [-1, 0];
   /** @type {Map<string, number>} */
   const ends = new Map();
-  const sizes = { header: 9 + headerBytes, framing: 0, table: 0, adapter: 0, data: 0, metadata: 0, checksums: 0 };
+  /** @type {Record<string, number>} */
+  const sizes = { header: 9 + headerBytes, framing: 0, table: 0, adapter: 0, metadata: 0, checksums: 0 };
   for (const chunk of chunks.slice(1, -1)) {
     must(chunk.type !== 'H' && chunk.type !== 'D', 'a chunk is out of place');
     verify(data, chunk, chunk.start);
@@ -149,13 +151,30 @@ export async function readFile(data, limits, region) {
   must(streams.type === 'D', 'the file has no data');
   if (!region) await verifyWhole(data);
   listRecords(reader, data.subarray(streams.begin, streams.end), { layouts, groups, pictures, region, limits, memory });
+  for (const group of groups)
+    for (const { method, stream } of group.records) {
+      const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}`;
+      sizes[name] = (sizes[name] ?? 0) + stream.length;
+    }
   for (const chunk of chunks) {
     sizes.framing += chunk.begin - chunk.start;
     sizes.checksums += 4;
   }
   sizes.table = head.end - head.begin - headerBytes;
-  sizes.data = streams.end - streams.begin;
   return { layouts, pictures, groups, metadata, sizes, region };
+}
+
+/**
+ * What a group of planes has, in a word.
+ *
+ * @param {Group} group
+ * @param {Layout} layout
+ */
+function nameOf({ kind, channel, channels }, layout) {
+  if (kind === 'source') return channel ? 'chroma' : 'luma';
+  if (kind !== 'samples') return kind;
+  const alpha = /[Aa]$/.test(layout.mode) && channel === layout.channels - 1;
+  return alpha ? 'alpha' : channels === 3 ? 'colours' : layout.mode[0] === 'L' ? 'grey' : 'samples';
 }
 
 /** @param {Uint8Array} data */

@@ -15,7 +15,7 @@ export class Core {
   constructor(module, limit) {
     /** @type {any} */
     const exported = new WebAssembly.Instance(module, {}).exports;
-    exported._initialize();
+    exported.__wasm_call_ctors();
     if (exported.vlae_abi() !== 4) throw new VlaeError('Unsupported', 'the WebAssembly core is of another version');
     this.exported = exported;
     /** @type {WebAssembly.Memory} */
