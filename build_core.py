@@ -137,10 +137,15 @@ def find_platform(name: str | None = None) -> Platform:
 
 def source_hash() -> str:
     """The result is a digest of the sources and the flags, which the library carries as `vlae_source`."""
-    digest = hashlib.sha256(repr((FLAGS, TARGETS, PLATFORMS, WEB_FLAGS, WEB_STACK, WEB_NAMES)).encode())
+    digest = hashlib.sha256(repr((FLAGS, TARGETS, PLATFORMS)).encode())
     for path in sorted(CORE.glob("*.[ch]")):
         digest.update(f"\n{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def web_hash() -> str:
+    """The result is a digest of the sources and the flags of the decoder for the web."""
+    return hashlib.sha256(repr((source_hash(), WEB_FLAGS, WEB_STACK, WEB_NAMES)).encode()).hexdigest()
 
 
 def find_targets(architecture: str) -> dict[str, tuple[str, ...]]:
@@ -235,17 +240,22 @@ def put(built: Path, output: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def has_web() -> bool:
+    """The result says whether the decoder for the web can be built here."""
+    return importlib.util.find_spec("ziglang") is not None
+
+
 def compile_web(output: Path = WEB) -> None:
     """The function builds the decoder for WebAssembly with SIMD, and puts it at the output in one step.
 
     Only zig builds it. The function raises BuildError.
     """
-    if importlib.util.find_spec("ziglang") is None:
+    if not has_web():
         raise BuildError("the decoder for the web is built by the package ziglang: install it")
     zig = [sys.executable, "-m", "ziglang", "cc", "-target"]
     units = {
         "kernel": ["-O3", f"-DTARGET={WEB_TARGET}", f"-DTARGET_{WEB_TARGET}"],
-        "core": ["-O2", f'-DVLAE_SOURCE="{source_hash()}"'],
+        "core": ["-O2", f'-DVLAE_SOURCE="{web_hash()}"'],
     }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
@@ -265,7 +275,7 @@ def compile_web(output: Path = WEB) -> None:
 
 def web_is_built(path: Path = WEB) -> bool:
     """The result says whether the decoder for the web is there and was built from these sources."""
-    return path.exists() and source_hash().encode() in path.read_bytes()
+    return path.exists() and web_hash().encode() in path.read_bytes()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

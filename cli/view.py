@@ -42,8 +42,8 @@ def view(sources: tuple[str, ...], export: str | None, force: bool, no_browser: 
 def make_page(sources: tuple[str, ...], limits: Any) -> str:
     """The page with the files and with the models that they need, or without files with the usual models."""
     from vlae_codec.format import container
-    from vlae_codec.weights.model import find_weights, weights_folder
     from vlae_codec.web import page
+    from vlae_codec.weights.model import find_weights, weights_folder
 
     pictures, wanted = [], dict[Path, None]()
     for source in sources:

@@ -25,7 +25,13 @@ class Chromium:
         to_read, self.out = os.pipe()
         self.back, to_write = os.pipe()
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
-        command = [PATH, *flags, f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}", "about:blank"]
+        command = [
+            PATH,
+            *flags,
+            f"--user-data-dir={self.folder.name}",
+            f"--window-size={width},{height}",
+            "about:blank",
+        ]
 
         def numbered() -> None:  # the protocol is on descriptors 3 and 4
             first, second = os.dup(to_read), os.dup(to_write)
