@@ -180,6 +180,7 @@ def test_page_script(node, web, tmp_path):
     assert len(text.encode()) < 2_500_000
     assert text.count("</script>") == text.count("<script") == 3 + len(page.MODELS)
     assert "default-src 'none'" in text
+    assert "'unsafe-eval'" not in text
     assert "http://" not in text
     assert "https://" not in text
 
