@@ -1,6 +1,9 @@
 """The build of the C core: core.c is compiled once, kernel.c once for each target, and all is linked to one library.
 
     python build_core.py [--platform NAME] [--output FILE] [--flags FLAG ...]
+    python build_core.py --web [--output FILE]
+
+The second builds the part of it that decodes, for WebAssembly: one module that imports nothing (`web/`).
 
 zig, a C compiler that the package `ziglang` brings, compiles for every platform below from any of them. Where it is not
 installed, the system's compiler builds for this machine. VLAE_CODEC_CC names another compiler, such as "gcc" or
@@ -31,6 +34,7 @@ from typing import NamedTuple
 COMPILER_VARIABLE = "VLAE_CODEC_CC"
 NATIVE = Path(__file__).parent / "vlae_codec" / "native"
 CORE = NATIVE / "core"
+WEB = Path(__file__).parent / "web" / "core.wasm"
 
 FLAGS = (
     *("-std=c11", "-O3", "-g0", "-Wall", "-Wextra", "-Wno-psabi", "-fPIC", "-fvisibility=hidden"),
@@ -43,6 +47,18 @@ AVX512 = (
 )
 AVX512VNNI = (*AVX512, "-mavx512vnni")
 GENERIC: dict[str, tuple[str, ...]] = {"generic": ()}
+WEB_TARGET = "simd128"
+WEB_FLAGS = (
+    *("-std=c11", "-g0", "-Wall", "-Wextra", "-Wno-psabi", "-fvisibility=hidden", "-DVLAE_DECODER"),
+    *("-msimd128", "-mbulk-memory", "-msign-ext", "-mnontrapping-fptoint"),
+)
+WEB_STACK = 1 << 20  # bytes
+WEB_NAMES = (  # what web/src calls
+    *("abi", "source", "pack_size", "pack", "scratch_size", "run", "merge", "intervals", "push_region", "pop_band"),
+    *("prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
+    *("residual_scratch", "residual_decode", "coefficients_scratch", "pop_coefficients"),
+)
+WEB_FUNCTIONS = tuple(f"vlae_{name}" for name in WEB_NAMES)
 TARGETS = {  # architecture -> target -> its flags; core/targets.h has the same names
     "x86_64": {
         **GENERIC,
@@ -127,6 +143,11 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
+def web_hash() -> str:
+    """The result is a digest of the sources and the flags of the decoder for the web."""
+    return hashlib.sha256(repr((source_hash(), WEB_FLAGS, WEB_STACK, WEB_NAMES)).encode()).hexdigest()
+
+
 def find_targets(architecture: str) -> dict[str, tuple[str, ...]]:
     """The result is the targets of an architecture with their flags.
 
@@ -205,28 +226,75 @@ def compile_core(
             list(pool.map(run_compiler, steps, [folder / "cache"] * len(steps)))
         built = folder / found.library
         run_compiler([*command, "-shared", *link, "-o", str(built), *objects.values(), *extra], folder / "cache")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = output.with_name(f"{output.name}.{os.getpid()}.tmp")
-        try:
-            shutil.copy(built, beside)
-            os.replace(beside, output)  # another process may have it open, or build it as well
-        finally:
-            beside.unlink(missing_ok=True)
+        put(built, output)
+
+
+def put(built: Path, output: Path) -> None:
+    """The function puts a copy of a file at the output in one step: another process may have it open, or build it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_name(f"{output.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copy(built, beside)
+        os.replace(beside, output)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def has_web() -> bool:
+    """The result says whether the decoder for the web can be built here."""
+    return importlib.util.find_spec("ziglang") is not None
+
+
+def compile_web(output: Path = WEB) -> None:
+    """The function builds the decoder for WebAssembly with SIMD, and puts it at the output in one step.
+
+    Only zig builds it. The function raises BuildError.
+    """
+    if not has_web():
+        raise BuildError("the decoder for the web is built by the package ziglang: install it")
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target"]
+    units = {
+        "kernel": ["-O3", f"-DTARGET={WEB_TARGET}", f"-DTARGET_{WEB_TARGET}"],
+        "core": ["-O2", f'-DVLAE_SOURCE="{web_hash()}"'],
+    }
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        objects = {name: str(folder / f"{name}.o") for name in units}
+        steps = [  # of WASI only the headers are used
+            [*zig, "wasm32-wasi", *WEB_FLAGS, "-Werror", *flags, "-c", str(CORE / f"{name}.c"), "-o", objects[name]]
+            for name, flags in units.items()
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(run_compiler, steps, [folder / "cache"] * len(steps)))
+        exports = [f"-Wl,--export={name}" for name in ("__wasm_call_ctors", "__heap_base", *WEB_FUNCTIONS)]
+        link = ["-nostdlib", "-s", "-Wl,--no-entry", f"-Wl,-z,stack-size={WEB_STACK}", *exports]
+        command = [*zig, "wasm32-freestanding", *link, "-o", str(folder / "core.wasm"), *objects.values()]
+        run_compiler(command, folder / "cache")
+        put(folder / "core.wasm", output)
+
+
+def web_is_built(path: Path = WEB) -> bool:
+    """The result says whether the decoder for the web is there and was built from these sources."""
+    return path.exists() and web_hash().encode() in path.read_bytes()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Build the C core.")
     parser.add_argument("--platform", choices=PLATFORMS, help="by default that of this machine")
     parser.add_argument("--output", metavar="FILE", type=Path, help="by default where the package looks for it")
+    parser.add_argument("--web", action="store_true", help="the decoder, for WebAssembly")
     parser.add_argument(
         "--flags", metavar="FLAG", nargs=argparse.REMAINDER, default=[], help="all that follows goes to the compiler"
     )
     options = parser.parse_args(arguments)
     if options.output is None and options.platform not in (None, host()):
         parser.error("a library for another platform needs --output")
-    output: Path = options.output or NATIVE / find_platform().library
+    output: Path = options.output or (WEB if options.web else NATIVE / find_platform().library)
     try:
-        compile_core(output, options.platform, extra_flags=options.flags)
+        if options.web:
+            compile_web(output)
+        else:
+            compile_core(output, options.platform, extra_flags=options.flags)
     except BuildError as error:
         raise SystemExit(f"error: {error}") from error
     print(f"{output}: {output.stat().st_size:,} bytes")

@@ -40,8 +40,13 @@ class BuildCore(Command):
             old.unlink()
         try:
             core.compile_core(folder / self.library(), self.platform())
+            if core.has_web():  # else there is no viewer page, and the command says so
+                core.compile_web(self.web())
         except core.BuildError as error:
             raise CompileError(str(error)) from error
+
+    def web(self) -> Path:
+        return core.WEB if self.editable_mode else Path(self.build_lib, "vlae_codec", "web", core.WEB.name)
 
     def platform(self) -> str | None:
         return None if self.editable_mode else PLATFORM
@@ -53,7 +58,8 @@ class BuildCore(Command):
         return ["build_core.py", *(path.as_posix() for path in sorted((NATIVE / "core").glob("*.[ch]")))]
 
     def get_outputs(self) -> list[str]:
-        return [str(Path(self.build_lib, NATIVE, self.library()))]
+        built = [str(Path(self.build_lib, NATIVE, self.library()))]
+        return [*built, str(self.web())] if core.has_web() else built
 
     def get_output_mapping(self) -> dict[str, str]:
         return dict.fromkeys(self.get_outputs(), str(NATIVE / self.library())) if self.editable_mode else {}

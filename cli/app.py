@@ -38,6 +38,7 @@ _COMMANDS = {
     "test": ("vlae_codec.cli.test", "test", "Decode .vlae files and write nothing."),
     "thumbnail": ("vlae_codec.cli.thumbnail", "thumbnail", "Write a small picture of a .vlae file."),
     "train": ("vlae_codec.cli.train", "train", "Train a model on your own pictures."),
+    "view": ("vlae_codec.cli.view", "view", "Show .vlae files in the browser."),
 }
 
 

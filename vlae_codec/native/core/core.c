@@ -23,7 +23,7 @@ static const struct {
 } targets[] = {FOR_TARGETS(LIST)};
 enum { TARGETS = sizeof targets / sizeof *targets };
 
-static const struct vlae_kernels *chosen = &vlae_kernels_generic;
+static const struct vlae_kernels *chosen; /* `begin` sets it */
 
 #define REQUIRE(condition)        \
     do {                          \

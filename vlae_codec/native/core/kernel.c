@@ -1,7 +1,15 @@
-/* One target's kernels: compiled once for each, with -DTARGET_name and that target's instructions. */
+/* One target's kernels: compiled once for each, with -DTARGET_name and that target's instructions. With VLAE_DECODER
+ * nothing is there that only a fit or a search for an origin needs. */
 #include "coefficients.h"
+#if defined VLAE_DECODER
+#include "latents.h"
+#define fit_scratch NULL
+#define fit_block NULL
+#define search_blocks NULL
+#else
 #include "fit.h"
 #include "recover.h"
+#endif
 
 #define JOIN(a, b) a##b
 #define NAMED(name) JOIN(vlae_kernels_, name)

@@ -68,6 +68,16 @@ typedef int32x4_t vector;
 #define LOAD(p) vreinterpretq_s32_u8(vld1q_u8((const uint8_t *)(p)))
 #define STORE(p, v) vst1q_s32((int32_t *)(p), v)
 #define ZERO vdupq_n_s32(0)
+#elif defined TARGET_simd128
+#include <wasm_simd128.h>
+#define LANES 4
+#define VECTORS 2
+#define ROWS 4
+typedef v128_t vector;
+#define SPLAT(p) wasm_v128_load32_splat(p)
+#define LOAD(p) wasm_v128_load(p)
+#define STORE(p, v) wasm_v128_store(p, v)
+#define ZERO wasm_i32x4_const_splat(0)
 #else
 #define LANES 4
 #define VECTORS 2
@@ -107,6 +117,10 @@ typedef int32x4_t vector;
 #elif defined TARGET_i8mm
 #define KIND SIGNED
 #define STEP 8
+#elif defined TARGET_simd128
+#define KIND WORDS
+#define STEP 2
+#define MADD(sum, a, w) wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(a, w))
 #elif defined TARGET_neon
 #define KIND WORDS
 #define STEP 1

@@ -107,11 +107,19 @@ static int has_neon(void)
     return 1;
 }
 
+#elif defined __wasm_simd128__
+#define FOR_TARGETS(DO) DO(simd128)
+
+static int has_simd128(void)
+{
+    return 1; /* a module that has it loads nowhere else */
+}
+
 #else
 #define FOR_TARGETS(DO) DO(generic)
 #endif
 
-static int has_generic(void)
+static inline int has_generic(void)
 {
     return 1;
 }

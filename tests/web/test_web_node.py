@@ -1,0 +1,194 @@
+"""The decoder for the web, in Node: golden files to the very samples, hostile ones to typed errors."""
+
+import hashlib
+import io
+import json
+import lzma
+import random
+import struct
+import zlib
+from contextlib import suppress
+
+import make_golden  # type: ignore[import-not-found]
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlae_codec import decompress
+from vlae_codec.api import decompress_pictures
+from vlae_codec.errors import VlaeError
+from vlae_codec.format.chunks import scan
+from vlae_codec.images import png
+from vlae_codec.limits import DEFAULT
+
+DATA = make_golden.DATA
+CODES = {"NotAVlaeFile", "UnsupportedVersion", "TruncatedFile", "CorruptFile", "ImageTooLarge", "UnknownModel"}
+
+
+def digest(pixels):
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def decoded(node, *paths, **options):
+    options = {"models": [str(DATA / "tiny.safetensors")], "threads": 2, **options}
+    return [json.loads(line) for line in node("decode.mjs", json.dumps(options), *paths).splitlines()]
+
+
+def shown(picture):
+    """A picture as decode.mjs writes it."""
+    size = picture.pixels.shape[1], picture.pixels.shape[0]
+    metadata = {name: value.hex() for name, value in picture.metadata.items()}
+    return [*size, picture.mode, picture.levels, digest(picture.pixels), metadata]
+
+
+def test_golden(node, tiny):
+    """Every golden file: with and without latents, adapters, chains, values, origins, 1 to 16 bits, floats."""
+    paths = sorted(DATA.glob("*.vlae"))
+    assert len(paths) > 20
+    shipped = {"mixed", "mountains", "cifar10", "photo-gray", "mnist-binary"}
+    for path, found in zip(paths, decoded(node, *paths), strict=True):
+        model = None if path.stem in shipped or path.stem.startswith("past-") else tiny
+        wanted = [shown(one) for one in decompress_pictures(path.read_bytes(), model=model, threads=1)]
+        for one, other in zip(found, wanted, strict=True):
+            if not other[3]:  # of floats
+                other[3] = one[3]
+        assert found == wanted, path.name
+
+
+def test_one_thread(node):
+    path = DATA / "tiles.vlae"
+    assert decoded(node, path, threads=0) == decoded(node, path)
+
+
+@pytest.mark.parametrize("name", ["mountains", "past-photocd", "past-jpeg"])
+def test_region(node, name):
+    data = (DATA / f"{name}.vlae").read_bytes()
+    whole = decompress(data, threads=1)
+    height, width, _ = whole.shape
+    for x, y, w, h in [(0, 0, width, height), (width // 3, height // 4, width // 2, 3), (width - 1, height - 1, 1, 1)]:
+        region = {"x": x, "y": y, "width": w, "height": h}
+        (found,) = decoded(node, DATA / f"{name}.vlae", region=region)
+        assert found[0][4] == digest(whole[y : y + h, x : x + w])
+
+
+def test_refusals(node, tmp_path):
+    """Damaged files, and those that ask for too much: one of the codes, each time."""
+    whole = (DATA / "colour.vlae").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    cases = {
+        "CorruptFile": bytes(damaged),
+        "TruncatedFile": whole[: len(whole) // 2],
+        "NotAVlaeFile": b"\x89PNG\r\n\x1a\n" + whole,
+        "UnsupportedVersion": whole[:8] + b"\x63" + whole[9:],
+    }
+    for code, data in cases.items():
+        (tmp_path / code).write_bytes(data)
+    found = decoded(node, *(tmp_path / code for code in cases))
+    assert [one["code"] for one in found] == list(cases)
+    assert decoded(node, DATA / "colour.vlae", memoryLimit=1000)[0]["code"] == "ImageTooLarge"
+    assert decoded(node, DATA / "mountains.vlae", limits={"seconds": 0.01})[0]["code"] == "ImageTooLarge"
+    assert decoded(node, DATA / "colour.vlae", models=[])[0]["code"] == "UnknownModel"
+    region = {"x": 0, "y": 0, "width": 1000, "height": 1}
+    assert decoded(node, DATA / "colour.vlae", region=region)[0]["code"] == "InputError"
+
+
+def repaired(data):
+    """A file whose checksums of chunks are made right again."""
+    fixed = bytearray(data)
+    for chunk in scan(bytes(data), 9):
+        begin = 0 if chunk.kind in (b"H", b"D") else chunk.start
+        fixed[chunk.end : chunk.end + 4] = struct.pack("<I", zlib.crc32(fixed[begin : chunk.end]))
+    return bytes(fixed)
+
+
+def test_fuzzed(node, tmp_path):
+    """Bytes of the header are changed and its checksum made right: the same answer as Python's, or a typed error."""
+    rng = random.Random(1)
+    paths = []
+    for name in ("colour", "many", "past-photocd", "past-jpeg", "palette", "floats", "mapped"):
+        whole = (DATA / f"{name}.vlae").read_bytes()
+        for i in range(12):
+            data = bytearray(whole)
+            data[rng.randrange(12, min(len(data), 70))] = rng.randrange(256)
+            with suppress(VlaeError):  # there may be no chunks any more
+                data = bytearray(repaired(data))
+            path = tmp_path / f"{name}-{i}"
+            path.write_bytes(data)
+            paths.append(path)
+    found = decoded(node, *paths, limits={"pixels": 1 << 20, "memory": 1 << 26, "seconds": 5})
+    wrong = [one["code"] for one in found if isinstance(one, dict)]
+    assert set(wrong) <= CODES
+    assert len(wrong) > len(found) // 2
+
+
+def test_stored_readers(node, tmp_path):
+    """LZMA2 and lossless WebP, beside liblzma and libwebp."""
+    rng = np.random.default_rng(0)
+    noise, smooth = rng.bytes(70000), np.cumsum(rng.integers(-1, 2, 50000)).astype(np.uint8).tobytes()
+    for i, (lc, lp, pb) in enumerate([(3, 0, 2), (0, 0, 0), (2, 2, 2), (4, 0, 0), (0, 1, 1)]):
+        filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20, "lc": lc, "lp": lp, "pb": pb, "preset": 1}]
+        raw = noise + b"abcd" * 9000 + smooth
+        (tmp_path / f"{i}.raw").write_bytes(raw)
+        (tmp_path / f"{i}.lzma").write_bytes(lzma.compress(raw, lzma.FORMAT_RAW, filters=filters))
+    picture = np.asarray(Image.open(make_golden.EXAMPLE))[:90, :121]
+    colours = rng.integers(0, 256, (200, 4), np.uint8)
+    kinds = [
+        picture,
+        picture // 64 * 64,
+        colours[rng.integers(0, 200, (40, 33))],
+        colours[rng.integers(0, 3, (33, 40))],
+    ]
+    kinds += [np.kron(picture[:9, :9], np.ones((7, 5, 1), np.uint8)), rng.integers(0, 256, (30, 30, 4), np.uint8)]
+    for i, (kind, quality) in enumerate((kind, quality) for kind in kinds for quality in (0, 60, 100)):
+        file = io.BytesIO()
+        Image.fromarray(kind).save(file, "WEBP", lossless=True, exact=True, quality=quality)
+        data = file.getvalue()
+        at = data.index(b"VP8L")
+        size = struct.pack("<2H", *kind.shape[:2])
+        (tmp_path / f"{i}.webp").write_bytes(size + data[at + 8 :][: int.from_bytes(data[at + 4 : at + 8], "little")])
+        full = np.full((*kind.shape[:2], 4), 255, np.uint8)
+        full[..., : kind.shape[2]] = kind
+        (tmp_path / f"{i}.pixels").write_bytes(full.tobytes())
+    assert node("stored.mjs", tmp_path).split() == ["23"]
+
+
+def test_png(node, tmp_path):
+    """The PNG of a picture holds its samples and metadata."""
+    for name in ("deep-rgb", "palette", "mountains", "mnist-binary"):
+        path = tmp_path / f"{name}.png"
+        decoded(node, DATA / f"{name}.vlae", png=str(path))
+        model = None if name in ("mountains", "mnist-binary") else DATA / "tiny.safetensors"
+        (wanted,) = decompress_pictures((DATA / f"{name}.vlae").read_bytes(), model=model, threads=1)
+        (found,) = png.read(path.read_bytes(), DEFAULT)
+        assert np.array_equal(found.pixels, wanted.pixels)
+        assert found.mode == wanted.mode
+        assert {**wanted.metadata, "png": b""}.items() <= {**found.metadata, "png": b""}.items()
+
+
+def test_page_script(node, web, tmp_path):
+    """The script of the page is one of its own, without imports, and small enough for the page."""
+    from vlae_codec.web import page
+    from vlae_codec.weights.model import weights_folder
+
+    path = tmp_path / "script.cjs"
+    path.write_text(page.script(), "utf-8")
+    node("--check", path)
+    text = page.make_page(
+        [("a </script>&.vlae", b"123")], [weights_folder() / f"{name}.safetensors" for name in page.MODELS]
+    )
+    assert len(text.encode()) < 2_500_000
+    assert text.count("</script>") == text.count("<script") == 3 + len(page.MODELS)
+    assert "default-src 'none'" in text
+    assert "'unsafe-eval'" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 1000])
+def test_digits(size):
+    from vlae_codec.web import page
+
+    text = page.digits(bytes(range(256))[:size] * 3)
+    assert len(text) % 5 == 0
+    assert not set(text) & set("<>&\"'\\/")

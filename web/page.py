@@ -1,0 +1,114 @@
+"""The viewer page: one HTML file that holds the core, the models, the code and, if wanted, pictures.
+
+It makes no request: a policy in it forbids all network access and all scripts but its own, which it names by its hash.
+A module of `src/` becomes a function that returns what it exports. Bytes are written in base 85, four of them in five
+digits.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from vlae_codec.errors import VlaeError
+
+HERE = Path(__file__).parent
+MODULES = (
+    *("errors", "bytes", "lzma2", "webp", "stored", "core", "model", "networks", "origins", "jpeg", "tiles", "engine"),
+    *("worker", "pool", "container", "decode", "show", "png"),
+)
+MODELS = ("photo", "luma", "chroma", "photo-gray")  # in every page
+POLICY = (
+    "default-src 'none'; script-src 'sha256-{script}' 'wasm-unsafe-eval'; style-src 'sha256-{style}'; "
+    "worker-src blob:; img-src blob: data:; base-uri 'none'; form-action 'none'"
+)
+_IMPORT = re.compile(r"^import \{([^}]*)\} from '[./a-z]*?/(\w+)\.js';\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (async function|function|class|const) (\w+|\[[\w, ]+\])", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)[ \t]*\n?", re.MULTILINE | re.DOTALL)
+_OTHER = bytes.maketrans(b"&<>", b".,:")  # digits of base 85 that mean something in HTML, and what stands for them
+
+
+def core_bytes() -> bytes:
+    """The core for the web; in a checkout it is built if it is not of these sources. Raises VlaeError."""
+    path = HERE / "core.wasm"
+    if (HERE.parent / "build_core.py").is_file():
+        build: Any = import_module("vlae_codec.build_core")
+        if not build.web_is_built(path):
+            try:
+                build.compile_web(path)
+            except (build.BuildError, OSError) as error:
+                raise VlaeError(f"the core for the web is not built, and cannot be: {error}") from error
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VlaeError(f"the core for the web is missing ({error.strerror}): install vlae-codec again") from error
+
+
+def script() -> str:
+    """The code of the page, which is that of its workers, too."""
+    parts = [_module(name, (HERE / "src" / f"{name}.js").read_text("utf-8")) for name in MODULES]
+    parts.append(_module("page", (HERE / "viewer" / "page.js").read_text("utf-8")))
+    return "'use strict';\n" + "\n".join(parts)
+
+
+def _module(name: str, source: str) -> str:
+    names = [part.strip() for _, found in _EXPORT.findall(source) for part in found.strip("[]").split(",")]
+    body = _IMPORT.sub(lambda match: f"const {{{match[1]}}} = module_{match[2]};\n", source)
+    body = _EXPORT.sub(r"\1 \2", body)
+    if re.search(r"^(import|export)\b", body, re.MULTILINE):
+        raise VlaeError(f"web/src/{name}.js has an import or an export that the page cannot hold")
+    body = re.sub(r"\n\s*", "\n", _COMMENT.sub("", body).strip())
+    return f"const module_{name} = (() => {{\n{body}\nreturn {{ {', '.join(names)} }};\n}})();"
+
+
+def digits(data: bytes) -> str:
+    """Bytes in base 85, filled up to a multiple of four."""
+    return base64.b85encode(data, pad=True).translate(_OTHER).decode()
+
+
+def _element(data: bytes, packed: bool, **attributes: str) -> str:
+    kept = zlib.compress(data, 9) if packed else data
+    given = {"type": "application/octet-stream", **attributes, "data-size": str(len(kept))}
+    if packed:
+        given["data-packed"] = "deflate"
+    text = " ".join(f'{name}="{html.escape(value)}"' for name, value in given.items())
+    return f"<script {text}>{digits(kept)}</script>"
+
+
+def _model(data: bytes) -> str:
+    """A weight file, by the id that it says it has."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return _element(data, True, id=f"model-{header['__metadata__']['id']}")
+
+
+def make_page(
+    pictures: Sequence[tuple[str, bytes]] = (), models: Iterable[Path] = (), title: str = "vlae viewer"
+) -> str:
+    """The page with these pictures, (name, bytes of a .vlae file) each, and with these weight files."""
+    data = [_element(core_bytes(), True, id="core"), *dict.fromkeys(_model(path.read_bytes()) for path in models)]
+    for name, content in pictures:
+        data.append(_element(content, False, **{"class": "picture", "data-name": name}))
+    code, style = script(), (HERE / "viewer" / "page.css").read_text("utf-8")
+    if "</script" in code or "<!--" in code:
+        raise VlaeError("the code of the page holds an end of scripts")
+    values = {
+        "POLICY": POLICY.format(script=_hash(code), style=_hash(style)),
+        "TITLE": html.escape(title),
+        "STYLE": style,
+        "DATA": "\n".join(data),
+        "CODE": code,
+    }
+    template = (HERE / "viewer" / "page.html").read_text("utf-8")
+    return re.sub("@([A-Z]+)@", lambda match: values[match[1]], template)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,38 @@
+import { settings } from './decode.js';
+import { nodeThread, webThread } from './pool.js';
+
+/** What this package is used by; see docs/web.md. */
+export { decode, inspect } from './decode.js';
+export { VlaeError } from './errors.js';
+export { toRgba } from './show.js';
+export { toPng } from './png.js';
+
+const node = typeof process !== 'undefined' && process.versions?.node !== undefined;
+
+/** @param {string} path from the root of the package */
+async function load(path) {
+  const url = new URL(`../${path}`, import.meta.url);
+  if (node) {
+    const { readFile } = await import('node:fs/promises');
+    return new Uint8Array(await readFile(url));
+  }
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} cannot be read: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** @type {Map<string, Promise<Uint8Array>>} */
+const models = new Map();
+
+settings.loadCore = async () => WebAssembly.compile(await load('core.wasm'));
+settings.loadModel = async (id) => {
+  const names = JSON.parse(new TextDecoder().decode(await load('weights/index.json')));
+  if (!Object.hasOwn(names, id)) return null;
+  const known = models.get(id) ?? load(`weights/${names[id]}`);
+  models.set(id, known);
+  return known;
+};
+const script = new URL('./thread.js', import.meta.url);
+settings.makeThread = node ? nodeThread(script) : webThread(() => new Worker(script, { type: 'module' }));
+if (!node) settings.threads = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
+else settings.threads = 2;
