@@ -24,10 +24,19 @@ FLOORS = [
     ["exact"],
     ["views", "jobs"],
     ["api"],
+    ["pillow", "cluster"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"codec": 6800, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1300}  # lines of code
+MOST = {
+    "codec": 6900,
+    "pillow": 420,
+    "cluster": 400,
+    "images": 3300,
+    "exact": 700,
+    "origins": 700,
+    "jpeg": 1300,
+}  # lines of code
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
