@@ -14,7 +14,7 @@ from vlae_codec.jobs import plan
 from vlae_codec.origins.names import NAMES
 
 from .common import progress_bar, say
-from .options import converting
+from .options import clustered, converting
 from .summary import Direction, Reporter, not_kept
 
 
@@ -53,6 +53,7 @@ from .summary import Direction, Reporter, not_kept
     flag_value="all",
     help="Drop the metadata; --strip=all-but-icc keeps the colour profile.",
 )
+@clustered
 @click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by.")
 def compress(
     sources: tuple[str, ...],
@@ -66,6 +67,7 @@ def compress(
     strict: bool,
     strip: str | None,
     skip_jpeg: bool,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Compress the picture INPUT into the .vlae file OUTPUT.
@@ -94,6 +96,11 @@ def compress(
     from vlae_codec.jobs import convert
 
     keep = convert.Keep({None: "all", "all": "none", "all-but-icc": "icc"}[strip], exact, strict)
+    if ray is not None:
+        from .cluster import compress_over
+
+        options |= {"force": force, "newer": newer, "keep": keep, "skip_jpeg": skip_jpeg}
+        return compress_over(ray, sources, output, quiet, verbose, **options)
     direction = Direction(compressing=True)
     if plan.into_folder(sources, output):
         from vlae_codec.jobs import batch

@@ -13,7 +13,7 @@ from vlae_codec.format import container
 from vlae_codec.jobs import plan
 
 from .common import blame, progress_bar, say
-from .options import converting
+from .options import clustered, converting
 from .summary import Direction, Reporter, not_kept
 
 FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "pfm")
@@ -23,6 +23,7 @@ FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "pfm")
 @converting
 @click.option("--region", type=int, nargs=4, metavar="X Y W H", help="Only this part of the picture, in pixels.")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Format of pictures in a folder [default: png].")
+@clustered
 @click.option("--strict", is_flag=True, help="Refuse a format that cannot hold everything.")
 def decompress(
     sources: tuple[str, ...],
@@ -35,6 +36,7 @@ def decompress(
     region: tuple[int, int, int, int] | None,
     kind: str | None,
     strict: bool,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Bring back the picture of the .vlae file INPUT; OUTPUT is .png, .tif, .webp, .ppm, .pgm, .pbm, .pam or .pfm.
@@ -50,6 +52,13 @@ def decompress(
 
     if skip_existing and newer:
         raise click.UsageError("--skip-existing and --newer exclude each other.")
+    if ray is not None:
+        from .cluster import decompress_over
+
+        if region is not None:
+            raise click.UsageError("--region is for one INPUT and an OUTPUT that is a file.")
+        options |= {"force": force, "newer": newer, "strict": strict, "suffix": f".{kind or 'png'}"}
+        return decompress_over(ray, sources, output, quiet, verbose, **options)
     direction = Direction(compressing=False)
     if plan.into_folder(sources, output):
         from vlae_codec.jobs import batch

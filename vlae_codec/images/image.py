@@ -156,14 +156,22 @@ def save(
     strict: that is an error instead. Raises OutputExists, OutputError or UnsupportedImage.
     """
     several = [Picture(pictures)] if isinstance(pictures, np.ndarray) else pictures
-    checked = [check_picture(picture) for picture in ([several] if isinstance(several, Picture) else several)]
+    data, notes = render(path, [several] if isinstance(several, Picture) else several, strict)
+    write_file(path, data, force)
+    return notes
+
+
+def render(path: str | Path, pictures: Sequence[Picture], strict: bool = False) -> tuple[bytes, list[str]]:
+    """The bytes of the file that `save` would write, and what it could not hold. Raises OutputError and
+    UnsupportedImage.
+    """
+    checked = [check_picture(picture) for picture in pictures]
     kind = output_format(path)
     with _naming(path):
         data, notes = encode(checked, kind)
     if notes and strict:
         raise OutputError(f"{path} cannot hold {', '.join(notes)}: use another format, or leave out --strict")
-    write_file(path, data, force)
-    return notes
+    return data, notes
 
 
 def encode(pictures: Sequence[Picture], kind: str) -> tuple[bytes, list[str]]:

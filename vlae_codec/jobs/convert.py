@@ -41,7 +41,11 @@ def load(path: str | Path, keep: Keep = ALL, limits: Limits = DEFAULT, jpeg: boo
 
     Raises InputError, UnsupportedImage (also for what would be lost, if that is to be an error) and ImageTooLarge.
     """
-    data = files.read_file(path, limits)
+    return loaded(path, files.read_file(path, limits), keep, limits, jpeg)
+
+
+def loaded(path: str | Path, data: bytes, keep: Keep = ALL, limits: Limits = DEFAULT, jpeg: bool = True) -> Loaded:
+    """The same of the bytes of a file; path: its name for messages."""
     pictures = image.read(path, data, limits, keep.metadata)
     notes = list(dict.fromkeys(note for picture in pictures for note in picture.notes))
     whole = _coefficients(data, pictures[0], limits) if jpeg and is_jpeg(data) and len(pictures) == 1 else None
@@ -77,22 +81,37 @@ def _coefficients(data: bytes, picture: Picture, limits: Limits) -> Coefficients
     return found[0] if picture.pixels.shape[:2] == (found[0].height, found[0].width) else None
 
 
-def store(
-    path: str | Path, pictures: Sequence[Picture], force: bool = False, strict: bool = False, limits: Limits = DEFAULT
-) -> list[str]:
-    """Writes pictures into a file: the very file that they came from if they have its recipe and the name ends as that
-    of such a file may, else as `image.save`; what the format could not hold is returned.
+class Rendered(NamedTuple):
+    data: bytes  # of the file
+    notes: list[str]  # what it does not hold
+    exact: bool  # it is the very file that the pictures came from
 
-    Raises OutputExists, OutputError, and CorruptFile for a damaged recipe.
+
+def render(path: str | Path, pictures: Sequence[Picture], strict: bool = False, limits: Limits = DEFAULT) -> Rendered:
+    """The file for pictures: the very file that they came from if they have its recipe and the name ends as that of
+    such a file may, else as `image.render`.
+
+    Raises OutputError, and CorruptFile for a damaged recipe.
     """
     recipe = pictures[0].metadata.get(RECIPE)
     if recipe is not None:
         data = restore(pictures, recipe, limits)
         if Path(path).suffix.lower() in image.suffixes_of(data):
-            files.write_file(path, data, force)
-            return []
+            return Rendered(data, [], True)
         pictures = [without_recipe(pictures[0]), *pictures[1:]]
-    return image.save(path, pictures, force, strict)
+    return Rendered(*image.render(path, pictures, strict), False)
+
+
+def store(
+    path: str | Path, pictures: Sequence[Picture], force: bool = False, strict: bool = False, limits: Limits = DEFAULT
+) -> list[str]:
+    """Writes what `render` gives into a file; what the format could not hold is returned.
+
+    Raises OutputExists, OutputError, and CorruptFile for a damaged recipe.
+    """
+    made = render(path, pictures, strict, limits)
+    files.write_file(path, made.data, force)
+    return made.notes
 
 
 def without_recipe(picture: Picture) -> Picture:

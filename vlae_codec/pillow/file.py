@@ -124,7 +124,7 @@ class VlaeImageFile(ImageFile.ImageFile):
         return (x, y, w, h) if self._cropped <= self.width * self.height // 2 else None
 
     def verify(self) -> None:
-        """Raises OSError if a checksum or a count of the file is wrong. As ever, the image is then to be opened anew."""
+        """Raises OSError if a checksum or a count of the file is wrong; the image is then to be opened anew."""
         try:
             with _errors():
                 read(self._read(), _limits())
