@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from vlae_codec.errors import InputError
 
 RETRIES = 3  # of a file whose worker has died
 MOST_TASKS = 10_000
+KNOCK = 10  # seconds
 
 
 def run(
@@ -45,6 +47,7 @@ def run(
     began = not ray.is_initialized()
     if began:
         try:
+            _knock(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # many kinds
             raise InputError(
@@ -66,6 +69,13 @@ def run(
     finally:
         if began:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody is at HOST:PORT, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 def _rows(ray: Any, jobs: Sequence[Job], settings: Settings) -> Any:
