@@ -44,10 +44,9 @@ def test_mime_database(tmp_path: Path) -> None:
     assert b"image/vlae" in rule
     assert MAGIC in rule
     shutil.copy(FILE, tmp_path / "without-an-ending")
-    (tmp_path / "empty.vlae").write_bytes(b"")
-    for path in (FILE, tmp_path / "without-an-ending", tmp_path / "empty.vlae"):
+    for path in (FILE, tmp_path / "without-an-ending"):
         said = asked(gio, "info", "-a", "standard::content-type", str(path), XDG_DATA_HOME=str(tmp_path))
-        assert said.split()[-1] == ("application/x-zerosize" if path.name == "empty.vlae" else "image/vlae")
+        assert said.split()[-1] == "image/vlae"
 
 
 def test_the_rule_is_the_magic_number() -> None:

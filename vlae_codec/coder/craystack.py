@@ -10,9 +10,11 @@ The number that a lane and the words below it stand for is the same: a head of c
 becomes one of 2^63 or more, and the other way round; all others stay. So `from_craystack` and `to_craystack` are
 inverse to each other and cost no bit, and a codec of one side is one of the other, with the law that pushing and
 popping undo each other both ways. (The words are not those that the other side would make of the same distribution,
-since it moves a word at another moment; they are as many.) Only the last words of a message cannot be shared: to take over a message of
-craystack there must be a word for each head below 2^32. A fresh one, whose heads are all 2^31, has none: begin with a
-random one, as bits-back does anyway, or here.
+since it moves a word at another moment; they are as many.)
+
+Only the last words of a message cannot be shared: to take over a message of craystack there must be a word for each
+head below 2^32. A fresh one, whose heads are all 2^31, has none: begin with a random one, as bits-back does anyway, or
+with one of ours.
 
 craystack is not needed here: its codecs are any pairs (push, pop) of such messages. Those of its later versions return
 (message,) when they push, as `codec_to_craystack` does; earlier ones, whose `push` gives the message, are taken, too.
