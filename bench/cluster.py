@@ -30,7 +30,7 @@ import numpy as np
 
 import vlae_codec
 from vlae_codec.cluster import Compressing, Outcome, make_plan, run
-from vlae_codec.cluster.run import MOST_TASKS
+from vlae_codec.cluster.engine import MOST_TASKS
 from vlae_codec.jobs.plan import PICTURES
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -40,7 +40,9 @@ def started(workers: int) -> Any:
     """A local cluster."""
     import ray
 
-    ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
     return ray
 
 

@@ -22,8 +22,8 @@ from vlae_codec.jobs.plan import CODED, PICTURES
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 psutil = pytest.importorskip("psutil")
-from vlae_codec.cluster import Compressing, Decompressing, Outcome, make_plan, run  # noqa: E402
-from vlae_codec.cluster.run import RETRIES  # noqa: E402
+from vlae_codec.cluster import Compressing, Decompressing, Job, Outcome, convert, engine, make_plan, run  # noqa: E402
+from vlae_codec.cluster.engine import RETRIES  # noqa: E402
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 BUCKET = "pictures"
@@ -121,31 +121,27 @@ def test_s3_with_killed_workers(store: Any, two_workers: None) -> None:
     assert np.array_equal(np.asarray(restored), picture(3))
 
 
+def lethal(job: Job, settings: Compressing) -> Outcome:
+    if job.source.endswith("2.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return convert(job, settings)
+
+
 def test_a_file_that_kills_its_workers(tmp_path: Path, two_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one that takes more memory than there is: it fails in the end, and the others do not."""
     (tmp_path / "in").mkdir()
     for number in range(4):
         (tmp_path / "in" / f"{number}.png").write_bytes(png(number))
 
-    class Deadly(Compressing):
-        @property
-        def limits(self) -> Any:  # type: ignore[override]
-            import inspect
+    whole = engine._task
 
-            frame = inspect.currentframe()
-            caller = frame and frame.f_back
-            if caller and "job" in caller.f_locals and caller.f_locals["job"].source.endswith("2.png"):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return vlae_codec.Limits()
+    def task(settings: Compressing, attempts: Any, row: dict[str, Any]) -> dict[str, Any]:
+        engine.convert = lethal
+        return whole(settings, attempts, row)
 
-        @limits.setter
-        def limits(self, value: Any) -> None:
-            pass
-
+    monkeypatch.setattr(engine, "_task", task)
     plan = make_plan([str(tmp_path / "in")], str(tmp_path / "out"), PICTURES, ".vlae")
-    settings = object.__new__(Deadly)
-    settings.__dict__.update({k: v for k, v in vars(Compressing(effort=1)).items() if k != "limits"})
-    problems = [one.problem for one in run(plan.jobs, settings) if one.problem]
+    problems = [one.problem for one in run(plan.jobs, Compressing(effort=1)) if one.problem]
     assert len(problems) == 1
     assert f"died {1 + RETRIES} times" in problems[0]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.vlae", "1.vlae", "3.vlae"]

@@ -2,13 +2,13 @@
 
 places   listing, reading and writing by URL; which file is made of which
 work     one file, as a worker does it
-run      all files, through Ray Data
+engine   all files, through Ray Data
 """
 
 from __future__ import annotations
 
+from vlae_codec.cluster.engine import run
 from vlae_codec.cluster.places import Job, Plan, make_plan
-from vlae_codec.cluster.run import run
 from vlae_codec.cluster.work import Compressing, Decompressing, Outcome, convert
 
 __all__ = ["Compressing", "Decompressing", "Job", "Outcome", "Plan", "convert", "make_plan", "run"]
