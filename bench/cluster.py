@@ -1,10 +1,11 @@
 """Throughput of `compress --ray` on local clusters of 1 and more workers, what lies past them, and killed workers.
 
-    python -m bench.cluster PICTURE... [--workers 1,2] [--effort 1] [--rounds 2] [--latency 0.06] [--kills 0]
+    python -m bench.cluster PICTURE... [--workers 1,2] [--effort 1] [--origin auto] [--rounds 1] [--latency 0.06]
+    python -m bench.cluster PICTURE... --kills 200
 
-It compresses the pictures, as often as `--repeat` says, on a cluster of each number of workers in turn, after one
-picture each that loads the models, and prints pictures a second and the gain over the first number. Then the tasks a
-second that Ray Data itself hands out, by files that are done already. From these and the seconds of each picture it
+It compresses the pictures, as often as `--repeat` says, with each number of workers in turn, once more at first, which
+loads the models, and prints pictures a second and the gain over the first number. Then the tasks a second that Ray Data
+itself hands out, its start included, by files that are done already. From these and the seconds of each picture it
 simulates larger clusters: a worker takes the next picture when it is free, `--latency` seconds go to reading and
 writing an object, and no two tasks are handed out within the time that one takes. With `--kills` it kills workers at
 random moments that many times, and checks that every output is whole in the end.
@@ -36,46 +37,41 @@ from vlae_codec.jobs.plan import PICTURES
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-def started(workers: int) -> Any:
-    """A local cluster."""
+def started(workers: int, tries: int = 3) -> Any:
+    """A local cluster. On a machine that is busy with other work its processes may be too late for each other."""
     import ray
 
-    ray.init(
-        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-    )
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    for left in reversed(range(tries)):
+        try:
+            ray.init(address="local", num_cpus=workers, **quiet)
+            break
+        except Exception:
+            if not left:
+                raise
+            ray.shutdown()
     return ray
 
 
 def measured(folder: Path, workers: int, settings: Compressing) -> tuple[float, list[Outcome]]:
-    """(seconds, outcomes) of all pictures of a folder, without the start of the cluster."""
-    ray = started(workers)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as output:
-            plan = make_plan([str(folder)], output, PICTURES, ".vlae")
-            warm = make_plan([str(folder)], output + "/warm", PICTURES, ".vlae")
-            run(warm.jobs[-workers:], settings)
-            begin = time.perf_counter()
-            outcomes = run(plan.jobs, settings)
-            return time.perf_counter() - begin, outcomes
-    finally:
-        ray.shutdown()
+    """(seconds, outcomes) of all pictures of a folder, on the cluster that was started."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as output:
+        plan = make_plan([str(folder)], output, PICTURES, ".vlae")
+        begin = time.perf_counter()
+        outcomes = run(plan.jobs, settings, workers=workers)
+        return time.perf_counter() - begin, outcomes
 
 
 def tasks_a_second(folder: Path, count: int = 200) -> float:
     """How many tasks Ray Data hands out, each of which finds that its output is there."""
-    ray = started(2)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as output:
-            (job, *_) = make_plan([str(folder)], output, PICTURES, ".vlae").jobs
-            jobs = [job._replace(output=f"{output}/{number}.vlae") for number in range(count)]
-            for one in jobs:
-                Path(one.output).write_bytes(b"there")
-            run(jobs[:4], Compressing())  # starts the workers
-            begin = time.perf_counter()
-            run(jobs, Compressing())
-            return count / (time.perf_counter() - begin)
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as output:
+        (job, *_) = make_plan([str(folder)], output, PICTURES, ".vlae").jobs
+        jobs = [job._replace(output=f"{output}/{number}.vlae") for number in range(count)]
+        for one in jobs:
+            Path(one.output).write_bytes(b"there")
+        begin = time.perf_counter()
+        run(jobs, Compressing())
+        return count / (time.perf_counter() - begin)
 
 
 def simulated(seconds: Sequence[float], workers: int, latency: float, rate: float, count: int = 100_000) -> float:
@@ -148,15 +144,23 @@ def killed(folder: Path, kills: int, settings: Compressing) -> tuple[int, int, i
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--workers", default="1,2", show_default=True, help="Numbers of workers to measure.")
 @click.option("--effort", default=1, show_default=True)
+@click.option("--origin", default="auto", show_default=True)
 @click.option("--repeat", default=1, show_default=True, help="How often each picture is compressed.")
-@click.option("--rounds", default=1, show_default=True, help="How often all is measured; the best counts.")
+@click.option("--rounds", default=1, show_default=True, help="How often all is measured; the median counts.")
 @click.option("--latency", default=0.06, show_default=True, help="Seconds that an object takes to come and go.")
 @click.option("--kills", default=0, show_default=True, help="Kill workers so often, and measure nothing.")
 def main(
-    pictures: tuple[str, ...], workers: str, effort: int, repeat: int, rounds: int, latency: float, kills: int
+    pictures: tuple[str, ...],
+    workers: str,
+    effort: int,
+    origin: str,
+    repeat: int,
+    rounds: int,
+    latency: float,
+    kills: int,
 ) -> None:
     """Measure `compress --ray` on the PICTURES."""
-    settings = Compressing(effort=effort)
+    settings = Compressing(effort=effort, origin=origin)
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top, "pictures")
         folder.mkdir()
@@ -166,19 +170,26 @@ def main(
         if kills:
             found = killed(folder, kills, settings)
             raise SystemExit(found[2] != found[3])
-        numbers, rates, seconds = [int(number) for number in workers.split(",")], dict[int, float](), list[float]()
-        for _ in range(rounds):
-            for number in numbers:
-                taken, outcomes = measured(folder, number, settings)
-                rates[number] = max(rates.get(number, 0.0), len(outcomes) / taken)
-                seconds += [one.seconds for one in outcomes] if number == 1 else []
-                load = os.getloadavg()[0]
-                click.echo(f"{number} workers: {len(outcomes)} pictures in {taken:.1f} s, load {load:.1f}")
-        for number, rate in rates.items():
-            click.echo(f"{number} workers: {rate:.3f} pictures/s, {rate / rates[numbers[0]]:.2f} times")
-        handed = tasks_a_second(folder)
+        numbers = [int(number) for number in workers.split(",")]
+        rates, seconds = dict[int, list[float]](), list[float]()
+        ray = started(max(numbers))
+        try:
+            measured(folder, max(numbers), settings)  # starts the workers, which load the models
+            for turn in range(rounds):
+                for number in numbers if turn % 2 == 0 else reversed(numbers):
+                    taken, outcomes = measured(folder, number, settings)
+                    rates.setdefault(number, []).append(len(outcomes) / taken)
+                    seconds += [one.seconds for one in outcomes] if number == min(numbers) else []
+                    load = os.getloadavg()[0]
+                    click.echo(f"{number} workers: {len(outcomes)} pictures in {taken:.1f} s, load {load:.1f}")
+            handed = tasks_a_second(folder)
+        finally:
+            ray.shutdown()
+        medians = {number: float(np.median(found)) for number, found in rates.items()}
+        for number, rate in medians.items():
+            click.echo(f"{number} workers: {rate:.3f} pictures/s, {rate / medians[numbers[0]]:.2f} times")
         click.echo(
-            f"tasks handed out: {handed:.0f} /s; a picture takes {np.mean(seconds):.2f} s, at most {max(seconds):.2f}"
+            f"tasks handed out: {handed:.0f} /s; a picture takes {np.mean(seconds):.2f} s, at most {max(seconds):.2f} s"
         )
         one = simulated(seconds, 1, latency, handed, 2000)
         for size in SIZES:

@@ -136,7 +136,7 @@ def test_a_file_that_kills_its_workers(tmp_path: Path, two_workers: None, monkey
     whole = engine._task
 
     def task(settings: Compressing, attempts: Any, row: dict[str, Any]) -> dict[str, Any]:
-        engine.convert = lethal
+        vars(engine)["convert"] = lethal  # in the worker
         return whole(settings, attempts, row)
 
     monkeypatch.setattr(engine, "_task", task)

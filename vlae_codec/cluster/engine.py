@@ -26,14 +26,19 @@ KNOCK = 10  # seconds
 
 
 def run(
-    jobs: Sequence[Job], settings: Settings, address: str = "auto", report: Callable[[Outcome], None] | None = None
+    jobs: Sequence[Job],
+    settings: Settings,
+    address: str = "auto",
+    report: Callable[[Outcome], None] | None = None,
+    workers: int | None = None,
 ) -> list[Outcome]:
     """Converts the files of the jobs, and returns what became of each, in the order of the jobs.
 
     address: of a Ray cluster: "auto" for the one that runs here, "local" for one of this machine's processors that is
     there for this run only, ray://HOST:PORT or HOST:PORT. Each task takes `settings.threads` processors. The nodes need
     this package, the models, and what their URLs need: credentials, and folders that all of them see. report: told what
-    became of each file, in the order in which they end.
+    became of each file, in the order in which they end. workers: how many files are converted at once, at most; by
+    default as many as the cluster has processors for.
 
     Raises InputError without Ray or its cluster.
     """
@@ -55,7 +60,7 @@ def run(
             ) from error
     try:
         found: dict[Job, Outcome] = {}
-        for row in _rows(ray, jobs, settings):
+        for row in _rows(ray, jobs, settings, workers):
             for job, outcome in pickle.loads(row["outcomes"]):
                 found[job] = outcome
                 if report is not None:
@@ -78,7 +83,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
-def _rows(ray: Any, jobs: Sequence[Job], settings: Settings) -> Any:
+def _rows(ray: Any, jobs: Sequence[Job], settings: Settings, workers: int | None) -> Any:
     """The rows that come back, as they come."""
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
@@ -90,7 +95,8 @@ def _rows(ray: Any, jobs: Sequence[Job], settings: Settings) -> Any:
     attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
     with ray.data.DataContext.current(context):
         blocks = ray.data.from_items(rows, override_num_blocks=len(rows))
-        yield from blocks.map(partial(_task, settings, attempts), num_cpus=settings.threads).iter_rows()
+        task = partial(_task, settings, attempts)
+        yield from blocks.map(task, num_cpus=settings.threads, concurrency=workers).iter_rows()
 
 
 class _Attempts:
