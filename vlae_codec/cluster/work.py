@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vlae_codec.adapter.effort import DEFAULT as DEFAULT_EFFORT
-from vlae_codec.cluster import places
-from vlae_codec.cluster.places import Job
+from vlae_codec.cluster.places import Job, read, size_of, write
 from vlae_codec.errors import OutputExists, VlaeError, out_of_memory
 from vlae_codec.jobs.convert import ALL, Keep, codes_jpeg, loaded, render
 from vlae_codec.limits import DEFAULT, Limits
@@ -74,18 +73,18 @@ def convert(job: Job, settings: Settings) -> Outcome:
 
 def _convert(job: Job, settings: Settings) -> tuple[int, int, tuple[str, ...]]:
     """(bytes of the source, bytes of the output, notes)."""
-    there = None if settings.force else places.size_of(job.output)
+    there = None if settings.force else size_of(job.output)
     if there is not None:
         return job.size, there, ()
-    data = places.read(job.source, settings.limits)
+    data = read(job.source, settings.limits)
     if isinstance(settings, Compressing):
         made, notes = _compressed(job, data, settings)
     else:
         made, notes = _decompressed(job, data, settings)
     try:
-        places.write(job.output, made, settings.force)
+        write(job.output, made, settings.force)
     except OutputExists:
-        return len(data), places.size_of(job.output) or 0, notes
+        return len(data), size_of(job.output) or 0, notes
     return len(data), len(made), notes
 
 
