@@ -9,7 +9,7 @@ import click
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
 from vlae_codec.origins.names import NAMES
 
-from .options import converting
+from .options import clustered, converting
 from .running import places_of, run_files
 from .summary import Direction
 
@@ -56,6 +56,7 @@ from .summary import Direction
     default=0,
     help="Put a small lossy picture into the file, too, its longer side N pixels, for viewers [default: none].",
 )
+@clustered
 @click.option("--skip-jpeg", is_flag=True, help="Pass JPEG files by.")
 def compress(
     sources: tuple[str, ...],
@@ -64,6 +65,7 @@ def compress(
     exact: bool,
     strict: bool,
     strip: str | None,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Compress the picture INPUT into a .vlae file.
@@ -92,5 +94,9 @@ def compress(
     from vlae_codec.jobs import batch, convert
 
     keep = convert.Keep({None: "all", "all": "none", "all-but-icc": "icc"}[strip], exact, strict)
+    if ray is not None:
+        from .cluster import compress_over
+
+        return compress_over(ray, sources, output, to_stdout=to_stdout, keep=keep, **options)
     places = places_of(sources, output, to_stdout)
     run_files(batch.compress_files, Direction("compress"), places, keep=keep, **options)

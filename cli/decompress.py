@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import converting
+from .options import clustered, converting
 from .running import places_of, run_files
 from .summary import SALVAGED, Direction
 
@@ -22,6 +22,7 @@ FORMATS = ("png", "tif", "webp", "ppm", "pgm", "pbm", "pnm", "pam", "pfm")
     type=click.Choice(FORMATS),
     help="Format of pictures that OUTPUT does not name [default: that of the picture INPUT was made of, or png].",
 )
+@clustered
 @click.option("--strict", is_flag=True, help="Refuse a format that cannot hold everything.")
 @click.option(
     "--salvage",
@@ -34,6 +35,7 @@ def decompress(
     to_stdout: bool,
     region: tuple[int, int, int, int] | None,
     kind: str | None,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Bring back the picture of the .vlae file INPUT; OUTPUT is .png, .tif, .webp, .ppm, .pgm, .pbm, .pam or .pfm.
@@ -52,6 +54,11 @@ def decompress(
         raise click.UsageError("--region and --salvage exclude each other: damage outside of a region does no harm.")
     if options["salvage"] and options["remove_source"]:
         raise click.UsageError("--salvage and --remove-source exclude each other.")
+    if ray is not None:
+        from .cluster import decompress_over
+
+        options |= {"to_stdout": to_stdout, "region": region, "suffix": f".{kind or 'png'}"}
+        return decompress_over(ray, sources, output, **options)
     places = places_of(sources, output, to_stdout)
     if region is not None and places.folder:
         raise click.UsageError("--region is for one INPUT, and an OUTPUT that is a file or -.")

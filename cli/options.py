@@ -158,6 +158,14 @@ def testing(command: Command) -> Command:
     return _add(command, argument, computing("that of each file"), quiet, over_files)
 
 
+clustered = click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Spread the files over a Ray cluster: auto, local, ray://HOST:PORT. INPUT and OUTPUT may be URLs (s3://...), "
+    "OUTPUT is a folder, and outputs that exist stay.",
+)
+
+
 def drawing(model: str) -> Callable[[Command], Command]:
     """The options of commands that draw pictures at random; model: which one without --model."""
     return lambda command: _add(

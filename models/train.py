@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from vlae_codec import __version__
+from vlae_codec.errors import InputError
 
 from . import parallel
 from .data import load_images
@@ -87,7 +88,8 @@ def train(
     Ctrl-C saves a checkpoint and raises KeyboardInterrupt with a message.
     Under `parallel.processes` only process 0 writes.
 
-    Raises UnsupportedImage when there is nothing to train on, InputError as `Trainer.load` does.
+    Raises UnsupportedImage when there is nothing to train on, InputError as `Trainer.load` does and for a checkpoint
+    that some processes have and others do not.
     """
     keep_memory()
     kind = (settings.crop, 3 if settings.planes else config.channels, settings.mosaic, config.levels)
@@ -97,6 +99,9 @@ def train(
         images, held_out = (source_planes(some, settings.planes, settings.crop) for some in (images, held_out))
     trainer = Trainer(config, settings, images, device, compiled)
     resume = resume and checkpoint.exists()
+    if parallel.from_first(float(resume), device=device) != [float(resume)]:
+        where = "is not here, and on the first machine it is" if not resume else "is here, and not on the first machine"
+        raise InputError(f"{checkpoint} {where}: give all machines the same one")
     if resume:
         trainer.load(checkpoint)
     elif init is not None:

@@ -25,10 +25,21 @@ FLOORS = [
     ["views", "jobs"],
     ["archive"],
     ["api"],
+    ["pillow", "cluster"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LONGEST = 300
-MOST = {"archive": 1300, "codec": 7300, "jobs": 900, "images": 3300, "exact": 700, "origins": 700, "jpeg": 1500}
+MOST = {
+    "archive": 1300,
+    "codec": 7300,
+    "jobs": 900,
+    "pillow": 420,
+    "cluster": 400,
+    "images": 3300,
+    "exact": 700,
+    "origins": 700,
+    "jpeg": 1500,
+}  # lines of code
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -425,7 +425,7 @@ def read(data: Bytes, limits: Limits = DEFAULT, region: Region | None = None) ->
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
     data = bytes(data)
-    _check_start(data)
+    check_start(data)
     chunks = _Chunks(data, limits, region)
     header, region = chunks.header, chunks.region
     parts = _read_streams(chunks)
@@ -442,7 +442,7 @@ def read_damaged(data: Bytes, limits: Limits = DEFAULT) -> tuple[Contents, list[
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise InputError(f"a .vlae file is given as bytes, not as {type(data).__name__}: read the file first")
     data = bytes(data)
-    _check_start(data)
+    check_start(data)
     chunks = _Chunks(data, limits, None, damaged=True)
     parts = _read_streams(chunks)
     if all(record.wrong for part in parts for record in part.records):
@@ -457,7 +457,7 @@ def read_chain(fetch: Fetch, length: int, picture: int, limits: Limits = DEFAULT
     chains. Raises what `read` raises; damage in other streams is not noticed.
     """
     head = beginning(fetch, START, length)
-    _check_start(head)
+    check_start(head)
     chunks = _Chunks(head, limits, None, length=length)
     chunks.streams, chunks.picture = _Fetched(fetch, len(head), length - CRC.size - len(head)), picture
     header, left = chunks.header, picture
@@ -492,7 +492,7 @@ def read_header(data: bytes) -> Header:
 
     Raises what `read` raises, and CorruptFile or TruncatedFile where it does not end in these bytes.
     """
-    _check_start(data)
+    check_start(data)
     if data[START : START + 1] != b"H":
         raise CorruptFile(f"the first chunk is not the header: {DAMAGED}")
     length, begin = read_varint(data, START + 1)
@@ -519,7 +519,7 @@ def itemise(data: bytes) -> dict[str, int]:
     return sizes
 
 
-def _check_start(data: bytes) -> None:
+def check_start(data: bytes) -> None:
     """Raises unless magic and version are ours."""
     if not data.startswith(MAGIC):
         if data and MAGIC.startswith(data):
@@ -642,19 +642,27 @@ class _Chunks:
         self.adapters[number] = bytes(payload[begin:])
 
     def _metadata(self, payload: memoryview, ends: dict[str, int]) -> None:
-        reader = Reader(payload)
-        first, count, length = reader.varint(), reader.varint(), reader.byte()
-        try:
-            name = reader.take(length).decode()
-        except UnicodeDecodeError:
-            name = ""
-        value = bytes(payload[reader.position :])
-        if not name or not value or not 0 < count <= self.header.count - first or first < ends.get(name, 0):
-            raise CorruptFile(f"metadata without a name, a value or a picture of its own: {DAMAGED}")
-        ends[name] = first + count
-        self.named += count
+        one = unpack_metadata(payload, self.header)
+        if one.first < ends.get(one.name, 0):
+            raise CorruptFile(f"metadata of a picture that has it already: {DAMAGED}")
+        ends[one.name] = one.first + one.count
+        self.named += one.count
         self.limits.check(0, memory=self.memory + METADATA_BYTES * self.named)
-        self.metadata.append(Metadata(first, count, name, value))
+        self.metadata.append(one)
+
+
+def unpack_metadata(payload: memoryview, header: Header) -> Metadata:
+    """What a chunk m of a file with this header says. Raises CorruptFile or TruncatedFile."""
+    reader = Reader(payload)
+    first, count, length = reader.varint(), reader.varint(), reader.byte()
+    try:
+        name = reader.take(length).decode()
+    except UnicodeDecodeError:
+        name = ""
+    value = bytes(payload[reader.position :])
+    if not name or not value or not 0 < count <= header.count - first:
+        raise CorruptFile(f"metadata without a name, a value or a picture of its own: {DAMAGED}")
+    return Metadata(first, count, name, value)
 
 
 def _methods(planes: Planes) -> tuple[Method, ...]:

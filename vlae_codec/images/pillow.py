@@ -132,7 +132,7 @@ def take(image: Image.Image) -> Picture:
     if deep:
         notes.append("that samples had 5 or 6 bits, which Pillow made 8")
     mode = image.mode if image.mode in CHANNELS else "L"
-    palette = _palette(image) if mode in ("P", "PA") else None
+    palette = palette_of(image) if mode in ("P", "PA") else None
     return Picture(pixels_of(image), metadata, mode, 0, palette, tuple(notes))
 
 
@@ -149,7 +149,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _palette(image: Image.Image) -> np.ndarray:
+def palette_of(image: Image.Image) -> np.ndarray:
     """(n, 3) or, with transparency, (n, 4) uint8."""
     kind = "RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB"
     palette = np.array(image.getpalette(kind), np.uint8).reshape(-1, len(kind))[:256]
