@@ -16,9 +16,8 @@ from .common import on_terminal, say
 from .summary import not_kept
 
 _Settings = cluster.Compressing | cluster.Decompressing
-HERE = (  # options of a run without --ray only
-    "to_stdout as_json dry_run remove_source accept_loss jobs fail_fast thumbnail region salvage"
-).split()
+HERE = ("to_stdout", "as_json", "dry_run", "remove_source", "accept_loss", "jobs", "fail_fast")  # not over a cluster
+NOR = ("thumbnail", "region", "salvage")
 
 
 def compress_over(
@@ -47,7 +46,7 @@ def decompress_over(
 
 def _check(output: str | None, options: dict[str, Any]) -> str:
     """The output. Raises UsageError for what is not done over a cluster."""
-    given = [name for name in HERE if options.get(name)]
+    given = [name for name in HERE + NOR if options.get(name)]
     if given:
         names = {"to_stdout": "--stdout", "as_json": "--json"}
         raise click.UsageError(f"{names.get(given[0], '--' + given[0].replace('_', '-'))} is not for --ray.")
