@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vlae_codec import files
+from vlae_codec import files, pipes
 from vlae_codec.limits import UNLIMITED, Limits
 
 from .common import blame, progress_bar
@@ -46,7 +46,7 @@ def info(
     from vlae_codec.views.describe import describe
 
     with blame(source):
-        data = files.read(files.place(source), limits)
+        data = pipes.read(pipes.place(source), limits)
         facts = describe(data)
         metadata = container.read(data, UNLIMITED).metadata_of(0)
         if drawing is not None:

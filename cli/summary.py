@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vlae_codec.files import shown
+from vlae_codec.pipes import shown
 
 from .app import Failure
 from .common import Bar, say

@@ -16,6 +16,7 @@ FLOORS = [
     ["errors"],
     ["contract", "limits", "threads"],
     ["files", "native", "format"],
+    ["pipes"],
     ["weights", "origins", "jpeg"],
     ["gpu"],
     ["coder", "images"],

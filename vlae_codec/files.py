@@ -5,9 +5,6 @@ temporary name in the same folder, brought to the disk, and gets its name when i
 file or the new one, never half of one. Without `force` it gets the name only if that is free at this moment, so one of
 two runs that write the same file fails. A killed process leaves its temporary file behind; the next write into the
 folder removes it once it is an hour old and no process holds its lock.
-
-The name "-" stands for standard input or standard output where `read` and `write` are asked; a file of this name is
-given as "./-".
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import errno
 import os
 import secrets
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,13 +28,11 @@ except ImportError:  # Windows, where a file that is open cannot be removed anyw
 from vlae_codec.errors import ImageTooLarge, InputError, OutputError, OutputExists
 from vlae_codec.limits import DEFAULT, UNLIMITED, Limits
 
-STREAM = Path("-")  # standard input or output
 TEMPORARY = ".vlae-codec.tmp"  # the ending of temporary names
 HOUR = 3600
 # Opening a pipe waits for no writer; on Windows bytes stay as they are.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_BLOCK = 1 << 20  # bytes of a stream that are read at once
 _UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # of file systems that cannot bring data to a disk
 
 
@@ -79,45 +73,6 @@ def read_file(path: str | Path, limits: Limits = DEFAULT) -> bytes:
     return data
 
 
-def place(name: str | Path) -> Path:
-    """The path of a name as it was given, or `STREAM` for the string "-"."""
-    path = Path(name)
-    return path if path != STREAM or name == "-" else path.absolute()
-
-
-def read(path: Path, limits: Limits = DEFAULT) -> bytes:
-    """The bytes of a file, or all of standard input for `STREAM`. Raises what `read_file` raises."""
-    if path != STREAM:
-        return read_file(path, limits)
-    if sys.stdin is None:
-        raise InputError("cannot read standard input (it is closed): give the path of a file")
-    parts: list[bytes] = []
-    total = 0
-    try:
-        while block := sys.stdin.buffer.read(_BLOCK):  # at once it would allocate all that is asked for
-            total += len(block)
-            limits.check(0, memory=total)
-            parts.append(block)
-    except ImageTooLarge as error:
-        raise ImageTooLarge(f"standard input: {error}") from error
-    except OSError as error:
-        raise unreadable("standard input", error) from error
-    return b"".join(parts)
-
-
-def shown(path: Path, reading: bool = True) -> str:
-    """The name for people."""
-    return str(path) if path != STREAM else "standard input" if reading else "standard output"
-
-
-def status(path: Path) -> os.stat_result | None:
-    """What the system says of a file; None of a stream and of one that it does not know."""
-    try:
-        return None if path == STREAM else os.stat(path)
-    except (OSError, ValueError):
-        return None
-
-
 def size(path: str | Path) -> int:
     """The file's bytes; 0 if it cannot be read."""
     try:
@@ -145,7 +100,7 @@ def check_output(path: str | Path, force: bool = False, source: str | Path | Non
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise OutputError(f"cannot write {path}: the folder {target.parent} is read-only, give another")
     except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     return target
 
 
@@ -154,27 +109,19 @@ def make_folder(path: str | Path) -> None:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-
-
-def write(path: Path, data: bytes, force: bool = False, like: os.stat_result | None = None) -> None:
-    """Writes a file, or for `STREAM` to standard output. Raises what `write_file` raises, and BrokenPipeError."""
-    if path != STREAM:
-        write_file(path, data, force, like)
-        return
-    left = memoryview(data)
-    try:
-        while left:  # what PYTHONUNBUFFERED asks for may take a part only
-            left = left[sys.stdout.buffer.write(left) or 0 :]
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable("standard output", error) from error
+        raise unwritable(path, error) from error
 
 
 def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat_result | None = None) -> None:
-    """Writes `data` to `path` in one step, with the permissions of the file that it replaces, or those of the umask.
+    """Writes `data` to `path` in one step (`new_file`)."""
+    with new_file(path, force, like) as file:
+        file.write(data)
+
+
+@contextmanager
+def new_file(path: str | Path, force: bool = False, like: os.stat_result | None = None) -> Iterator[BinaryIO]:
+    """A file to be written part by part, which gets its name when the block ends, and none if that fails; then it has
+    the permissions of the file that it replaces, or those of the umask.
 
     like: what the system said of the file that the data were made of: the new file gets its times and, unless it
     replaces another one, its owner and permissions as far as that may be.
@@ -186,7 +133,18 @@ def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat
     _sweep(target.parent, int(time.time() // HOUR))
     try:
         try:
-            _write(temporary, data, target.stat() if target.exists() else like, like)
+            old = target.stat() if target.exists() else like
+            mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                _lock(file)
+                if old is not None and hasattr(os, "fchmod"):
+                    _give(file, old, mode)
+                yield file
+                file.flush()
+                if like is not None:
+                    with suppress(OSError):
+                        os.utime(temporary, ns=(like.st_atime_ns, like.st_mtime_ns))
+                sync(file)
             if force:
                 os.replace(temporary, target)
             else:
@@ -196,41 +154,8 @@ def write_file(path: str | Path, data: bytes, force: bool = False, like: os.stat
     except FileExistsError as error:
         raise OutputExists(str(path)) from error
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     with suppress(OSError):  # not every system can open a folder
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextmanager
-def new_file(path: str | Path, force: bool = False) -> Iterator[BinaryIO]:
-    """A file to be written part by part, which gets its name when the block ends, and none if it fails.
-
-    It has the permissions of the umask. Raises what `write_file` raises.
-    """
-    target = check_output(path, force)
-    temporary = target.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
-    _sweep(target.parent, int(time.time() // HOUR))
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                _lock(file)
-                yield file
-                sync(file)
-            if force:
-                os.replace(temporary, target)
-            else:
-                _name(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except FileExistsError as error:
-        raise OutputExists(str(path)) from error
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with suppress(OSError):
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -251,7 +176,7 @@ def changed_file(path: str | Path) -> Iterator[BinaryIO]:
                 raise OutputError(f"cannot write {path} (another process writes it): wait until it has ended")
             yield file
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def sync(file: BinaryIO) -> None:
@@ -264,28 +189,14 @@ def sync(file: BinaryIO) -> None:
             raise
 
 
-def _write(path: Path, data: bytes, old: os.stat_result | None, like: os.stat_result | None) -> None:
-    """The data are on the disk when it returns. The new file is never open to more users than the old one was."""
-    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        _lock(file)
-        if old is not None and hasattr(os, "fchmod"):
-            with suppress(OSError):
-                os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            if os.fstat(file.fileno()).st_gid != old.st_gid:  # another group has what all have
-                mode &= ~0o070 | (mode & 0o007) << 3
-            with suppress(OSError):  # some file systems have no permissions
-                os.fchmod(file.fileno(), mode)
-        file.write(data)
-        file.flush()
-        if like is not None:
-            with suppress(OSError):
-                os.utime(path, ns=(like.st_atime_ns, like.st_mtime_ns))
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _UNABLE:
-                raise
+def _give(file: BinaryIO, old: os.stat_result, mode: int) -> None:
+    """Gives a new file owner and permissions of the old one, and never opens it to more users than that was."""
+    with suppress(OSError):
+        os.fchown(file.fileno(), old.st_uid, old.st_gid)
+    if os.fstat(file.fileno()).st_gid != old.st_gid:  # another group has what all have
+        mode &= ~0o070 | (mode & 0o007) << 3
+    with suppress(OSError):  # some file systems have no permissions
+        os.fchmod(file.fileno(), mode)
 
 
 def _name(temporary: Path, target: Path) -> None:
@@ -334,7 +245,7 @@ def unreadable(path: str | Path, error: Exception) -> InputError:
     return InputError(f"cannot read {path} ({_reason(error)}): give the path of a readable file")
 
 
-def _unwritable(path: str | Path, error: Exception) -> OutputError:
+def unwritable(path: str | Path, error: Exception) -> OutputError:
     return OutputError(f"cannot write {path} ({_reason(error)}): give another output or free the place")
 
 

@@ -460,6 +460,7 @@ def read_chain(fetch: Fetch, length: int, picture: int, limits: Limits = DEFAULT
     check_start(head)
     chunks = _Chunks(head, limits, None, length=length)
     chunks.streams, chunks.picture = _Fetched(fetch, len(head), length - CRC.size - len(head)), picture
+    chunks.room = TILES_PER_BYTE * len(chunks.streams)
     header, left = chunks.header, picture
     if not 0 <= picture < header.count:
         raise CorruptFile(f"the file has {header.count} pictures, and no picture {picture}: {DAMAGED}")

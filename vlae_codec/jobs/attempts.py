@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from vlae_codec.adapter.effort import Fitting, Watch
 from vlae_codec.errors import OutputError, VlaeError, out_of_memory
-from vlae_codec.files import shown
 from vlae_codec.format.header import Header
 from vlae_codec.jobs.plan import Plan, Task
 from vlae_codec.pictures.holes import Hole
+from vlae_codec.pipes import shown
 from vlae_codec.threads import Progress, Run
 
 

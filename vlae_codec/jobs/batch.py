@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vlae_codec import files
+from vlae_codec import files, pipes
 from vlae_codec.adapter.effort import DEFAULT, Watch, level
 from vlae_codec.errors import InputError
 from vlae_codec.exact.recipe import restore
-from vlae_codec.files import STREAM
 from vlae_codec.format import container
 from vlae_codec.format.container import Region
 from vlae_codec.format.thumbnails import with_thumbnail
@@ -31,6 +30,7 @@ from vlae_codec.limits import DEFAULT as LIMITS
 from vlae_codec.limits import Limits
 from vlae_codec.pictures.decode import decode_all, salvage_all
 from vlae_codec.pictures.holes import Hole
+from vlae_codec.pipes import STREAM
 from vlae_codec.threads import Progress, workers
 
 __all__ = ["Batch", "Outcome", "check_files", "compress_files", "decompress_files"]
@@ -96,14 +96,14 @@ def compress_files(
     with workers(_threads(device, threads)) as run:
 
         def compress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            status = files.status(task.source)  # before it is read: what is changed meanwhile looks newer
-            before, name = files.read(task.source, limits), files.shown(task.source)
+            status = pipes.status(task.source)  # before it is read: what is changed meanwhile looks newer
+            before, name = pipes.read(task.source, limits), pipes.shown(task.source)
             loaded = convert.loaded(name, before, keep, limits, convert.codes_jpeg(origin, model))
             options = Options(effort, seed, verify, progress, watch, model, device, origin)
             data = encode(loaded.pictures, 0, options, run)
             if thumbnail:
                 data = with_thumbnail(data, make_thumbnail(loaded.pictures[0], thumbnail))
-            files.write(task.output, data, force or newer, status)
+            pipes.write(task.output, data, force or newer, status)
             done = Converted(container.read_header(data), len(data), len(before), tuple(loaded.notes), loaded.jpeg)
             return _removing(task, done, coded_lacks(task, limits, decode), accept_loss) if remove_source else done
 
@@ -165,8 +165,8 @@ def decompress_files(
     with workers(_threads(device, threads)) as run:
 
         def decompress(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            status = files.status(task.source)
-            data, holes, damaged = files.read(task.source, limits), tuple[Hole, ...](), list[str]()
+            status = pipes.status(task.source)
+            data, holes, damaged = pipes.read(task.source, limits), tuple[Hole, ...](), list[str]()
             if salvage:
                 pictures, holes, damaged = salvage_all(data, model, device, run, progress, limits)
             else:
@@ -175,9 +175,9 @@ def decompress_files(
                 pictures = [convert.without_recipe(pictures[0])]
             name: str | Path = task.output
             if name == STREAM:
-                name = files.shown(STREAM, False) + (suffix or names.ending(data, limits, not salvage) or ".png")
+                name = pipes.shown(STREAM, False) + (suffix or names.ending(data, limits, not salvage) or ".png")
             rendered = convert.render(name, pictures, strict, limits)
-            files.write(task.output, rendered.data, force or newer, status)
+            pipes.write(task.output, rendered.data, force or newer, status)
             sizes, notes = (len(data), len(rendered.data)), tuple(rendered.notes)
             done = Converted(container.read_header(data), *sizes, notes, holes=holes, damaged=tuple(damaged))
             if not remove_source:
@@ -212,7 +212,7 @@ def check_files(
     with workers(_threads(device, threads)) as run:
 
         def decode(task: Task, progress: Progress | None, watch: Watch | None) -> Converted:
-            data = files.read(task.source, limits)
+            data = pipes.read(task.source, limits)
             pictures = decode_all(data, None, model, device, run, progress, limits)
             if (recipe := pictures[0].metadata.get(RECIPE)) is not None:
                 restore(pictures, recipe, limits)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vlae_codec.errors import InputError, OutputError, OutputExists
-from vlae_codec.files import STREAM, check_output, make_folder, place, unreadable
+from vlae_codec.files import check_output, make_folder, unreadable
 from vlae_codec.jobs.names import CODED, JPEG, PICTURES, apart, output_name
+from vlae_codec.pipes import STREAM, place
 
 __all__ = ["CODED", "JPEG", "PICTURES", "Plan", "Task", "into_folder", "listed", "make_plan"]
 
@@ -82,7 +83,7 @@ def make_plan(
 ) -> Plan:
     """What to make of files and folders in the folder `output`, or beside each of them if that is None: NAME with
     `suffix` for its ending, if that is wanted (`jobs.names`). folder: else `output` is the file to make of the only
-    input. "-" is standard input or output (`files.STREAM`), and without an output the former goes to the latter.
+    input. "-" is standard input or output (`pipes.STREAM`), and without an output the former goes to the latter.
 
     All outputs are checked and, unless the run is a dry one, the folders made. Raises InputError when there is nothing
     to do, OutputExists for what exists and neither stays (`stays`) nor may be overwritten (`force`, `newer`), and
