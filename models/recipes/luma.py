@@ -1,15 +1,13 @@
-"""The luma of pictures that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as `photo_gray`,
-with one layer more.
+"""The luma of pictures that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as `photo_gray`.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray --grow \\
-        -o luma.safetensors
+vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray -o luma.safetensors
 """
 
 from dataclasses import replace
 
 from . import photo_gray
 
-CONFIG = replace(photo_gray.CONFIG, layers=3)
+CONFIG = photo_gray.CONFIG
 SETTINGS = replace(
     photo_gray.SETTINGS, minutes=75, pixels=16384, rate=2e-3, blank=0.1, kl_start=0.5, planes="luma", data_init=False
 )
