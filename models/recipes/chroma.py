@@ -10,5 +10,5 @@ from dataclasses import replace
 
 from . import luma
 
-CONFIG = replace(luma.CONFIG, side=2, hidden=96)
+CONFIG = replace(luma.CONFIG, side=2, hidden=96, layers=3)
 SETTINGS = replace(luma.SETTINGS, planes="chroma", data_init=True, no_latent=1.0)
