@@ -14,12 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlae_codec import decompress
+from vlae_codec import compress, decompress
 from vlae_codec.api import decompress_pictures
+from vlae_codec.archive.index import MAGIC
 from vlae_codec.errors import VlaeError
 from vlae_codec.format.chunks import scan
+from vlae_codec.format.container import read
 from vlae_codec.images import png
 from vlae_codec.limits import DEFAULT
+from vlae_codec.origins.conversions import CONVERSIONS, family, formula
+from vlae_codec.origins.origin import Origin, rebuild
 
 DATA = make_golden.DATA
 CODES = {"NotAVlaeFile", "UnsupportedVersion", "TruncatedFile", "CorruptFile", "ImageTooLarge", "UnknownModel"}
@@ -69,6 +73,46 @@ def test_region(node, name):
         region = {"x": x, "y": y, "width": w, "height": h}
         (found,) = decoded(node, DATA / f"{name}.vlae", region=region)
         assert found[0][4] == digest(whole[y : y + h, x : x + w])
+
+
+def test_conversions(node):
+    """All tables are those of the encoder."""
+    found = json.loads(node("tables.mjs"))
+    assert [words for words, _, _ in found] == [one.words for one in CONVERSIONS.values()]
+    for name, (_, shift, tables) in zip(CONVERSIONS, found, strict=True):
+        wanted = formula(name)
+        assert (shift, tables) == (wanted.shift, wanted.tables.ravel().tolist()), name
+
+
+def test_origins(node, tmp_path):
+    """Pictures that were video, AVIF, or a part of a JPEG, as files and as parts of files."""
+    photo = np.asarray(Image.open(make_golden.EXAMPLE).convert("YCbCr"))[:90, :120]
+    whole = io.BytesIO()
+    Image.open(make_golden.EXAMPLE).save(whole, "JPEG", quality=85)
+    pictures = [(np.asarray(Image.open(whole))[5:203, 11:300], "auto")]
+    for name, way in [("swscale BT.709", "box"), ("libyuv BT.601", "triangle"), ("swscale444 BT.601", "none")]:
+        origin = Origin(name, way, (1, 1) if way == "none" else (2, 2))
+        planes = [np.ascontiguousarray(photo[:h, :w, i]) for i, (w, h) in enumerate(origin.sizes(120, 90))]
+        pictures.append((rebuild(origin, planes, 120, 90), family(name)))
+    paths = [tmp_path / f"{i}.vlae" for i in range(len(pictures))]
+    for path, (pixels, name) in zip(paths, pictures, strict=True):
+        path.write_bytes(compress(pixels, effort=1, origin=name, threads=2))
+        assert read(path.read_bytes()).header.layouts[0].origin is not None
+    for region in (None, {"x": 40, "y": 17, "width": 60, "height": 51}):
+        x, y, w, h = region.values() if region else (0, 0, None, None)
+        found = decoded(node, *paths, **({"region": region} if region else {}))
+        for (one,), (pixels, name) in zip(found, pictures, strict=True):
+            part = pixels[y : y + h, x : x + w] if region else pixels
+            assert one[4] == digest(part), name
+
+
+def test_archive(node, tmp_path):
+    """An archive is named as such, with the command that reads it."""
+    path = tmp_path / "some.vlar"
+    path.write_bytes(MAGIC + b"\1")
+    (found,) = decoded(node, path)
+    assert found["code"] == "NotAVlaeFile"
+    assert "archive extract" in found["message"]
 
 
 def test_refusals(node, tmp_path):

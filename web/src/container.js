@@ -63,6 +63,7 @@ import { LZMA, RAW, WEBP, restore } from './stored.js';
  */
 
 const MAGIC = [0xf6, 0x56, 0x4c, 0x41, 0x45, 0x0d, 0x0a, 0x1a];
+const ARCHIVE = [0xf6, 0x56, 0x4c, 0x41, 0x52, 0x0d, 0x0a, 0x1a];
 const MODES = ['L', 'RGB', '1', 'LA', 'RGBA', 'P', 'PA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'La', 'RGBa', 'RGBX', 'bands'];
 const CHANNELS = [1, 3, 1, 2, 4, 1, 2, 4, 3, 3, 3, 2, 4, 4];
 const TYPES = ['unsigned', 'int8', 'int16', 'uint32', 'int32', 'float16', 'float32', 'float64'];
@@ -74,6 +75,7 @@ export const [SOURCE_PLANES, VALUES, JPEG] = [1, 2, 3]; // forms of origins
 const SLICE = 1 << 21; // bytes between which other things get their turn
 // What a picture or tile, a name of a picture's metadata, an entry of a table, and a pixel of WebP take in memory.
 const [PICTURE_BYTES, METADATA_BYTES, ENTRY_BYTES, WEBP_BYTES] = [512, 64, 16, 28];
+const UNIT = 32; // pixels, the most that a JPEG begins before a picture that is a part of it
 const ENLARGED = 4; // pixels around one in which lie all samples of halved chroma that it is made of
 const NEWER = 'the file needs a newer version of this program';
 
@@ -182,6 +184,8 @@ function checkStart(data) {
   const same = MAGIC.findIndex((byte, i) => data[i] !== byte);
   const truncated = new VlaeError('TruncatedFile', 'the file ends inside its header: get a fresh copy of it');
   if (same >= 0 && same === data.length && data.length > 0) throw truncated;
+  if (ARCHIVE.every((byte, i) => data[i] === byte))
+    throw new VlaeError('NotAVlaeFile', "an archive of pictures: 'vlae-codec archive extract' takes them out");
   if (same >= 5) throw new VlaeError('NotAVlaeFile', 'the file was changed by a transfer in text mode: transfer it again in binary mode');
   if (same >= 0) throw new VlaeError('NotAVlaeFile', 'not a .vlae file');
   if (data.length <= 8) throw truncated;
@@ -544,7 +548,8 @@ function samplesOf(region, layout, group, { width, height }) {
     return { x, y, width: Math.ceil((region.x + region.width) / sx) - x, height: Math.ceil((region.y + region.height) / sy) - y };
   }
   const exceptions = layout.groups.find(({ kind }) => kind === 'exceptions');
-  const wanted = grown(wholeTiles(region, exceptions?.tileSize ?? 512, width, height), ENLARGED, width, height);
+  const around = group.kind === 'coefficients' ? UNIT + ENLARGED : ENLARGED;
+  const wanted = grown(wholeTiles(region, exceptions?.tileSize ?? 512, width, height), around, width, height);
   const chroma = layout.groups[1];
   if (group.kind === 'coefficients' || chroma.kind !== 'source') return wanted;
   const { halved, shifted } = placing(chroma.geometry); // chroma is decoded by tiles, each of which needs the luma beside it

@@ -1,6 +1,6 @@
 import { CHAIN, EXCEPTIONS, JPEG, LATENTS, NO_LATENTS, SOURCE_PLANES, TYPE_BYTES, VALUES, breathe, checkLimits, readFile, tileGrid, wholeTiles } from './container.js';
 import { VlaeError, corrupt, must } from './errors.js';
-import { blockGrid, blockRows, blocksAt, readParameters } from './jpeg.js';
+import { blockGrid, blockRows, blocksAt, readParameters, wholeSize } from './jpeg.js';
 import { describeModel, readModel } from './model.js';
 import { ORIGIN_WORDS, lumaNeeded, needs, sourceOrigin } from './origins.js';
 import { Pool } from './pool.js';
@@ -224,7 +224,7 @@ function describe({ layouts, pictures, metadata, region }, index) {
   let words = null;
   if (origin?.form === SOURCE_PLANES) words = ORIGIN_WORDS[sourceOrigin(origin.data).conversion];
   else if (origin?.form === VALUES) words = `values of one ${ORIGIN_WORDS[origin.data[0] + 1] ?? 'unknown'}`;
-  else if (origin?.form === JPEG) words = 'a JPEG, its coefficients';
+  else if (origin?.form === JPEG) words = `${readParameters(origin.data).around.some(Boolean) ? 'a part of ' : ''}a JPEG, its coefficients`;
   return { width, height, channels, mode, type, levels, depth, palette, metadata: Object.fromEntries(metadata[index]), origin: words };
 }
 
@@ -334,7 +334,7 @@ class Decoding {
     let [conversion, escape] = [0, 0];
     if (layout.origin?.form === VALUES && group.channel === 0) {
       [conversion, escape] = [layout.origin.data[0] + 1, layout.origin.data[1]];
-      must(conversion <= 3 && escape >= 1 && escape <= 16, 'the file names an origin that does not exist');
+      must(conversion < ORIGIN_WORDS.length && escape >= 1 && escape <= 16, 'the file names an origin that does not exist');
     }
     const places = pieces.map(({ width, height }) => tileGrid(width, height, group.tileSize));
     const job = {
@@ -498,16 +498,20 @@ class Decoding {
       const parameters = readParameters(origin.data);
       must(parameters.sampling.length === own[0].channels, 'a JPEG has other components than its picture');
       const blocks = await this.coefficients(own[0], parameters);
-      for (const { picture, width, height } of exceptions.pictures)
+      const [left, above] = parameters.around;
+      for (const { picture, ...size } of exceptions.pictures) {
+        const [width, height] = wholeSize(parameters, size);
         await this.strips(exceptions, picture, ({ x, y, width: w, height: h }) => {
+          const [top, bottom] = [above + y, above + y + h];
           const some = /** @type {Int16Array[][]} */ (blocks.get(picture));
           const parts = some.map(([all], i) => {
-            const { first, last, columns } = blockRows(parameters, i, width, height, y, y + h);
+            const { first, last, columns } = blockRows(parameters, i, width, height, top, bottom);
             const [, across] = blockGrid(parameters, i, width, height);
             return cutBlocks(all, across, first, last, columns);
           });
-          return { job: { kind: 'rows', parameters, blocks: parts, width, height, top: y, bottom: y + h }, x: 0, width, from: x, take: w };
+          return { job: { kind: 'rows', parameters, blocks: parts, width, height, top, bottom }, x: 0, width, from: left + x, take: w };
         });
+      }
     } else {
       const found = sourceOrigin(origin.data);
       const planes = await this.sourcePlanes(own.slice(0, -1));
@@ -579,8 +583,8 @@ class Decoding {
   async coefficients(group, parameters) {
     /** @type {Map<number, Int16Array[][]>} */
     const blocks = new Map();
-    for (const { picture, width, height } of group.pictures) {
-      const shapes = parameters.sampling.map((_, i) => blockGrid(parameters, i, width, height));
+    for (const { picture, ...size } of group.pictures) {
+      const shapes = parameters.sampling.map((_, i) => blockGrid(parameters, i, ...wholeSize(parameters, size)));
       checkLimits(this.limits, { memory: shapes.reduce((sum, [rows, columns]) => sum + 128 * rows * columns, 0) });
       blocks.set(picture, shapes.map(([rows, columns]) => [new Int16Array(64 * rows * columns)]));
     }
@@ -588,14 +592,14 @@ class Decoding {
       group.records.map(async (record) => {
         const [piece] = record.pieces;
         const size = group.pictures.find(({ picture }) => picture === piece.picture) ?? piece;
-        const places = parameters.sampling.map((_, i) => blocksAt(parameters, i, size.width, size.height, piece));
+        const places = parameters.sampling.map((_, i) => blocksAt(parameters, i, size, piece));
         const shapes = places.map(({ rows, columns }) => /** @type {[number, number]} */ ([rows, columns]));
         const { stream, crc } = record;
         const found = /** @type {Int16Array[]} */ (await this.do(group, record, { kind: 'coefficients', parameters, shapes, stream, crc }));
         const into = /** @type {Int16Array[][]} */ (blocks.get(piece.picture));
         found.forEach((some, i) => {
           const { left, top, rows, columns } = places[i];
-          const [, across] = blockGrid(parameters, i, size.width, size.height);
+          const [, across] = blockGrid(parameters, i, ...wholeSize(parameters, size));
           for (let r = 0; r < rows; r++) into[i][0].set(some.subarray(64 * r * columns, 64 * (r + 1) * columns), 64 * ((top + r) * across + left));
         });
         this.tick(group, null);

@@ -17,6 +17,7 @@ const STANDARD = [
  * @property {number[][]} tables steps of each component
  * @property {boolean} padded
  * @property {boolean} converted three components are Y, Cb, Cr
+ * @property {number[]} around columns and rows of the JPEG before the picture, columns and rows behind it
  */
 
 /** @param {number} number 1 .. 200 */
@@ -31,9 +32,12 @@ function standardTable(number) {
  * @returns {Parameters}
  */
 export function readParameters(data) {
-  const [flags, count] = data;
-  must(data.length >= 2 && flags < 4 && [1, 3, 4].includes(count) && data.length >= 2 + 2 * count, IMPOSSIBLE);
-  const entries = Array.from({ length: count }, (_, i) => data.subarray(2 + 2 * i, 4 + 2 * i));
+  const flags = data[0];
+  const start = flags & 4 ? 5 : 1;
+  const around = flags & 4 ? Array.from(data.subarray(1, 5)) : [0, 0, 0, 0];
+  const count = data[start];
+  must(flags < 8 && [1, 3, 4].includes(count) && data.length >= start + 1 + 2 * count, IMPOSSIBLE);
+  const entries = Array.from({ length: count }, (_, i) => data.subarray(start + 1 + 2 * i, start + 3 + 2 * i));
   const sampling = entries.map(([factors]) => /** @type {[number, number]} */ ([factors >> 4, factors & 15]));
   must(sampling.flat().every((n) => n >= 1 && n <= 4), IMPOSSIBLE);
   const numbers = entries.map((entry) => entry[1]);
@@ -41,7 +45,7 @@ export function readParameters(data) {
   must(most < count, IMPOSSIBLE);
   /** @type {number[][]} */
   const tables = [];
-  let at = 2 + 2 * count;
+  let at = start + 1 + 2 * count;
   for (let i = 0; i <= most; i++) {
     const kind = at < data.length ? data[at++] : 254;
     if (kind >= 1 && kind <= 200) {
@@ -63,16 +67,30 @@ export function readParameters(data) {
     next = Math.max(next, number + 1);
   }
   must(new Set(tables.map(String)).size === tables.length, IMPOSSIBLE);
-  return { sampling, tables: numbers.map((n) => tables[n]), padded: (flags & 1) === 1, converted: (flags & 2) === 0 };
+  const found = { sampling, tables: numbers.map((n) => tables[n]), padded: (flags & 1) === 1, converted: (flags & 2) === 0, around };
+  const [mostH, mostV] = mostOf(found);
+  must(around.every((lacks, i) => lacks < 8 * (i % 2 ? mostV : mostH)) && (around.some((lacks) => lacks > 0) || !(flags & 4)), IMPOSSIBLE);
+  return found;
 }
 
-/** @param {Parameters} parameters */
+/**
+ * Width and height of the JPEG that a picture of this size is, or is a part of.
+ *
+ * @param {Parameters} parameters
+ * @param {{width: number, height: number}} picture
+ * @returns {[number, number]}
+ */
+export function wholeSize({ around: [left, top, right, bottom] }, { width, height }) {
+  return [left + width + right, top + height + bottom];
+}
+
+/** @param {Pick<Parameters, 'sampling'>} parameters */
 function mostOf({ sampling }) {
   return [Math.max(...sampling.map(([h]) => h)), Math.max(...sampling.map(([, v]) => v))];
 }
 
 /**
- * Rows and columns of blocks of a component of a picture of this size.
+ * Rows and columns of blocks of a component of a JPEG of this size.
  *
  * @param {Parameters} parameters
  * @param {number} component
@@ -92,14 +110,13 @@ export function blockGrid(parameters, component, width, height) {
  *
  * @param {Parameters} parameters
  * @param {number} component
- * @param {number} width of the picture
- * @param {number} height
+ * @param {{width: number, height: number}} picture of which the tile is
  * @param {{x: number, y: number, width: number, height: number}} tile
  */
-export function blocksAt(parameters, component, width, height, tile) {
+export function blocksAt(parameters, component, { width, height }, tile) {
   const [h, v] = parameters.sampling[component];
   const [mostH, mostV] = mostOf(parameters);
-  const [rows, columns] = blockGrid(parameters, component, width, height);
+  const [rows, columns] = blockGrid(parameters, component, ...wholeSize(parameters, { width, height }));
   const top = Math.floor((tile.y * v) / (8 * mostV));
   const left = Math.floor((tile.x * h) / (8 * mostH));
   const bottom = tile.y + tile.height === height ? rows : Math.floor(((tile.y + tile.height) * v) / (8 * mostV));
@@ -155,7 +172,7 @@ function coverOf(parameters, component, width, height) {
 }
 
 /**
- * First and last (not included) row of blocks, and columns of blocks, that rows of a picture are made of.
+ * First and last (not included) row of blocks, and columns of blocks, that rows of a JPEG are made of.
  *
  * @param {Parameters} parameters
  * @param {number} component
@@ -172,7 +189,7 @@ export function blockRows(parameters, component, width, height, top, bottom) {
 }
 
 /**
- * Rows of a picture, all channels side by side; blocks: of each component those that `blockRows` names.
+ * Rows of a JPEG, all channels side by side; blocks: of each component those that `blockRows` names.
  *
  * @param {Core} core
  * @param {Parameters} parameters

@@ -16,13 +16,20 @@ import { corrupt } from './errors.js';
  * What a picture was before it was RGB; halved and phase of columns and of rows.
  *
  * @typedef {Object} Origin
- * @property {number} conversion 0 grey, 1 jfif, 2 photocd, 3 webp
+ * @property {number} conversion 0 grey, 1 jfif, 2 photocd, 3 webp, 4 to 15 swscale, swscale444, libyuv of each matrix
  * @property {number} enlargement 0 none, 1 box, 2 triangle, 3 photocd
  * @property {[number, number]} halved 1 or 2
  * @property {[number, number]} phase
  */
 
-export const ORIGIN_WORDS = ['grey, stored as RGB', 'decoded from a JPEG', 'from a PhotoCD', 'decoded from a lossy WebP'];
+const MATRICES = ['BT.601', 'BT.709', 'BT.601 of full range', 'BT.709 of full range'];
+const VIDEO = 'video as libswscale decodes it';
+export const ORIGIN_WORDS = ['grey, stored as RGB', 'decoded from a JPEG', 'from a PhotoCD', 'decoded from a lossy WebP'].concat(
+  [VIDEO, VIDEO, 'AVIF or video as libyuv decodes it'].flatMap((words) => MATRICES.map((matrix) => `${words}, ${matrix}`)),
+);
+// of each matrix scale and black of Y, and the factors of Cr in red, Cb in blue, Cb and Cr in green
+const SWSCALE = [[9539, 16, 13075, 16525, -3209, -6660], [9539, 16, 14686, 17305, -1747, -4366], [8192, 0, 11485, 14516, -2819, -5850], [8192, 0, 12901, 15201, -1534, -3835]];
+const LIBYUV = [[18997, -1160, 102, 128, -25, -52], [18997, -1160, 115, 128, -14, -34], [16320, 32, 90, 113, -22, -46], [16320, 32, 101, 119, -12, -30]];
 const JFIF = 1;
 const [NONE, TRIANGLE, COSITED] = [0, 2, 3]; // 1 is a box
 
@@ -37,7 +44,7 @@ export function sourceOrigin([conversion, enlargement, geometry]) {
   /** @type {[number, number]} */
   const halved = [1 + bit(0), 1 + bit(1)];
   const plain = halved[0] === 1 && halved[1] === 1;
-  const known = conversion <= 3 && enlargement <= 3 && geometry < 64;
+  const known = conversion < ORIGIN_WORDS.length && enlargement <= 3 && geometry < 64;
   const fits = (enlargement === NONE) === plain && (conversion !== 0 || plain) && !!bit(4) === (conversion === 0);
   if (!known || !fits || !!bit(5) !== (enlargement === COSITED) || bit(2) >= halved[0] || bit(3) >= halved[1])
     throw corrupt('the file names an origin that does not exist');
@@ -45,23 +52,37 @@ export function sourceOrigin([conversion, enlargement, geometry]) {
 }
 
 /** Tables of a conversion: luma, red of Cr, green of Cb, green of Cr, blue of Cb, 256 each; and their shift.
- * @param {number} conversion 1 to 3
+ * @param {number} conversion 1 to 15
  * @returns {[Int32Array, number]}
  */
 export function formula(conversion) {
-  const formulas = /** @type {((x: number) => number)[][]} */ ([
-    [(x) => x * 65536, (x) => ((91881 * (x - 128) + 32768) >> 16) << 16, (x) => -22554 * (x - 128),
+  const formulas = /** @type {[number, ...((x: number) => number)[]][]} */ ([
+    [16, (x) => x * 65536, (x) => ((91881 * (x - 128) + 32768) >> 16) << 16, (x) => -22554 * (x - 128),
       (x) => -46802 * (x - 128) + 32768, (x) => ((116130 * (x - 128) + 32768) >> 16) << 16],
-    [(x) => 89024 * x, (x) => 119374 * (x - 137), (x) => -12714 * ((145352 * (x - 156)) >> 16),
+    [16, (x) => 89024 * x, (x) => 119374 * (x - 137), (x) => -12714 * ((145352 * (x - 156)) >> 16),
       (x) => -33358 * ((119374 * (x - 137)) >> 16), (x) => 145352 * (x - 156)],
-    [(x) => (19077 * x) >> 8, (x) => ((26149 * x) >> 8) - 14234, (x) => 8708 - ((6419 * x) >> 8),
+    [6, (x) => (19077 * x) >> 8, (x) => ((26149 * x) >> 8) - 14234, (x) => 8708 - ((6419 * x) >> 8),
       (x) => -((13320 * x) >> 8), (x) => ((33050 * x) >> 8) - 17685],
+    ...SWSCALE.map(([scale, black, ...factors]) => {
+      const high = (/** @type {number} */ factor, /** @type {number} */ c) => ((8 * factor * c) >> 16) << 16;
+      const [r, b, g, h] = factors.map((factor) => (/** @type {number} */ x) => high(factor, x - 128));
+      return [16, (/** @type {number} */ x) => high(scale, x - black), r, g, h, b];
+    }),
+    ...SWSCALE.map(([scale, black, ...factors]) => {
+      const [r, b, g, h] = factors.map((factor, i) => (/** @type {number} */ x) => factor * (x - 128) + (i === 2 ? 0 : 4096));
+      return [13, (/** @type {number} */ x) => scale * (x - black), r, g, h, b];
+    }),
+    ...LIBYUV.map(([scale, black, ...factors]) => {
+      const [r, b, g, h] = factors.map((factor) => (/** @type {number} */ x) => factor * (x - 128));
+      return [6, (/** @type {number} */ x) => ((257 * scale * x) >> 16) + black, r, g, h, b];
+    }),
   ]);
   const tables = new Int32Array(5 * 256);
-  formulas[conversion - 1].forEach((table, k) => {
+  const [shift, ...five] = formulas[conversion - 1];
+  five.forEach((table, k) => {
     for (let x = 0; x < 256; x++) tables[256 * k + x] = table(x);
   });
-  return [tables, conversion === 3 ? 6 : 16];
+  return [tables, shift];
 }
 
 /**
@@ -176,7 +197,7 @@ export function rebuild(core, origin, planes, width, height, region) {
  * The address of the set of triples that a conversion gives, 2^19 words of 32 bits.
  *
  * @param {Core} core
- * @param {number} conversion 1 to 3
+ * @param {number} conversion 1 to 15
  */
 export function triples(core, conversion) {
   const words = 1 << 18;
