@@ -12,6 +12,7 @@ from vlae_codec import Limits, decompress, decompress_many, errors, preview
 from vlae_codec.limits import SPEED
 
 MOST = 450.0  # MiB: of a WebP tile, others take far less
+GREY = 800.0  # MiB: of a picture that `salvage` makes grey, as large as the limits allow
 REFUSED = {
     "one picture of 2^30 pixels, a table of one tile": "ImageTooLarge",
     "one picture of 2^64 pixels": "ImageTooLarge",
@@ -44,7 +45,7 @@ def test_files():
     found = json.loads(done.stdout)
     assert len(found) > 180
     for label, name, result in found:
-        assert result["mib"] < MOST, (label, name, result)
+        assert result["mib"] < (GREY if name == "salvage" else MOST), (label, name, result)
         assert not result["error"] or issubclass(getattr(errors, result["error"]), errors.VlaeError), (label, result)
         assert result["seconds"] < 30 or not result["error"], (label, name, result)
         if label in REFUSED and name in ("decompress_many", "preview", "bits_map"):
