@@ -121,12 +121,6 @@ def test_s3_with_killed_workers(store: Any, two_workers: None) -> None:
     assert np.array_equal(np.asarray(restored), picture(3))
 
 
-def lethal(job: Job, settings: Compressing) -> Outcome:
-    if job.source.endswith("2.png"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return convert(job, settings)
-
-
 def test_a_file_that_kills_its_workers(tmp_path: Path, two_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one that takes more memory than there is: it fails in the end, and the others do not."""
     (tmp_path / "in").mkdir()
@@ -135,14 +129,19 @@ def test_a_file_that_kills_its_workers(tmp_path: Path, two_workers: None, monkey
 
     whole = engine._task
 
+    def lethal(job: Job, settings: Compressing) -> Outcome:  # in here, so that workers need not import the tests
+        if job.source.endswith("2.png"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return convert(job, settings)
+
     def task(settings: Compressing, attempts: Any, row: dict[str, Any]) -> dict[str, Any]:
-        vars(engine)["convert"] = lethal  # in the worker
+        whole.__globals__["convert"] = lethal  # those of the worker, which got the function by value
         return whole(settings, attempts, row)
 
     monkeypatch.setattr(engine, "_task", task)
     plan = make_plan([str(tmp_path / "in")], str(tmp_path / "out"), PICTURES, ".vlae")
     problems = [one.problem for one in run(plan.jobs, Compressing(effort=1)) if one.problem]
-    assert len(problems) == 1
+    assert len(problems) == 1, problems
     assert f"died {1 + RETRIES} times" in problems[0]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.vlae", "1.vlae", "3.vlae"]
 
