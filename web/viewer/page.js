@@ -133,7 +133,10 @@ class Viewer {
     const click = (/** @type {string} */ id, /** @type {() => void} */ act) => find(id).addEventListener('click', act);
     const files = /** @type {HTMLInputElement} */ (find('files'));
     click('open', () => files.click());
-    files.addEventListener('change', () => this.openFiles(files.files));
+    files.addEventListener('change', () => {
+      this.openFiles([...(files.files ?? [])]);
+      files.value = ''; // the same file may be chosen again
+    });
     click('before', () => this.turn(-1));
     click('after', () => this.turn(1));
     click('in', () => this.zoom(1.25));
