@@ -207,7 +207,7 @@ export function webThread(make) {
 export function nodeThread(script) {
   return async (answered, broken) => {
     const { Worker } = await import('node:worker_threads');
-    const worker = new Worker(script);
+    const worker = new Worker(script, { execArgv: [] }); // --input-type is for the caller's script alone
     worker.on('message', answered);
     worker.on('error', broken);
     return {
