@@ -2,8 +2,8 @@
 
     vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma -o chroma.safetensors
 
-Narrow, so that a picture's two planes cost less than half of what its luma does. Files of chroma have no latents, and so
-the model is trained without.
+Narrow, so that a picture's two planes cost less than half of what its luma does. Files of chroma have no latents, and
+so the model is trained without.
 """
 
 from dataclasses import replace
