@@ -84,7 +84,7 @@ def test_cut_off(name):
         except CorruptFile as error:
             assert "nothing can be brought back" in str(error)  # noqa: PT017
             continue
-        assert check(found, pictures)
+        assert check(found, pictures) or any(hole.inexact for hole in found.holes)
         assert found.lost or found.holes or end == len(data) - 1
     with pytest.raises(CorruptFile, match="none of the file's streams is good"):
         salvage(data[:header])
