@@ -16,7 +16,7 @@ from vlae_codec.limits import Limits
 
 from .app import Failure
 from .common import blame, on_terminal, say
-from .options import limited, running, threads
+from .options import add, limited, quiet, running, threads
 
 
 @click.group()
@@ -30,7 +30,8 @@ def archive() -> None:
 
 def _adding(command: Any) -> Any:
     """The options of create and append."""
-    options: list[Any] = [
+    return add(
+        command,
         click.argument("output", metavar="ARCHIVE", type=click.Path()),
         click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path()),
         running("whichever shipped one does best"),
@@ -54,10 +55,7 @@ def _adding(command: Any) -> Any:
             help="Longer side of the thumbnails that large pictures get, if they take at most 1 %; 0 for none.",
         ),
         limited,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    )
 
 
 @archive.command()
@@ -71,7 +69,7 @@ def create(output: str, sources: tuple[str, ...], **options: Any) -> None:
     from vlae_codec.archive.writer import create_archive
 
     files.check_output(output, options["force"])
-    _add(create_archive, output, sources, options)
+    _build(create_archive, output, sources, options)
 
 
 @archive.command()
@@ -87,10 +85,10 @@ def append(output: str, sources: tuple[str, ...], **options: Any) -> None:
     if options["force"] and options["skip_existing"]:
         raise click.UsageError("--force and --skip-existing exclude each other.")
     with blame(output):
-        _add(append_archive, output, sources, options)
+        _build(append_archive, output, sources, options)
 
 
-def _add(function: Any, output: str, sources: tuple[str, ...], options: dict[str, Any]) -> None:
+def _build(function: Any, output: str, sources: tuple[str, ...], options: dict[str, Any]) -> None:
     from vlae_codec.jobs.convert import Keep
 
     quiet, start = options.pop("quiet"), time.perf_counter()
@@ -145,18 +143,16 @@ def listing(source: str, names: tuple[str, ...], as_json: bool, page: str | None
 
 def _decoding(command: Any) -> Any:
     """The arguments and options of extract and test."""
-    options: list[Any] = [
+    return add(
+        command,
         click.argument("source", metavar="ARCHIVE", type=click.Path()),
         click.argument("names", metavar="[NAME]...", nargs=-1),
         click.option("--model", metavar="PATH_OR_NAME", help="Weight file or name [default: those of the archive]."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         threads,
-        click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary."),
+        quiet,
         limited,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    )
 
 
 @archive.command()

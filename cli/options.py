@@ -42,7 +42,7 @@ class Size(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
+def add(command: Command, *options: Callable[[Command], Command]) -> Command:
     """The command with the options, which its help lists in this order."""
     for option in reversed(options):
         command = option(command)
@@ -57,7 +57,7 @@ quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and 
 
 def computing(model: str) -> Callable[[Command], Command]:
     """The options of all commands that run a model; model: which one without --model."""
-    return lambda command: _add(
+    return lambda command: add(
         command,
         click.option("--model", metavar="PATH_OR_NAME", help=f"Weight file or name [default: {model}]."),
         click.option(
@@ -74,7 +74,7 @@ def computing(model: str) -> Callable[[Command], Command]:
 def running(model: str) -> Callable[[Command], Command]:
     """The options of all commands that run a model and write a file; model: which one without --model."""
     force = click.option("-f", "--force", is_flag=True, help="Overwrite the output if it exists.")
-    return lambda command: _add(command, computing(model), force, quiet)
+    return lambda command: add(command, computing(model), force, quiet)
 
 
 def limited(command: Command) -> Command:
@@ -84,7 +84,7 @@ def limited(command: Command) -> Command:
     def call(*args: Any, max_pixels: int, max_memory: int, **options: Any) -> Any:
         return command(*args, limits=Limits(pixels=max_pixels, memory=max_memory), **options)
 
-    return _add(
+    return add(
         call,
         click.option(
             "--max-pixels",
@@ -106,7 +106,7 @@ def limited(command: Command) -> Command:
 
 def over_files(command: Command) -> Command:
     """Options of commands that take many files."""
-    return _add(
+    return add(
         command,
         click.option("-v", "--verbose", is_flag=True, help="Name the files that are skipped or left as they are."),
         click.option(
@@ -124,7 +124,7 @@ def over_files(command: Command) -> Command:
 
 def converting(command: Command) -> Command:
     """The arguments and options of both directions."""
-    return _add(
+    return add(
         command,
         click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path()),
         click.option(
@@ -155,7 +155,7 @@ def converting(command: Command) -> Command:
 def testing(command: Command) -> Command:
     """The arguments and options of a command that decodes files and writes none."""
     argument = click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path())
-    return _add(command, argument, computing("that of each file"), quiet, over_files)
+    return add(command, argument, computing("that of each file"), quiet, over_files)
 
 
 clustered = click.option(
@@ -168,7 +168,7 @@ clustered = click.option(
 
 def drawing(model: str) -> Callable[[Command], Command]:
     """The options of commands that draw pictures at random; model: which one without --model."""
-    return lambda command: _add(
+    return lambda command: add(
         command,
         click.option("-o", "--output", required=True, type=click.Path(), help="Picture to write."),
         click.option(

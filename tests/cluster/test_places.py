@@ -31,9 +31,9 @@ def png(value: int = 0) -> bytes:
 def memory() -> Iterator[str]:
     """The URL of an empty folder in memory, which stands for an object store."""
     system = fsspec.filesystem("memory")
-    yield "memory:///work"
-    if system.exists("/work"):
-        system.rm("/work", recursive=True)
+    yield "memory:///corpus"
+    if system.exists("/corpus"):
+        system.rm("/corpus", recursive=True)
 
 
 def put(url: str, data: bytes) -> None:
@@ -160,4 +160,4 @@ def test_a_failed_write_leaves_nothing(memory: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(system), "mv", fail)
     with pytest.raises(OutputError, match="no room"):
         places.write(f"{memory}/out/a.vlae", b"data", False)
-    assert not system.find("/work/out")
+    assert not system.find("/corpus/out")

@@ -21,7 +21,8 @@ from vlae_codec.errors import InputError
 from vlae_codec.jobs.plan import CODED, PICTURES
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-psutil = pytest.importorskip("psutil")
+pytest.importorskip("psutil")
+from vlae_codec.bench.cluster import workers_of_ours  # noqa: E402
 from vlae_codec.cluster import Compressing, Decompressing, Job, Outcome, convert, engine, make_plan, run  # noqa: E402
 from vlae_codec.cluster.engine import RETRIES  # noqa: E402
 
@@ -69,19 +70,6 @@ def two_workers(store: Any) -> Iterator[None]:
     ray.shutdown()
 
 
-def busy_workers() -> list[Any]:
-    """The processes of our own cluster that are at a task."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            title = "".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if title.startswith("ray::") and "Map" in title:
-            found.append(process)
-    return found
-
-
 class Killer:
     """Kills the workers that are at work after each of the first outcomes."""
 
@@ -91,8 +79,8 @@ class Killer:
     def __call__(self, outcome: Outcome) -> None:
         if self.left:
             self.left -= 1
-            for process in busy_workers():
-                os.kill(process.pid, signal.SIGKILL)
+            for process in workers_of_ours():
+                os.kill(process, signal.SIGKILL)
                 self.killed += 1
 
 

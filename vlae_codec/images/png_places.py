@@ -97,13 +97,13 @@ def _value(kind: bytes, data: bytes, palette: bytes | None) -> tuple[str, bytes]
     key, value = "", b""
     if kind == b"iCCP":
         name, _, rest = data.partition(b"\0")
-        key, value = "icc", _inflate(rest[1:]) if name and rest[:1] == b"\0" else b""
+        key, value = "icc", inflated(rest[1:], MOST_INFLATED) if name and rest[:1] == b"\0" else b""
     elif kind == b"eXIf":
         key, value = "exif", data
     elif kind == b"iTXt" and data.startswith(_XMP):
         how, text = data[len(_XMP) : len(_XMP) + 4], data[len(_XMP) + 4 :]
         if how in (b"\0\0\0\0", b"\1\0\0\0"):  # compressed or not, of no language
-            key, value = "xmp", _inflate(text) if how[0] else text
+            key, value = "xmp", inflated(text, MOST_INFLATED) if how[0] else text
     elif kind == b"pHYs" and len(data) == 9 and data[8] < 2:
         x, y = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
         key, value = "resolution", make_resolution(x, y, ("none", "metre")[data[8]]) if x and y else b""
@@ -159,11 +159,11 @@ def _dots(value: bytes) -> bytes | None:
     return x.to_bytes(4, "big") + y.to_bytes(4, "big") + bytes([unit])
 
 
-def _inflate(packed: bytes) -> bytes:
-    """Nothing if it is damaged, or too long."""
+def inflated(packed: bytes, most: int) -> bytes:
+    """What was packed by zlib; nothing if it is damaged, or of more than `most` bytes."""
     inflater = zlib.decompressobj()
     try:
-        value = inflater.decompress(packed, MOST_INFLATED)
+        value = inflater.decompress(packed, most)
     except zlib.error:
         return b""
     return value if inflater.eof else b""

@@ -13,7 +13,6 @@ lost           what Pillow cannot hold of the picture
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -25,6 +24,7 @@ from vlae_codec.format.header import Layout
 from vlae_codec.images.compose import read_words, words
 from vlae_codec.images.metadata import convert_resolution, make_resolution
 from vlae_codec.images.png_chunks import Chunk, pack, unpack
+from vlae_codec.images.png_places import inflated
 from vlae_codec.pillow.modes import lost, mode_of
 
 _EXIF = b"Exif\0\0"
@@ -80,23 +80,13 @@ def texts_in(chunks: Iterable[Chunk]) -> Iterator[tuple[str, str]]:
         if kind == b"iTXt":  # flag of compression, its method, language and NUL, translated keyword and NUL, text
             packed, fields = text[:1], text[2:].split(b"\0", 2)
             text = fields[2] if len(fields) == 3 else b""
-            text = _inflated(text) if packed == b"\1" else text
+            text = inflated(text, _MOST_TEXT) if packed == b"\1" else text
         elif kind == b"zTXt":
-            text = _inflated(text[1:])
+            text = inflated(text[1:], _MOST_TEXT)
         elif kind != b"tEXt":
             continue
         if text:
             yield keyword.decode("latin-1"), text.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")
-
-
-def _inflated(data: bytes) -> bytes:
-    """Nothing for what is damaged or too long."""
-    engine = zlib.decompressobj()
-    try:
-        text = engine.decompress(data, _MOST_TEXT)
-    except zlib.error:
-        return b""
-    return text if engine.eof else b""
 
 
 def metadata_at(contents: Contents, frame: int) -> dict[str, bytes]:
