@@ -4,7 +4,8 @@
     python -m bench.cluster PICTURE... --kills 200
 
 It compresses the pictures, as often as `--repeat` says, with each number of workers in turn, once more at first, which
-loads the models, and prints pictures a second and the gain over the first number. Then the tasks a second that Ray Data
+loads the models, and prints pictures a second and the gain over the first number. Beside it stand as many processes of
+`compress`, each with its share of the pictures: what the machine itself gives. Then the tasks a second that Ray Data
 itself hands out, its start included, by files that are done already. From these and the seconds of each picture it
 simulates larger clusters: a worker takes the next picture when it is free, `--latency` seconds go to reading and
 writing an object, and no two tasks are handed out within the time that one takes. With `--kills` it kills workers at
@@ -19,6 +20,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -60,6 +63,22 @@ def measured(folder: Path, workers: int, settings: Compressing) -> tuple[float, 
         begin = time.perf_counter()
         outcomes = run(plan.jobs, settings, workers=workers)
         return time.perf_counter() - begin, outcomes
+
+
+def plain(folder: Path, processes: int, settings: Compressing) -> float:
+    """Seconds of so many processes of `compress`, each of which takes every so many-th picture."""
+    paths = sorted(map(str, folder.iterdir()))
+    options = ["--effort", str(settings.effort), "--origin", settings.origin, "--threads", "1", "--jobs", "1"]
+    with tempfile.TemporaryDirectory(dir=folder.parent) as output:
+        begin = time.perf_counter()
+        started = []
+        for first in range(processes):
+            os.mkdir(part := f"{output}/{first}")
+            command = [sys.executable, "-m", "cli", "compress", *paths[first::processes], "-o", part, *options]
+            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        if any(process.wait() for process in started):
+            raise SystemExit("a process of compress failed")
+        return time.perf_counter() - begin
 
 
 def tasks_a_second(folder: Path, count: int = 200) -> float:
@@ -172,6 +191,7 @@ def main(
             raise SystemExit(found[2] != found[3])
         numbers = [int(number) for number in workers.split(",")]
         rates, seconds = dict[int, list[float]](), list[float]()
+        peers = dict[int, list[float]]()
         ray = started(max(numbers))
         try:
             measured(folder, max(numbers), settings)  # starts the workers, which load the models
@@ -179,6 +199,7 @@ def main(
                 for number in numbers if turn % 2 == 0 else reversed(numbers):
                     taken, outcomes = measured(folder, number, settings)
                     rates.setdefault(number, []).append(len(outcomes) / taken)
+                    peers.setdefault(number, []).append(len(outcomes) / plain(folder, number, settings))
                     seconds += [one.seconds for one in outcomes] if number == min(numbers) else []
                     load = os.getloadavg()[0]
                     click.echo(f"{number} workers: {len(outcomes)} pictures in {taken:.1f} s, load {load:.1f}")
@@ -186,8 +207,12 @@ def main(
         finally:
             ray.shutdown()
         medians = {number: float(np.median(found)) for number, found in rates.items()}
+        beside = {number: float(np.median(found)) for number, found in peers.items()}
         for number, rate in medians.items():
-            click.echo(f"{number} workers: {rate:.3f} pictures/s, {rate / medians[numbers[0]]:.2f} times")
+            click.echo(
+                f"{number} workers: {rate:.3f} pictures/s, {rate / medians[numbers[0]]:.2f} times; "
+                f"{number} processes: {beside[number]:.3f} pictures/s, {beside[number] / beside[numbers[0]]:.2f} times"
+            )
         click.echo(
             f"tasks handed out: {handed:.0f} /s; a picture takes {np.mean(seconds):.2f} s, at most {max(seconds):.2f} s"
         )

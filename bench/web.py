@@ -1,6 +1,6 @@
 """Decoding in a browser and in Node, beside the command line.
 
-    python -m bench.web PICTURE... [--mosaic COLUMNSxROWS] [--effort N] [--screenshot FILE]
+    python -m bench.web PICTURE... [--mosaic COLUMNSxROWS] [--effort N] [--origin NAME] [--screenshot FILE]
 
 PICTURE is a picture file, which is compressed first, or a .vlae file. Each is decoded by the native core with 2
 threads, by Node with 2 workers and by the viewer page in a headless Chromium, opened from disk, and all samples are
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     parser.add_argument("--mosaic", metavar="COLUMNSxROWS")
     parser.add_argument("--effort", type=int, default=1)
+    parser.add_argument("--origin", default="auto")
     parser.add_argument("--screenshot", type=Path)
     options: Any = parser.parse_args()
     build.build()
@@ -150,7 +151,7 @@ def main() -> None:
                 paths.append(path)
                 continue
             paths.append(folder / f"{path.stem}.vlae")
-            paths[-1].write_bytes(compress(path, effort=options.effort, threads=2, verify=False))
+            paths[-1].write_bytes(compress(path, effort=options.effort, origin=options.origin, threads=2))
         print(f"load {' '.join(f'{load:.1f}' for load in os.getloadavg())}, {os.cpu_count()} processors")
         native, samples = [], []
         for path in paths:

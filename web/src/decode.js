@@ -95,9 +95,11 @@ export async function decode(input, options = {}) {
   const memory = options.memoryLimit ?? options.limits?.memory ?? LIMITS.memory;
   const limits = { ...LIMITS, ...options.limits, memory };
   const contents = await readFile(data, limits, region);
+  await breathe();
   const weights = await modelsFor(contents, options.models ?? [], limits);
   core ??= settings.loadCore();
   const module = await core;
+  await breathe();
   const threads = settings.makeThread ? (options.threads ?? settings.threads) : 0;
   const key = `${threads} ${limits.memory}`;
   const pool = takePool(module, threads, limits.memory, key);
@@ -284,13 +286,13 @@ class Decoding {
    *
    * @param {Group} group
    * @param {StreamRecord} record
-   * @param {import('./engine.js').Job} job
+   * @param {() => import('./engine.js').Job} make the job
    */
-  async do(group, record, job) {
+  async do(group, record, make) {
     const [piece] = record.pieces;
     const name = group.chains ? `a chain of channel ${group.channel}` : `the tile at x=${piece.x * group.scale[0]}, y=${piece.y * group.scale[1]} of channel ${group.channel}`;
     try {
-      return await this.pool.run(job, () => this.rank(group, piece), this.weights.get(group.model ?? '') ?? null);
+      return await this.pool.run(make, () => this.rank(group, piece), this.weights.get(group.model ?? '') ?? null);
     } catch (error) {
       if (error instanceof VlaeError && error.code !== 'Aborted') throw new VlaeError(error.code, `${name}: ${error.message}`);
       throw error;
@@ -320,16 +322,17 @@ class Decoding {
    *
    * @param {Group} group
    * @param {StreamRecord} record
-   * @param {import('./origins.js').Beside | null} [side]
+   * @param {() => import('./origins.js').Beside | null} [side]
    * @returns {Promise<(Uint8Array | Uint16Array)[]>}
    */
-  async symbolsOf(group, record, side = null) {
+  async symbolsOf(group, record, side = () => null) {
     const { method, stream, crc, pieces } = record;
     const { channels, levels, shift, laneSymbols } = group;
     const layout = this.contents.layouts[group.layout];
     const shapes = (/** @type {Region[]} */ places) => places.map(({ width, height }) => /** @type {[number, number]} */ ([height, width]));
     if (![NO_LATENTS, LATENTS, CHAIN].includes(method)) {
-      return /** @type {any} */ (this.do(group, record, { kind: 'stored', method, stream, crc, shapes: shapes(pieces), channels, levels }));
+      const stored = { kind: /** @type {'stored'} */ ('stored'), method, stream, crc, shapes: shapes(pieces), channels, levels };
+      return /** @type {any} */ (this.do(group, record, () => stored));
     }
     let [conversion, escape] = [0, 0];
     if (layout.origin?.form === VALUES && group.channel === 0) {
@@ -337,12 +340,12 @@ class Decoding {
       must(conversion < ORIGIN_WORDS.length && escape >= 1 && escape <= 16, 'the file names an origin that does not exist');
     }
     const places = pieces.map(({ width, height }) => tileGrid(width, height, group.tileSize));
-    const job = {
+    const make = () => ({
       kind: /** @type {'tiles'} */ ('tiles'), model: group.model ?? '', adapter: group.adapter, key: `${this.serial}.${group.number}`,
-      channels, method, stream, crc, shapes: shapes(places.flat()), levels, shift, own: layout.mode === '1' ? 2 : 256, laneSymbols, side,
+      channels, method, stream, crc, shapes: shapes(places.flat()), levels, shift, own: layout.mode === '1' ? 2 : 256, laneSymbols, side: side(),
       conversion, escape,
-    };
-    const tiles = /** @type {(Uint8Array | Uint16Array)[]} */ (await this.do(group, record, job));
+    });
+    const tiles = /** @type {(Uint8Array | Uint16Array)[]} */ (await this.do(group, record, make));
     let next = 0;
     return pieces.map((piece, i) => {
       if (places[i].length === 1) return tiles[next++];
@@ -504,12 +507,13 @@ class Decoding {
         await this.strips(exceptions, picture, ({ x, y, width: w, height: h }) => {
           const [top, bottom] = [above + y, above + y + h];
           const some = /** @type {Int16Array[][]} */ (blocks.get(picture));
-          const parts = some.map(([all], i) => {
-            const { first, last, columns } = blockRows(parameters, i, width, height, top, bottom);
-            const [, across] = blockGrid(parameters, i, width, height);
-            return cutBlocks(all, across, first, last, columns);
-          });
-          return { job: { kind: 'rows', parameters, blocks: parts, width, height, top, bottom }, x: 0, width, from: left + x, take: w };
+          const parts = () =>
+            some.map(([all], i) => {
+              const { first, last, columns } = blockRows(parameters, i, width, height, top, bottom);
+              const [, across] = blockGrid(parameters, i, width, height);
+              return cutBlocks(all, across, first, last, columns);
+            });
+          return { job: () => ({ kind: 'rows', parameters, blocks: parts(), width, height, top, bottom }), x: 0, width, from: left + x, take: w };
         });
       }
     } else {
@@ -517,11 +521,12 @@ class Decoding {
       const planes = await this.sourcePlanes(own.slice(0, -1));
       for (const { picture, width, height } of exceptions.pictures)
         await this.strips(exceptions, picture, (region) => {
-          const parts = needs(found, width, height, region).map((place, i) => {
-            const { data, width: across } = /** @type {Plane[]} */ (planes.get(picture))[i];
-            return cut(data, across, place);
-          });
-          return { job: { kind: 'rebuild', origin: found, planes: parts, width, height, region }, x: region.x, width: region.width, from: region.x, take: region.width };
+          const parts = () =>
+            needs(found, width, height, region).map((place, i) => {
+              const { data, width: across } = /** @type {Plane[]} */ (planes.get(picture))[i];
+              return cut(data, across, place);
+            });
+          return { job: () => ({ kind: 'rebuild', origin: found, planes: parts(), width, height, region }), x: region.x, width: region.width, from: region.x, take: region.width };
         });
     }
     await this.mend(exceptions);
@@ -547,7 +552,7 @@ class Decoding {
           const [piece] = record.pieces;
           const known = /** @type {Plane[]} */ (planes.get(piece.picture));
           const into = known[group.channel];
-          const [found] = await this.symbolsOf(group, record, group.channel ? beside(group, known, piece) : null);
+          const [found] = await this.symbolsOf(group, record, () => (group.channel ? beside(group, known, piece) : null));
           copyRows(found, piece.width, into.data, into.width, piece, 1);
           if (!group.channel) this.preview(piece, /** @type {Uint8Array} */ (found));
           this.tick(group, group.channel ? null : piece);
@@ -567,11 +572,18 @@ class Decoding {
     const { width, height } = this.pictures[piece.picture];
     const into = this.symbols[piece.picture];
     const all = into.length / (width * height);
-    for (let r = 0, i = 0; r < piece.height; r++)
-      for (let c = 0; c < piece.width; c++, i++) {
-        const [x, y] = [piece.x + c - this.corner.x, piece.y + r - this.corner.y];
-        if (x >= 0 && y >= 0 && x < width && y < height) into.fill(luma[i], (y * width + x) * all, (y * width + x) * all + Math.min(all, 3));
+    const [left, top] = [piece.x - this.corner.x, piece.y - this.corner.y];
+    const [first, last] = [Math.max(left, 0), Math.min(left + piece.width, width)];
+    for (let y = Math.max(top, 0); y < Math.min(top + piece.height, height); y++) {
+      const row = (y - top) * piece.width - left;
+      for (let x = first, at = (y * width + first) * all; x < last; x++, at += all) {
+        const value = luma[row + x];
+        into[at] = value;
+        if (all < 3) continue;
+        into[at + 1] = value;
+        into[at + 2] = value;
       }
+    }
   }
 
   /**
@@ -595,7 +607,7 @@ class Decoding {
         const places = parameters.sampling.map((_, i) => blocksAt(parameters, i, size, piece));
         const shapes = places.map(({ rows, columns }) => /** @type {[number, number]} */ ([rows, columns]));
         const { stream, crc } = record;
-        const found = /** @type {Int16Array[]} */ (await this.do(group, record, { kind: 'coefficients', parameters, shapes, stream, crc }));
+        const found = /** @type {Int16Array[]} */ (await this.do(group, record, () => ({ kind: 'coefficients', parameters, shapes, stream, crc })));
         const into = /** @type {Int16Array[][]} */ (blocks.get(piece.picture));
         found.forEach((some, i) => {
           const { left, top, rows, columns } = places[i];
@@ -626,7 +638,7 @@ class Decoding {
    *
    * @param {Group} exceptions
    * @param {number} picture
-   * @param {(region: Region) => {job: import('./engine.js').Job, x: number, width: number, from: number, take: number}} make
+   * @param {(region: Region) => {job: () => import('./engine.js').Job, x: number, width: number, from: number, take: number}} make
    */
   async strips(exceptions, picture, make) {
     const where = this.rebuiltRegion(exceptions, picture);
@@ -683,10 +695,12 @@ class Decoding {
           const where = this.rebuiltRegion(group, piece.picture);
           const rebuilt = /** @type {Uint8Array} */ (this.rebuilt.get(piece.picture));
           const place = { ...piece, x: piece.x - where.x, y: piece.y - where.y };
-          const part = cut(rebuilt, where.width, place, group.channels);
-          const base = group.channels === 3 ? part : Uint8Array.from({ length: 3 * part.length }, (_, i) => part[Math.floor(i / 3)]);
+          const base = () => {
+            const part = cut(rebuilt, where.width, place, group.channels);
+            return group.channels === 3 ? part : Uint8Array.from({ length: 3 * part.length }, (_, i) => part[Math.floor(i / 3)]);
+          };
           const { width, height } = piece;
-          const [mended] = /** @type {Uint8Array[]} */ (await this.do(group, record, { kind: 'mend', base, width, height, stream, crc }));
+          const [mended] = /** @type {Uint8Array[]} */ (await this.do(group, record, () => ({ kind: 'mend', base: base(), width, height, stream, crc })));
           const found = group.channels === 3 ? mended : mended.filter((_, i) => i % 3 === 0);
           copyRows(found, width, rebuilt, where.width, place, group.channels);
           this.show(group, piece.picture, piece);

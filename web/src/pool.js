@@ -24,7 +24,7 @@ import { serve } from './worker.js';
  * @property {Task | null} task
  *
  * @typedef {Object} Task
- * @property {import('./engine.js').Job} job
+ * @property {() => import('./engine.js').Job} make called when a worker takes it, so that few jobs are in memory at a time
  * @property {() => number} rank tasks of lower rank are done first
  * @property {Uint8Array | null} weights of the job's model
  * @property {(found: import('./engine.js').Found[]) => void} resolve
@@ -59,18 +59,18 @@ export class Pool {
   /**
    * The arrays that a job makes, in some worker.
    *
-   * @param {import('./engine.js').Job} job
+   * @param {() => import('./engine.js').Job} make the job
    * @param {() => number} rank
    * @param {Uint8Array | null} [weights] of its model
    * @returns {Promise<import('./engine.js').Found[]>}
    */
-  run(job, rank, weights = null) {
+  run(make, rank, weights = null) {
     return new Promise((resolve, reject) => {
       if (this.ended) {
         reject(this.ended);
         return;
       }
-      this.waiting.push({ job, rank, weights, resolve, reject });
+      this.waiting.push({ make, rank, weights, resolve, reject });
       this.next();
     });
   }
@@ -84,11 +84,12 @@ export class Pool {
       }
       const task = this.pick();
       free.task = task;
-      if (task.job.kind === 'tiles' && task.weights && !free.models.has(task.job.model)) {
-        free.models.add(task.job.model);
+      const job = task.make();
+      if (job.kind === 'tiles' && task.weights && !free.models.has(job.model)) {
+        free.models.add(job.model);
         free.thread.post({ weights: task.weights });
       }
-      free.thread.post({ job: task.job });
+      free.thread.post({ job });
     }
   }
 

@@ -294,7 +294,7 @@ INLINE panel_part part_of(const packed_net *net, const packed_layer *layer, int3
                         first, share};
 }
 
-#if LANES >= 8
+#if defined QUICK
 /* A row's activations of a panel of a narrow layer. */
 INLINE void narrow_activations(const packed_layer *layer, const panel_part *part, const int32_t *sums, activation *out)
 {
@@ -313,6 +313,15 @@ INLINE void narrow_activations(const packed_layer *layer, const panel_part *part
     vector a = requantise(totals(sums, layer->digits), part->multiplier, part->addend, layer->shift), b = a;
     if (second)
         b = requantise(totals(sums + LANES, 1), part->multiplier + LANES, part->addend + LANES, layer->shift);
+#if defined TARGET_simd128
+    vector words = wasm_i16x8_narrow_i32x4(a, b);
+    words = wasm_i16x8_max(wasm_i16x8_min(words, wasm_i16x8_const_splat(127)), wasm_i16x8_const_splat(-128));
+    words = wasm_i16x8_add(words, wasm_i16x8_const_splat(128));
+    if (second)
+        STORE(out, words);
+    else
+        wasm_v128_store64_lane(out, words, 0);
+#else
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
     words = _mm256_max_epi16(_mm256_min_epi16(words, _mm256_set1_epi16(127)), _mm256_set1_epi16(-128));
 #if KIND == BYTES
@@ -329,6 +338,7 @@ INLINE void narrow_activations(const packed_layer *layer, const panel_part *part
         _mm_storeu_si128((__m128i *)(out + LANES), _mm256_extracti128_si256(words, 1));
 #endif
 #endif
+#endif
 }
 #endif
 
@@ -339,7 +349,7 @@ INLINE void hidden_outputs(const packed_net *net, const packed_layer *layer, int
     const panel_part part = part_of(net, layer, panel);
     out += part.first;
     for (int r = 0; r < ROWS; r++, sums += PANEL, out += net->width) {
-#if LANES >= 8
+#if defined QUICK
         if (layer->narrow) {
             narrow_activations(layer, &part, sums, out);
             continue;
@@ -361,12 +371,12 @@ INLINE void last_outputs(const packed_net *net, const packed_layer *layer, int32
     const panel_part part = part_of(net, layer, panel);
     out += part.first;
     for (int r = 0; r < ROWS; r++, sums += PANEL, out += net->columns) {
-#if LANES >= 8
+#if defined QUICK
         if (layer->narrow) {
             for (int32_t j = 0; j < part.share; j += LANES) {
                 vector v = totals(sums + j, layer->digits);
                 v = requantise(v, part.multiplier + j, part.addend + j, layer->shift);
-                v = OP(min_epi32)(OP(max_epi32)(v, LOAD(part.low + j)), LOAD(part.high + j));
+                v = CLAMP(v, LOAD(part.low + j), LOAD(part.high + j));
                 STORE(out + j, v);
             }
             continue;

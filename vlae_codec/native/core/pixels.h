@@ -316,42 +316,52 @@ static void band_intervals(const vlae_pixels *model, const vlae_tile *tile, cons
         band_intervals_of(model, tile, positions, begin, n, coded, starts, freqs, scratch, 0);
 }
 
+/* Pops the n pixels of a wave, from row `top` down. */
+PER_WAVE int pop_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, int32_t first, int32_t top, int32_t n,
+                      int32_t coded, vlae_stack *stack, int64_t phase, pixel_memory *memory, const int deep)
+{
+    const packed_net *net = model->net;
+    const int32_t slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
+    const int64_t size = deep ? (int64_t)sample_size(model) : 1;
+    for (int32_t begin = 0; begin < n; begin += ROWS) {
+        for (int32_t i = begin; i < n && i < begin + ROWS; i++) {
+            any_row(model, tile, first + top + i, wave - slope * (top + i), memory, i, deep);
+            put_inputs(memory->activations + (i - begin) * net->width, memory->row, net->inputs);
+        }
+        forward(net, memory->activations, memory->params + (size_t)begin * (size_t)net->columns, NULL);
+    }
+    offsets_of(model, memory, n, deep);
+    vlae_rows rows = rows_of(model, memory, n, coded);
+    if (n && pop_rows(&rows, &model->tables, stack, phase, memory->symbols, memory->states) < 0)
+        return VLAE_EMPTY;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t to = ((int64_t)(first + top + i) * width + wave - slope * (top + i)) * channels;
+        for (int32_t ch = 0; ch < channels; ch++) {
+            int64_t from = (int64_t)i * channels + (ch < coded ? ch : 0);
+            if (size == 2)
+                ((uint16_t *)tile->x)[to + ch] = ((const uint16_t *)memory->symbols)[from];
+            else
+                ((uint8_t *)tile->x)[to + ch] =
+                    (uint8_t)(((const uint8_t *)memory->symbols)[from] << (deep ? 0 : model->stretch));
+        }
+    }
+    return VLAE_OK;
+}
+
 INLINE int pop_band_of(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
                        vlae_stack *stack, void *scratch, const int deep)
 {
-    const packed_net *net = model->net;
-    const int32_t height = last - first, slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
-    const int64_t size = deep ? (int64_t)sample_size(model) : 1;
+    const int32_t height = last - first, slope = model->wide / 2 + 1, waves = tile->width + slope * (height - 1);
     pixel_memory memory;
-    pixel_scratch(net, (height > BLOCK ? height : BLOCK) + ROWS, stack->lanes, channels, &memory, scratch);
+    pixel_scratch(model->net, (height > BLOCK ? height : BLOCK) + ROWS, stack->lanes, model->channels, &memory, scratch);
     int64_t phase = 0; /* rows popped so far: the lanes are used in turn */
-    for (int32_t wave = 0; wave < width + slope * (height - 1); wave++) {
+    for (int32_t wave = 0; wave < waves; wave++) {
         int32_t low, high;
-        wave_rows(wave, height, width, slope, &low, &high);
+        wave_rows(wave, height, tile->width, slope, &low, &high);
         int32_t n = high - low;
-        for (int32_t begin = 0; begin < n; begin += ROWS) {
-            for (int32_t i = begin; i < n && i < begin + ROWS; i++) {
-                any_row(model, tile, first + low + i, wave - slope * (low + i), &memory, i, deep);
-                put_inputs(memory.activations + (i - begin) * net->width, memory.row, net->inputs);
-            }
-            forward(net, memory.activations, memory.params + (size_t)begin * (size_t)net->columns, NULL);
-        }
-        offsets_of(model, &memory, n, deep);
-        vlae_rows rows = rows_of(model, &memory, n, coded);
-        if (n && pop_rows(&rows, &model->tables, stack, phase, memory.symbols, memory.states) < 0)
+        if (pop_wave(model, tile, wave, first, low, n, coded, stack, phase, &memory, deep) < 0)
             return VLAE_EMPTY;
         phase += n;
-        for (int32_t i = 0; i < n; i++) {
-            int64_t to = ((int64_t)(first + low + i) * width + wave - slope * (low + i)) * channels;
-            for (int32_t ch = 0; ch < channels; ch++) {
-                int64_t from = (int64_t)i * channels + (ch < coded ? ch : 0);
-                if (size == 2)
-                    ((uint16_t *)tile->x)[to + ch] = ((const uint16_t *)memory.symbols)[from];
-                else
-                    ((uint8_t *)tile->x)[to + ch] =
-                        (uint8_t)(((const uint8_t *)memory.symbols)[from] << (deep ? 0 : model->stretch));
-            }
-        }
     }
     return VLAE_OK;
 }

@@ -22,6 +22,11 @@
 #define SIGNED 2
 #define WORDS 3
 #define INLINE static inline __attribute__((always_inline))
+#if defined TARGET_simd128 /* browsers compile in haste first, and take better code of a function when it is called again */
+#define PER_WAVE static __attribute__((noinline))
+#else
+#define PER_WAVE INLINE
+#endif
 
 #if defined TARGET_amx || defined TARGET_avx512vnni || defined TARGET_avx512
 #include <immintrin.h>
@@ -271,25 +276,28 @@ INLINE void dot(const activation *rows, size_t stride, const weight_t *weights, 
 #endif
 }
 
+/* Where a target has them: totals of a row with both digits together, and (total * multiplier + addend) >> shift of those,
+ * whose numbers are known to fit. */
+#if LANES >= 8
+#define QUICK 1
 #if LANES == 16
 #define OP(name) _mm512_##name
 #define BLEND_ODD(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, odd)
 #define SPLAT64(v) _mm512_set1_epi64(v)
-#elif LANES == 8
+#else
 #define OP(name) _mm256_##name
 #define BLEND_ODD(even, odd) _mm256_blend_epi32(even, odd, 0xAA)
 #define SPLAT64(v) _mm256_set1_epi64x(v)
 #endif
+#define CLAMP(v, low, high) OP(min_epi32)(OP(max_epi32)(v, low), high)
 
-#if LANES >= 8
-/* A vector of totals of a row, both digits together. */
 INLINE vector totals(const int32_t *sums, int digits)
 {
     vector v = LOAD(sums);
     return digits == 2 ? OP(add_epi32)(OP(slli_epi32)(v, VLAE_DIGIT_BITS), LOAD(sums + PANEL / 2)) : v;
 }
 
-/* (total * multiplier + addend) >> shift: 64-bit products of even and of odd lanes, shifted and brought together. */
+/* 64-bit products of even and of odd lanes, shifted and brought together. */
 INLINE vector requantise(vector total, const int32_t *multiplier, const int64_t *addend, int shift)
 {
     vector m = LOAD(multiplier), by = SPLAT64(shift);
@@ -297,6 +305,23 @@ INLINE vector requantise(vector total, const int32_t *multiplier, const int64_t 
     vector odd = OP(mul_epi32)(OP(srli_epi64)(total, 32), OP(srli_epi64)(m, 32));
     odd = OP(srlv_epi64)(OP(add_epi64)(odd, LOAD(addend + LANES / 2)), by);
     return BLEND_ODD(OP(srlv_epi64)(even, by), OP(slli_epi64)(odd, 32));
+}
+#elif defined TARGET_simd128
+#define QUICK 1
+#define CLAMP(v, low, high) wasm_i32x4_min(wasm_i32x4_max(v, low), high)
+
+INLINE vector totals(const int32_t *sums, int digits)
+{
+    vector v = LOAD(sums);
+    return digits == 2 ? wasm_i32x4_add(wasm_i32x4_shl(v, VLAE_DIGIT_BITS), LOAD(sums + PANEL / 2)) : v;
+}
+
+INLINE vector requantise(vector total, const int32_t *multiplier, const int64_t *addend, int shift)
+{
+    vector m = LOAD(multiplier);
+    vector first = wasm_i64x2_add(wasm_i64x2_extmul_low_i32x4(total, m), LOAD(addend));
+    vector second = wasm_i64x2_add(wasm_i64x2_extmul_high_i32x4(total, m), LOAD(addend + LANES / 2));
+    return wasm_i32x4_shuffle(wasm_i64x2_shr(first, shift), wasm_i64x2_shr(second, shift), 0, 2, 4, 6);
 }
 #endif
 
