@@ -18,7 +18,7 @@ class Config:
     layers: int = 2  # its hidden layers
     mixtures: int = 5  # logistics per pixel
     context: int = 16  # features per pixel from the latents
-    stride: int = 8  # pixels per latent cell and direction: 4, 8 or 16
+    stride: int = 8  # pixels per latent cell and direction: 4, 8, 16 or 28
     latents: int = 4  # channels of the latent grid
     encoder: int = 96  # width of the encoder
     topdown: int = 96  # width of the top-down network

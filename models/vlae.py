@@ -25,6 +25,7 @@ from vlae_codec.contract import (
     INT8_MAX,
     INT8_MIN,
     PIXEL_CENTRE,
+    REDUCTIONS,
     SIDE_OFFSETS,
     parameter_count,
     parameter_layout,
@@ -56,7 +57,8 @@ class Encoder(nn.Module):
         super().__init__()
         width = config.encoder
         self.stem = linear(4 * 4 * config.channels, width)
-        self.down = nn.ModuleList(linear(4 * width, width) for _ in range({4: 0, 8: 1, 16: 2}[config.stride]))
+        self.down = nn.ModuleList(linear(n * n * width, width) for n in REDUCTIONS[config.stride])
+        self.reductions = REDUCTIONS[config.stride]
         self.grid = nn.ModuleList(linear(9 * width, width) for _ in range(2))
         self.out = linear(width, 2 * config.latents, gain=0.3)
         nn.init.constant_(self.out.bias[config.latents :], -2.0)
@@ -64,8 +66,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, H, W, C) in units of `INPUT_UNIT`, centred."""
         h = rectify_gently(self.stem(patches(x, 4)))
-        for layer in self.down:
-            h = rectify_gently(layer(patches(h, 2)))
+        for layer, size in zip(self.down, self.reductions):
+            h = rectify_gently(layer(patches(h, size)))
         for layer in self.grid:
             h = rectify_gently(layer(neighbours(h)))
         loc, log2_scale = self.out(h).chunk(2, dim=-1)

@@ -24,6 +24,9 @@ LATENT_LEVELS = 64
 LATENT_CENTRE = LATENT_LEVELS // 2  # the symbol of the latent 0
 LATENT_STEP_BITS = 2  # a latent step is 4 input steps where latents enter a network
 
+# edge of a latent cell in pixels -> how the encoder comes to it from patches of 4x4: so many to a side become one
+REDUCTIONS: dict[int, tuple[int, ...]] = {4: (), 8: (2,), 16: (2, 2), 28: (7,)}
+
 # Distributions: units of the parameters, and their limits in a row
 PRECISION = 24  # bits of a CDF
 LEVEL_BITS = 6  # a location is in 1/64 level

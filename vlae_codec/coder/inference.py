@@ -15,6 +15,7 @@ from vlae_codec.contract import (
     MAX_SHIFT,
     PIXEL_CENTRE,
     RECTIFIED,
+    REDUCTIONS,
     SIDE_OFFSETS,
     STRETCH,
     side_features,
@@ -110,8 +111,8 @@ class Inference:
         x = np.pad(x, ((0, 0), (0, -x.shape[1] % self.stride), (0, 0)), mode="edge")
         stem, *down, grid_0, grid_1, out = self.encoder
         a = stem.run(patches((x ^ PIXEL_CENTRE).view(np.int8), 4))
-        for halving in down:
-            a = halving.run(patches(a, 2))
+        for layer, size in zip(down, REDUCTIONS[self.stride], strict=True):
+            a = layer.run(patches(a, size))
         for layer in (grid_0, grid_1):
             a = layer.run(neighbours(a, RECTIFIED))
         return out.run(a).reshape(-1, out.outputs)

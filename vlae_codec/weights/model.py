@@ -39,7 +39,7 @@ class Model:
     id: bytes  # 8 bytes
     multiply_adds: int  # int8 products a pixel, in either direction; a weight of two digits counts twice
     tables: Tables
-    encoder: tuple[Network, ...]  # stem, halvings, grid, grid, out: one layer each, with gathers between them
+    encoder: tuple[Network, ...]  # stem, reductions, grid, grid, out: one layer each, with gathers between them
     topdown: tuple[Network, ...]  # grid, grid, spread, fine, out
     null: np.ndarray  # (stride, stride, context) int8
     affine: tuple[Network, ...]

@@ -1,7 +1,7 @@
 """What a weight file must hold: from a checked configuration, every tensor's type, shape and range.
 
     tables.*      integer tables (`vlae_codec.native.mixture`)
-    encoder.*     q(z | x): patches of 4x4 pixels, halvings, two 3x3 layers on the latent grid, parameters
+    encoder.*     q(z | x): patches of 4x4 pixels, patches of those, two 3x3 layers on the latent grid, parameters
     topdown.*     z -> context: two 3x3 layers on the grid, spread to quarter size, a 3x3 layer, spread to pixels
     null          (stride, stride, context) int8: the context of the no-latent mode, by a pixel's place in its cell;
                   or (context,), the same for all places
@@ -25,7 +25,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec import contract
-from vlae_codec.contract import AFFINE_HIGH, AFFINE_LOW, INT8_MAX, INT8_MIN, LOC_LIMIT, side_features, window_offsets
+from vlae_codec.contract import (
+    AFFINE_HIGH,
+    AFFINE_LOW,
+    INT8_MAX,
+    INT8_MIN,
+    LOC_LIMIT,
+    REDUCTIONS,
+    side_features,
+    window_offsets,
+)
 from vlae_codec.errors import WeightsError
 from vlae_codec.native.library import MAX_STEPS
 from vlae_codec.native.mixture import parameter_limits
@@ -50,7 +59,7 @@ class Config:
     layers: int = _of(range(1, 9))  # its hidden layers
     mixtures: int = _of(range(1, 65))  # logistics a pixel
     context: int = _of(range(1, 257))  # features a pixel from the latents
-    stride: int = _of((4, 8, 16))  # pixels a latent cell and direction
+    stride: int = _of(tuple(REDUCTIONS))  # pixels a latent cell and direction
     latents: int = _of(range(1, 33))  # channels of the latent grid
     encoder: int = _of(range(1, MAX_WIDTH + 1))  # width of the encoder
     topdown: int = _of(range(1, MAX_WIDTH + 1))  # width of the top-down network
@@ -111,8 +120,10 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
         yield LayerForm(f"{name}.out", hidden + inputs, limits[0].size, pixels, limits)
 
     yield LayerForm("encoder.stem", 16 * c, wide, 16)
-    for i in range({4: 0, 8: 1, 16: 2}[config.stride]):
-        yield LayerForm(f"encoder.down.{i}", 4 * wide, wide, 64 << 2 * i)
+    shared = 16
+    for i, size in enumerate(REDUCTIONS[config.stride]):
+        shared *= size**2
+        yield LayerForm(f"encoder.down.{i}", size**2 * wide, wide, shared)
     yield LayerForm("encoder.grid.0", 9 * wide, wide, cell)
     yield LayerForm("encoder.grid.1", 9 * wide, wide, cell)
     limits = parameter_limits(1, z, coupled=False)
@@ -174,7 +185,7 @@ def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]
         if dtype != form.dtype or shape not in form.shapes:
             raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {' or '.join(map(str, form.shapes))}")
         if form.pixels:
-            total += shape[0] * shape[1] * (256 // form.pixels)  # a weight of two digits counts twice
+            total += shape[0] * shape[1] * 256 // form.pixels  # a weight of two digits counts twice
     if total > MAX_MULTIPLY_ADDS * 256:
         raise WeightsError(f"it takes {total >> 8} multiply-adds a pixel, over the limit of {MAX_MULTIPLY_ADDS}")
     return -(-total // 256)
