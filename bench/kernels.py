@@ -16,7 +16,7 @@ import numpy as np
 
 from vlae_codec.coder.inference import Inference
 from vlae_codec.coder.tile import TileCodec
-from vlae_codec.contract import LEVEL_BITS
+from vlae_codec.contract import LEVEL_BITS, REDUCTIONS
 from vlae_codec.format import container
 from vlae_codec.format.header import LANE_SYMBOLS
 from vlae_codec.native import ans, latents, mixture, waves
@@ -36,8 +36,8 @@ def per_pixel(nets: Inference) -> dict[str, float]:
     """network -> multiply-adds a pixel."""
     cell, found = nets.stride**2, nets.model
     sizes = [4]
-    while sizes[-1] < nets.stride:
-        sizes.append(2 * sizes[-1])
+    for side in REDUCTIONS[nets.stride]:
+        sizes.append(side * sizes[-1])
     encoder = [size**2 for size in sizes] + [cell] * (len(found.encoder) - len(sizes))
     prior = [*found.affine, *([] if found.mixture is None else [found.mixture])]
     parts: dict[str, tuple[Sequence[Network], list[int]]] = {

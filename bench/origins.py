@@ -1,6 +1,6 @@
 """What pictures were before they were RGB: files with an origin and without, and other codecs, on the same RGB pixels.
 
-    python -m bench.origins PICTURES... [--through WAY] [--effort N] [--json OUT]
+    python -m bench.origins PICTURES... [--through WAY] [--effort N] [--without N] [--json OUT]
     python -m bench.origins PICTURES... --untouched [--repeat N] [--effort N] [--json OUT]
     python -m bench.origins PICTURES... --false COUNT [--effort N] [--json OUT]
 
@@ -184,9 +184,9 @@ def spent(data: bytes) -> dict[str, int]:
     return found
 
 
-def measure(name: str, pixels: np.ndarray, effort: int) -> Row:
-    """All that the first form of the command tells of a picture."""
-    plain = coded(pixels, effort, "none")[1]
+def measure(name: str, pixels: np.ndarray, effort: int, without: int) -> Row:
+    """All that the first form of the command tells of a picture. without: effort of the file without an origin."""
+    plain = coded(pixels, without, "none")[1]
     data, ours = coded(pixels, effort, "auto")
     found = {"picture": name, "subpixels": pixels.size, "origin": describe(data)["origins"][0]}
     others = {peer: peers.measure(codec, pixels)[0] for peer, codec in peers.peers(PEERS).items()}
@@ -254,6 +254,7 @@ def line(row: Row) -> str:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--through", "way", help="jpeg:QUALITY:SUBSAMPLING, webp:QUALITY or h264:CRF.")
 @click.option("--effort", default=1, show_default=True, type=click.IntRange(min(LEVELS), max(LEVELS)))
+@click.option("--without", type=click.IntRange(min(LEVELS), max(LEVELS)), help="Effort of files without an origin.")
 @click.option("--untouched", is_flag=True, help="Compare with files for which no origin is looked for.")
 @click.option("--false", "count", type=click.IntRange(min=1), help="The same, of so many crops and of made pictures.")
 @click.option("--repeat", default=3, show_default=True, type=click.IntRange(min=1), help="Pairs for --untouched.")
@@ -262,6 +263,7 @@ def main(
     paths: tuple[Path, ...],
     way: str | None,
     effort: int,
+    without: int | None,
     untouched: bool,
     count: int | None,
     repeat: int,
@@ -276,12 +278,15 @@ def main(
     for name, pixels in some:
         if not rows:
             coded(pixels[:64, :64], effort, "auto")  # weights are loaded once
-        row = compared(name, pixels, effort, repeat if untouched else 1) if paired else measure(name, pixels, effort)
+        if paired:
+            row = compared(name, pixels, effort, repeat if untouched else 1)
+        else:
+            row = measure(name, pixels, effort, without or effort)
         rows.append(row)
         click.echo(line(row))
         if out is not None:
             total = differences(rows) if paired else summary(rows)
-            settings = {"made": machine(), "effort": effort, "through": way}
+            settings = {"made": machine(), "effort": effort, "without": without or effort, "through": way}
             write(out, rounded({**settings, "summary": total, "rows": rows}))
     if not rows:
         raise click.UsageError("there are no RGB pictures: give some")

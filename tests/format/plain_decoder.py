@@ -772,10 +772,9 @@ class TileDecoder:
         x = np.pad(self.model.stretched(band), ((0, 0), (0, -band.shape[1] % stride), (0, 0)), mode="edge")
         h, w, _ = x.shape
         a, size = hidden("encoder.stem", patches(x - 128, 4)), 4
-        while size < stride:
-            name = f"encoder.down.{(size // 4).bit_length() - 1}"
-            a = hidden(name, patches(a.reshape(h // size, w // size, -1), 2))
-            size *= 2
+        for i, side in enumerate({4: (), 8: (2,), 16: (2, 2), 28: (7,)}[stride]):
+            a = hidden(f"encoder.down.{i}", patches(a.reshape(h // size, w // size, -1), side))
+            size *= side
         for i in range(2):
             a = hidden(f"encoder.grid.{i}", neighbours(a.reshape(h // size, w // size, -1), -128))
         return self.model.out("encoder.out", a, row_limits(1, self.z, False))

@@ -78,6 +78,7 @@ SHAPES = {
     "three flow steps, stride 16": {"flow_steps": 3, "stride": 16, "layers": 3, "latents": 3},
     "no flow, stride 4, grey": {"flow_steps": 0, "stride": 4, "channels": 1, "window": (3, 1)},
     "one flow step, bilevel": {"flow_steps": 1, "channels": 1, "levels": 2, "mixtures": 1, "window": (7, 4)},
+    "one cell, grey": {"flow_steps": 1, "stride": 28, "channels": 1, "latents": 9, "prior_window": (3, 1)},
 }
 
 

@@ -29,7 +29,7 @@ def differences(before, after):
     return found
 
 
-@pytest.mark.parametrize("changes", [{}, {"flow_steps": 0, "stride": 16}, {"flow_steps": 3, "layers": 3}])
+@pytest.mark.parametrize("changes", [{}, {"flow_steps": 0, "stride": 16}, {"flow_steps": 3, "layers": 3, "stride": 28}])
 def test_integers(random_vlae, tmp_path, changes):
     net = random_vlae(**changes)
     export(net, tmp_path / "a.safetensors")
