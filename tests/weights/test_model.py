@@ -152,6 +152,12 @@ def test_default_model_name(tiny, tmp_path, monkeypatch):
     assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo", "mnist-binary"]
     (tmp_path / "photo-gray.safetensors").write_bytes(tiny.read_bytes())
     assert default_model_name("L") == "photo-gray"
+    best = ["luma", "photo-best"]
+    assert [default_model_name(mode, best=True) for mode in ("luma", "RGB")] == ["photo-gray", "photo"]
+    for name in best:
+        (tmp_path / f"{name}.safetensors").write_bytes(tiny.read_bytes())
+    assert [default_model_name(mode, best=True) for mode in ("luma", "RGB")] == best
+    assert default_model_name("RGB") == "photo"
 
 
 def test_truncated_and_tampered(tiny, tmp_path):

@@ -26,6 +26,7 @@ LEVELS = {
     9: Effort(30.0, 0.015, 2e-4),
 }
 DEFAULT = 3
+BEST = 7  # from which on the larger ones of the default models are taken
 
 
 def level(effort: int) -> Effort:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from vlae_codec.adapter.chunk import adapt, unpack
+from vlae_codec.adapter.effort import BEST, DEFAULT
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
 from vlae_codec.format.container import Contents, Part
@@ -49,14 +50,16 @@ def kind_of(mode: str, channels: int, kind: Kind = Kind.SAMPLES, first: int = 0)
     return "1" if mode == "1" else {1: "L", 3: "RGB"}.get(channels)
 
 
-def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str) -> TileCodec:
-    """The codec of a model (None: that of `model_id`, or the default one) that codes pictures of a mode.
+def find_codec(
+    model: str | Path | None, model_id: bytes | None, device: str, mode: str, effort: int = DEFAULT
+) -> TileCodec:
+    """The codec of a model (None: that of `model_id`, or the default one of an effort) that codes pictures of a mode.
 
     "auto" is the CPU: from which size on a GPU is faster has not been measured. All callers get the same codec for one
     model on one device. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
     """
     with _LOCK:
-        found = _find_model(model, model_id, mode)
+        found = _find_model(model, model_id, mode, effort)
         if not codes(found.config, mode):
             if model_id is not None:
                 raise CorruptFile(f"the file's model does not code planes of mode {mode}: the file is damaged")
@@ -68,11 +71,11 @@ def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mo
         return _codec(found, {"auto": "cpu", "cuda": "torch:cuda"}.get(device, device))
 
 
-def _find_model(model: str | Path | None, model_id: bytes | None, mode: str) -> Model:
+def _find_model(model: str | Path | None, model_id: bytes | None, mode: str, effort: int) -> Model:
     if model is not None or model_id is not None:
         return find_model(model, model_id)
     try:
-        return find_model(default_model_name(mode))
+        return find_model(default_model_name(mode, effort >= BEST))
     except InputError as error:
         raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
 

@@ -217,7 +217,7 @@ def _codec(layout: Layout, channel: int, channels: int, options: Options) -> Til
     model = options.model
     if model is not None and channel:
         model = model if codes(find_model(model).config, kind) else None
-    return find_codec(model, None, options.device, kind)
+    return find_codec(model, None, options.device, kind, options.effort)
 
 
 def _verify(data: bytes, symbols: Sequence[np.ndarray], options: Options, run: Run) -> None:

@@ -146,7 +146,7 @@ def _source_planes(
     own = replace(layout, origin=Origin(SOURCE_PLANES, bytes([conversion, enlargement, geometry])))
     sources, parts = Sources({number: found.planes}), []
     for index, plane in enumerate(found.planes):
-        codec = find_codec(None, None, options.device, "chroma" if index else "luma")
+        codec = find_codec(None, None, options.device, "chroma" if index else "luma", options.effort)
         planes = Planes(1, 256, codec.model.id, kind=Kind.SOURCE, geometry=geometry if index else 0)
         if index and geometry & 3:
             planes = replace(planes, tile_size=CHROMA_TILE)
@@ -160,7 +160,7 @@ def _source_planes(
 def _values(layout: Layout, number: int, rgb: np.ndarray, conversion: str, options: Options, run: Run) -> list[Part]:
     escape = best_escape(outside(triples(conversion), rgb))
     origin = Origin(VALUES, bytes([tuple(CONVERSIONS).index(conversion), escape]))
-    codec = restricted(find_codec(options.model, None, options.device, "RGB"), origin)
+    codec = restricted(find_codec(options.model, None, options.device, "RGB", options.effort), origin)
     planes = Planes(3, 256, codec.model.id)
     height, width, _ = rgb.shape
     part = Part(replace(layout, origin=origin), planes, 0, ((number, width, height),))

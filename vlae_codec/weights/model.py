@@ -182,14 +182,25 @@ def _weight_files(entry: str | Path) -> list[Path]:
         return []
 
 
-def default_model_name(mode: str) -> str:
+_DEFAULTS = {  # mode -> models, of which the first one that is at hand is taken
+    "RGB": ("photo",),
+    "L": ("photo-gray", "photo"),
+    "luma": ("luma", "photo-gray", "photo"),
+    "chroma": ("chroma", "photo-gray", "photo"),
+    "1": ("mnist-binary",),
+}
+_BEST = {"RGB": "photo-best"}  # larger and slower ones
+
+
+def default_model_name(mode: str, best: bool = False) -> str:
     """The model that codes pictures of a mode, "RGB", "L" or "1", or source planes, "luma" or "chroma", when none is
-    asked for.
+    asked for. best: a larger one, where there is one.
     """
-    if mode in ("L", "luma", "chroma"):
-        known = {found.name for found in known_models()}
-        return next((name for name in (mode, "photo-gray") if name in known), "photo")
-    return "mnist-binary" if mode == "1" else "photo"
+    *others, last = ((_BEST[mode],) if best and mode in _BEST else ()) + _DEFAULTS[mode]
+    if not others:
+        return last
+    known = {found.name for found in known_models()}
+    return next((name for name in others if name in known), last)
 
 
 def find_model(wanted: str | Path | None = None, wanted_id: bytes | None = None) -> Model:
