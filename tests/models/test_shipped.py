@@ -12,6 +12,8 @@ from vlae_codec.images.image import load
 from vlae_codec.weights.model import default_model_name, find_model, weights_folder
 
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
+BEST = {"luma-best", "chroma-best"}
+OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "photo", "photo-gray"}
 GOLDEN = make_golden.DATA / "mountains.vlae"
 
 
@@ -42,14 +44,15 @@ def test_id():
 
 def test_names():
     """Every mode has its model, and each is what its name says."""
-    assert sorted(p.stem for p in SHIPPED) == ["chroma", "cifar10", "luma", "mnist-binary", "photo", "photo-gray"]
+    assert {path.stem for path in SHIPPED} == BEST | OTHERS
     assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo-gray", "mnist-binary"]
     assert [default_model_name(mode) for mode in ("luma", "chroma")] == ["luma", "chroma"]
+    assert {default_model_name(mode, best=True) for mode in ("luma", "chroma")} == BEST
     assert [find_model(name).config["channels"] for name in ("photo", "photo-gray", "cifar10")] == [3, 1, 3]
     assert find_model("mnist-binary").config["levels"] == 2
 
 
-@pytest.mark.parametrize("path", [path for path in SHIPPED if path.stem != "chroma"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SHIPPED if not path.stem.startswith("chroma")], ids=lambda path: path.stem)
 def test_codes(path):
     """Each model of pictures codes those of its kind, alone and in a chain, well below raw size."""
     config = find_model(path).config

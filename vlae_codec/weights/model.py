@@ -189,7 +189,7 @@ _DEFAULTS = {  # mode -> models, of which the first one that is at hand is taken
     "chroma": ("chroma", "photo-gray", "photo"),
     "1": ("mnist-binary",),
 }
-_BEST = {"RGB": "photo-best"}  # larger and slower ones
+_BEST = {"RGB": "photo-best", "luma": "luma-best", "chroma": "chroma-best"}  # larger and slower ones
 
 
 def default_model_name(mode: str, best: bool = False) -> str:
