@@ -57,6 +57,7 @@ WEB_NAMES = (  # what web/src calls
     *("abi", "source", "pack_size", "pack", "scratch_size", "run", "merge", "intervals", "push_region", "pop_band"),
     *("prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
     *("residual_scratch", "residual_decode", "coefficients_scratch", "pop_coefficients"),
+    *("band_intervals", "prior_intervals", "pop_rows", "costs"),  # what an encoder needs beside
 )
 WEB_FUNCTIONS = tuple(f"vlae_{name}" for name in WEB_NAMES)
 TARGETS = {  # architecture -> target -> its flags; core/targets.h has the same names
