@@ -43,8 +43,9 @@ import { writeFile } from './write.js';
  *
  * @typedef {Object} Encoded
  * @property {Uint8Array<ArrayBuffer>} data
- * @property {boolean} same whether `vlae-codec compress --effort 1 --origin none` writes these very bytes
- * @property {string[]} notes what is not kept, and whether the command line may make a smaller file
+ * @property {boolean} same whether `vlae-codec compress --effort 1 --origin none` writes these very bytes ...
+ * @property {boolean} larger ... and if not, whether it may write less: a part of the picture is drawn
+ * @property {string[]} notes what of the PNG is not kept
  * @property {import('./decode.js').Decoded} picture what the file decodes to
  */
 
@@ -67,8 +68,6 @@ const LANE_SYMBOLS = 32768;
 const LARGEST_TILE = 4096;
 const RECORD = 7; // bytes of a record in the header
 const [LOOK, SIGHT, SHARE, FEW] = [4096, 16, 160, 256]; // pixels by which ways are compared, and tiles they are of
-const DRAWN = "the picture, or a part of it, is drawn: 'vlae-codec compress' may make a smaller file of it";
-const OTHERS = "some bytes are others than those that 'vlae-codec compress' writes";
 
 /**
  * The .vlae file of a PNG, or of samples, at effort 1. Throws VlaeError: InputError for what is no picture, Unsupported
@@ -107,8 +106,7 @@ export async function encode(input, options = {}) {
   const { threads, onStart, onTile } = options;
   const found = await decode(data, { signal, threads, limits, onStart, onTile, models: options.model ? [options.model] : [] });
   if (!(await isEqual(found.data, picture.data))) throw new VlaeError('CorruptFile', 'the compressed picture did not come back exactly: please report this picture');
-  const { same, larger } = encoding;
-  return { data, same, notes: [...picture.notes, ...(larger ? [DRAWN] : same ? [] : [OTHERS])], picture: found };
+  return { data, same: encoding.same, larger: encoding.larger, notes: picture.notes, picture: found };
 }
 
 /**

@@ -12,6 +12,8 @@ const [HASH, TRIED, GOOD] = [1 << 15, 48, 64];
 class Encoder {
   constructor() {
     this.out = new Uint8Array(CHUNK_PACKED + 4096);
+    this.low = this.cache = this.pending = this.at = 0;
+    this.range = 0;
     this.begin();
   }
 
@@ -148,16 +150,14 @@ class Packer {
    */
   constructor(data, lc, lp, pb) {
     this.data = data;
-    [this.lc, this.lp, this.pb] = [lc, lp, pb];
+    this.lc = lc;
+    this.lp = lp;
+    this.pb = pb;
     this.coder = new Encoder();
     this.head = new Int32Array(HASH).fill(-1);
-    this.before = new Int32Array(DICTIONARY);
+    this.before = new Int32Array(Math.min(DICTIONARY, data.length));
     this.noted = 0; // places up to here are noted
-    this.reset();
-  }
-
-  reset() {
-    this.literals = even(768 << (this.lc + this.lp));
+    this.literals = even(768 << (lc + lp));
     this.isMatch = even(12 * 16);
     this.isRep = even(12);
     this.isRep0 = even(12);
@@ -170,6 +170,7 @@ class Packer {
     this.lengths = new Lengths();
     this.repLengths = new Lengths();
     this.state = 0;
+    /** @type {number[]} the last distances, less 1 */
     this.reps = [0, 0, 0, 0];
   }
 
@@ -182,7 +183,7 @@ class Packer {
     const { data } = this;
     for (const last = Math.min(end, data.length - 2); this.noted < last; this.noted++) {
       const hash = this.hash(this.noted);
-      this.before[this.noted % DICTIONARY] = this.head[hash];
+      this.before[this.noted % this.before.length] = this.head[hash];
       this.head[hash] = this.noted;
     }
     this.noted = Math.max(this.noted, end);
@@ -223,7 +224,7 @@ class Packer {
     });
     if (best.length >= GOOD || at + 3 > data.length) return best;
     let [tried, longest] = [0, Math.max(2, best.length)];
-    for (let from = this.head[this.hash(at)]; from >= 0 && at - from <= DICTIONARY - LONGEST && tried < TRIED; from = this.before[from % DICTIONARY], tried++) {
+    for (let from = this.head[this.hash(at)]; from >= 0 && at - from <= DICTIONARY - LONGEST && tried < TRIED; from = this.before[from % this.before.length], tried++) {
       if (data[from + longest] !== data[at + longest] && longest < left) continue;
       const length = this.same(at, from, left);
       if (length <= longest) continue;
@@ -243,7 +244,6 @@ class Packer {
     for (let at = 0; at < data.length; ) {
       const begin = at;
       coder.begin();
-      if (first) this.reset();
       const found = { length: 0, distance: 0, rep: -1, worth: 0 };
       let next = this.find(at);
       while (at < data.length && at - begin < CHUNK - LONGEST && coder.size < CHUNK_PACKED - MARGIN) {

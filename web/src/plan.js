@@ -113,7 +113,7 @@ function hasGaps(counts, levels) {
   const most = Math.max(...used);
   if (most < 2) return false;
   const first = (/** @type {Float64Array} */ channel) => channel.findIndex((count) => count > 0);
-  const last = (/** @type {Float64Array} */ channel) => channel.findLastIndex((count) => count > 0);
+  const last = (/** @type {Float64Array} */ channel) => channel.reduce((found, count, value) => (count > 0 ? value : found), -1);
   const spans = counts.reduce((sum, channel) => sum + last(channel) - first(channel) + 1, 0);
   if (used.reduce((sum, count) => sum + count, 0) <= SPARSE * spans) return true;
   if (most > NARROW * levels) return false;

@@ -21,7 +21,7 @@ import { zlibCompress } from './zlib.js';
  * @typedef {{type: string, data: Uint8Array}} Chunk
  */
 
-export const PNG_SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const MODES = /** @type {Record<number, [string, number]>} */ ({ 0: ['L', 1], 2: ['RGB', 3], 3: ['P', 1], 4: ['LA', 2], 6: ['RGBA', 4] });
 const DEPTHS = /** @type {Record<number, number[]>} */ ({ 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] });
 const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]]; // of Adam7
@@ -62,7 +62,7 @@ function equal(a, b) {
 }
 
 /** @param {Uint8Array[]} parts */
-export function joined(...parts) {
+function joined(parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -74,7 +74,7 @@ export function joined(...parts) {
 
 /** @param {Uint8Array} data */
 export function isPng(data) {
-  return equal(data.subarray(0, 8), PNG_SIGNATURE);
+  return equal(data.subarray(0, 8), SIGNATURE);
 }
 
 /**
@@ -94,7 +94,7 @@ export async function readPng(file, limits) {
   const [mode, channels] = header.depth === 1 && header.colour === 0 ? ['1', 1] : MODES[header.colour];
   checkLimits(limits, { pixels: width * height, memory: 2 * width * height * channels });
   const data = new Uint8Array(width * height * channels);
-  notes.push(...(await readSamples(header, channels, joined(...parts), data)));
+  notes.push(...(await readSamples(header, channels, joined(parts), data)));
   const { values, lost } = readPlaces(rest, palette);
   const { palette: colours, alpha, ...metadata } = values;
   return {
@@ -223,6 +223,7 @@ async function readSamples({ width, height, depth, interlaced }, channels, packe
   const step = Math.max(1, (channels * depth) >> 3);
   let [at, since] = [0, 0];
   for (const { x, y, dx, dy, w, h, stride, size } of passes) {
+    /** @type {Uint8Array} */
     let above = new Uint8Array(stride);
     for (let r = 0; size && r < h; r++, at += 1 + stride) {
       since += stride;
@@ -249,6 +250,7 @@ async function readSamples({ width, height, depth, interlaced }, channels, packe
 async function inflateRows(packed, total) {
   const rows = new Uint8Array(total);
   try {
+    if (typeof DecompressionStream === 'undefined') throw new TypeError();
     const stream = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (packed)]).stream().pipeThrough(new DecompressionStream('deflate'));
     const reader = stream.getReader();
     for (let at = 0; ; ) {
@@ -335,7 +337,7 @@ function readPlaces(chunks, palette) {
   }
   const usual = usualEntries(values);
   if (entries.length !== usual.length || entries.some(({ type, data }, i) => type !== usual[i].type || !equal(data, usual[i].data)))
-    values.png = joined(...entries.flatMap(({ type, data }) => [lengthOf(data), text.encode(type), data]));
+    values.png = joined(entries.flatMap(({ type, data }) => [lengthOf(data), text.encode(type), data]));
   return { values, lost };
 }
 
@@ -365,6 +367,7 @@ function usualEntries(values) {
  * @returns {[string, Uint8Array]}
  */
 function valueOf(type, data, palette) {
+  /** @type {Uint8Array} */
   const none = new Uint8Array(0);
   let [key, value] = ['', none];
   if (type === 'iCCP') {
@@ -415,7 +418,7 @@ function markOf(type, data, key, value) {
   for (const strategy of [0, 1])
     for (const level of LEVELS[packed[1] >> 6]) {
       const made = zlibCompress(value, level, Math.max(window, 9), strategy === 1);
-      if (equal(made, packed)) return joined(name, text.encode(`${level}${window.toString(16)}${strategy}`));
+      if (equal(made, packed)) return joined([name, text.encode(`${level}${window.toString(16)}${strategy}`)]);
     }
   return null;
 }

@@ -1,5 +1,5 @@
 import { crc32 } from './bytes.js';
-import { CHANNELS, MAGIC, MODES } from './container.js';
+import { CHANNELS, MAGIC, MODES, breathe } from './container.js';
 
 /**
  * The parts of a file that is written: the layout of its only picture, and its groups of planes.
@@ -90,7 +90,7 @@ function packPlanes(planes, levels) {
  * @param {Planes[]} groups
  * @param {Record<string, Uint8Array>} metadata
  */
-export function writeFile(layout, width, height, groups, metadata) {
+export async function writeFile(layout, width, height, groups, metadata) {
   const records = groups.flatMap((planes) => planes.records);
   const head = [1, ...packLayout(layout, groups), 1, 1, 0, ...varint(width), ...varint(height)];
   records.forEach(({ method, stream }, i) => {
@@ -103,21 +103,24 @@ export function writeFile(layout, width, height, groups, metadata) {
     parts.push(part);
     crc = crc32(part, crc);
   };
-  /** @param {string} type @param {Uint8Array[]} payload @param {boolean} own whether its checksum is of the chunk alone */
-  const chunk = (type, payload, own) => {
-    const length = payload.reduce((sum, part) => sum + part.length, 0);
-    const all = [Uint8Array.from([...text.encode(type), ...varint(length)]), ...payload];
-    all.forEach(add);
-    add(Uint8Array.from(u32(own ? all.reduce((sum, part) => crc32(part, sum), 0) : crc)));
-  };
-  add(Uint8Array.from([...MAGIC, 2]));
-  chunk('H', [Uint8Array.from(head)], false);
+  add(Uint8Array.from([...MAGIC, 2, ...text.encode('H'), ...varint(head.length), ...head]));
+  add(Uint8Array.from(u32(crc)));
   for (const name of Object.keys(metadata).sort()) {
     const value = metadata[name];
     const encoded = text.encode(name);
-    if (value.length) chunk('m', [Uint8Array.from([0, 1, encoded.length, ...encoded]), value], true);
+    if (!value.length) continue;
+    const lead = [0, 1, encoded.length, ...encoded];
+    const begin = Uint8Array.from([...text.encode('m'), ...varint(lead.length + value.length), ...lead]);
+    add(begin);
+    add(value);
+    add(Uint8Array.from(u32(crc32(value, crc32(begin)))));
   }
-  chunk('D', records.map(({ stream }) => stream), false);
+  add(Uint8Array.from([...text.encode('D'), ...varint(records.reduce((sum, { stream }) => sum + stream.length, 0))]));
+  for (const { stream } of records) {
+    add(stream);
+    await breathe();
+  }
+  add(Uint8Array.from(u32(crc)));
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -314,7 +314,11 @@ class Deflater {
    */
   constructor(data, level, window, filtered) {
     this.data = data;
-    [this.good, this.lazy, this.nice, this.chain] = RULES[level - 1];
+    const [good, lazy, nice, chain] = RULES[level - 1];
+    this.good = good;
+    this.lazy = lazy;
+    this.nice = nice;
+    this.chain = chain;
     this.filtered = filtered;
     this.size = 1 << window;
     this.far = this.size - AHEAD;
