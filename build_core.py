@@ -3,7 +3,8 @@
     python build_core.py [--platform NAME] [--output FILE] [--flags FLAG ...]
     python build_core.py --web [--output FILE]
 
-The second builds the part of it that decodes, for WebAssembly: one module that imports nothing (`web/`).
+The second builds the part of it that codes and decodes, without fits and searches, for WebAssembly: one module that
+imports nothing (`web/`).
 
 zig, a C compiler that the package `ziglang` brings, compiles for every platform below from any of them. Where it is not
 installed, the system's compiler builds for this machine. VLAE_CODEC_CC names another compiler, such as "gcc" or

@@ -225,5 +225,6 @@ def test_decodes(node, photo, tmp_path):
     (wanted,), found = image.load_all(path, DEFAULT), decompress_picture(out.read_bytes())
     assert np.array_equal(found.pixels, wanted.pixels)
     assert found.palette is not None
+    assert wanted.palette is not None
     assert found.palette.tolist() == wanted.palette.tolist()
     assert found.metadata == wanted.metadata

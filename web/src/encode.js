@@ -28,14 +28,13 @@ import { writeFile } from './write.js';
 
 /**
  * @typedef {Object} EncodeOptions
- * @property {(progress: {done: number, total: number}) => void} [onProgress] called while tiles are coded
+ * @property {(picture: import('./decode.js').Picture) => void} [onRead] called with the picture before it is compressed
+ * @property {(progress: {done: number, total: number}) => void} [onProgress] called while tiles are coded, and decoded again
  * @property {Uint8Array} [model] a weight file, for the planes that it codes
  * @property {AbortSignal} [signal]
  * @property {number} [threads] workers; 0: the calling thread does all work
  * @property {number} [memoryLimit] bytes, as of `decode`
  * @property {Partial<import('./container.js').Limits>} [limits]
- * @property {(pictures: import('./decode.js').Picture[]) => void} [onStart] as of `decode`, which looks whether all came back
- * @property {(progress: import('./decode.js').Progress) => void} [onTile]
  */
 
 /**
@@ -88,6 +87,8 @@ export async function encode(input, options = {}) {
   const limits = { ...LIMITS, ...options.limits, memory };
   const picture = await pictureOf(input, limits);
   check();
+  const depth = 32 - Math.clz32(picture.levels - 1);
+  options.onRead?.({ ...picture, type: 'unsigned', depth, origin: null });
   const { pool, key } = await openPool(options.threads, memory);
   const abort = () => pool.end(stopped());
   signal?.addEventListener('abort', abort);
@@ -103,8 +104,10 @@ export async function encode(input, options = {}) {
   } finally {
     signal?.removeEventListener('abort', abort);
   }
-  const { threads, onStart, onTile } = options;
-  const found = await decode(data, { signal, threads, limits, onStart, onTile, models: options.model ? [options.model] : [] });
+  const { threads, model } = options;
+  const onTile = (/** @type {import('./decode.js').Progress} */ { done, total }) => encoding.tell(1 + done / total);
+  const found = await decode(data, { signal, threads, limits, onTile, models: model ? [model] : [] });
+  encoding.tell(2);
   if (!(await isEqual(found.data, picture.data))) throw new VlaeError('CorruptFile', 'the compressed picture did not come back exactly: please report this picture');
   return { data, same: encoding.same, larger: encoding.larger, notes: picture.notes, picture: found };
 }
@@ -183,6 +186,11 @@ class Encoding {
     this.done = this.total = 0;
     /** @type {Map<string, {model: Model, file: Uint8Array}>} */
     this.models = new Map();
+  }
+
+  /** @param {number} halves 1 when all is coded, 2 when all came back */
+  tell(halves) {
+    this.options.onProgress?.({ done: (halves * this.total) / 2, total: this.total });
   }
 
   async run() {
@@ -378,7 +386,7 @@ class Encoding {
     return Promise.all(
       places.map(async (place) => {
         const found = await this.do(model, () => ({ kind: 'encode', ...this.tile(group, place, model.model), laneSymbols: LANE_SYMBOLS }));
-        this.options.onProgress?.({ done: ++this.done, total: this.total });
+        this.tell(++this.done / this.total);
         return keptOf(found);
       }),
     );

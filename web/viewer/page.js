@@ -15,7 +15,6 @@ import { rangeOf, toRgba } from '../src/show.js';
 
 const SIDE = 256; // pixels of a part that is painted at once
 const BUDGET = 8; // milliseconds of painting between two frames
-const CODED = 0.6; // of the time that a PNG takes, until it is decoded again
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%.()*+-;,=:?@^_`{|}~'; // those of web/page.py
 
 /**
@@ -231,13 +230,15 @@ class Viewer {
       found.pictures.forEach((picture, i) => (this.pictures[i] = picture));
       this.paintings.forEach((painting, i) => (painting.picture = found.pictures[i]));
       for (const painting of this.paintings) if (painting.picture.type !== 'unsigned') this.paint(painting);
+      if (source.made) this.paintings[0].touchAll(); // what was seen so far is the PNG
       this.show();
       this.draw();
     } catch (error) {
       if (this.running !== running) return;
       const wrong = /** @type {Error} */ (error);
       const code = wrong instanceof VlaeError ? wrong.code : '';
-      if (code === 'Aborted') this.say(this.pictures.length ? '' : 'Stopped');
+      find('made').hidden = true;
+      if (code === 'Aborted') this.say('');
       else this.say(`${source.name}: ${wrong.message}${code === 'NotAVlaeFile' ? ' and no PNG' : ''}`, true);
     }
     this.progress.hidden = true;
@@ -252,24 +253,31 @@ class Viewer {
    */
   async read(source, running) {
     const bytes = source.made?.data ?? (await source.bytes());
-    const coding = isPng(bytes);
     const options = {
       signal: running.signal,
       first: () => this.visible(),
       onStart: (/** @type {Picture[]} */ pictures) => this.begin(pictures, running),
       onTile: (/** @type {import('../src/decode.js').Progress} */ { picture, region, done, total }) => {
         if (this.running !== running) return;
-        this.progress.value = coding ? CODED + ((1 - CODED) * done) / total : done / total;
+        this.progress.value = done / total;
         this.paintings[picture]?.touch(region);
         this.draw();
       },
     };
-    if (!coding) return decode(bytes, options);
-    this.say(`Compressing ${source.name}`);
-    const onProgress = (/** @type {{done: number, total: number}} */ { done, total }) => {
-      if (this.running === running) this.progress.value = (CODED * done) / total;
-    };
-    const { data, notes, larger, picture } = await encode(bytes, { ...options, onProgress });
+    if (!isPng(bytes)) return decode(bytes, options);
+    const { data, notes, larger, picture } = await encode(bytes, {
+      signal: running.signal,
+      onRead: (read) => {
+        this.begin([read], running);
+        if (this.running !== running) return;
+        this.paintings[0].touchAll();
+        const made = find('made');
+        [made.hidden, made.textContent] = [false, 'compressing …'];
+      },
+      onProgress: ({ done, total }) => {
+        if (this.running === running) this.progress.value = done / total;
+      },
+    });
     const lost = notes.length ? [`Not kept: ${notes.join('; ')}.`] : [];
     const drawn = larger ? ['The picture, or a part of it, is drawn: the command line may make a smaller file of it.'] : [];
     source.made = { data, words: [...lost, ...drawn].join(' ') };
@@ -282,7 +290,6 @@ class Viewer {
    */
   begin(pictures, running) {
     if (this.running !== running) return;
-    this.say('');
     this.pictures = pictures;
     this.paintings = pictures.map((picture) => new Painting(picture, () => this.draw()));
     this.number = Math.min(this.number, pictures.length - 1);
