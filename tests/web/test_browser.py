@@ -104,7 +104,7 @@ def test_png(browser):
     """What the page saves has the very samples."""
     show(browser, make_golden.DATA / "mountains.vlae")
     browser.run("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:none'; }; viewer.save()")
-    browser.wait("window.saved")
+    browser.wait("!!window.saved")
     found = browser.run("saved.arrayBuffer().then((data) => Array.from(new Uint8Array(data)))")
     pixels = np.asarray(Image.open(io.BytesIO(bytes(found))))
     assert np.array_equal(pixels, np.asarray(Image.open(make_golden.EXAMPLE)))
@@ -130,7 +130,7 @@ def test_compress(browser, tmp_path):
     wanted = compress(path, effort=1, origin="none", threads=1)
     assert browser.run(HASH) == [["RGB", digest(np.asarray(Image.open(path)))]]
     press(browser, "s")
-    browser.wait("window.saved")
+    browser.wait("!!window.saved")
     assert bytes(browser.run(SAVED)) == wanted
     share = f"{len(wanted)} bytes" if len(wanted) < 10000 else f"{len(wanted) / 1000:.1f} kB"
     assert browser.run("document.querySelector('#made').textContent").startswith(share)
@@ -142,7 +142,7 @@ def test_compress(browser, tmp_path):
     browser.run(DROP % list(data))
     browser.wait(DONE)
     press(browser, "s")
-    browser.wait("window.saved")
+    browser.wait("!!window.saved")
     path.write_bytes(data)
     assert bytes(browser.run(SAVED)) == compress(path, effort=1, origin="none", threads=1)
     assert "the damaged chunk pHYs" in browser.run("document.querySelector('#notes').textContent")
