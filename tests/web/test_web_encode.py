@@ -129,6 +129,11 @@ def test_metadata(node, photo, tmp_path):
     paths.append(tmp_path / "damaged.png")
     paths[-1].write_bytes(damaged)
     check_same(node, paths)
+    stored = [(b"iCCP", b"name\0\0" + zlib.compress(profile, 0))]
+    path = with_chunks(tmp_path / "stored.png", own, rows, before=stored)
+    (found,) = encoded(node, path)
+    assert not found["same"]
+    assert not found["larger"]
 
 
 def test_others(node, photo, tmp_path):

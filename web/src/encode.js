@@ -165,7 +165,7 @@ function checked(given, limits) {
   checkLimits(limits, { pixels: width * height, memory: 2 * data.length });
   const samples = new Uint8Array(data.buffer, data.byteOffset, data.length);
   if (levels < 256) for (const value of samples) if (value >= levels) throw new VlaeError('InputError', `a sample is ${value}, but there are ${levels} levels`);
-  return { width, height, channels, mode, levels, data: samples, palette, metadata, notes: /** @type {string[]} */ ([]) };
+  return { width, height, channels, mode, levels, data: samples, palette, metadata, notes: /** @type {string[]} */ ([]), sure: true };
 }
 
 /** One picture on its way. */
@@ -181,7 +181,7 @@ class Encoding {
     this.pool = pool;
     this.options = options;
     this.check = check;
-    this.same = true;
+    this.same = picture.sure;
     this.larger = false;
     this.done = this.total = 0;
     /** @type {Map<string, {model: Model, file: Uint8Array}>} */

@@ -17,6 +17,7 @@ import { zlibCompress } from './zlib.js';
  * @property {{colours: number, channels: number, data: Uint8Array} | null} palette
  * @property {Record<string, Uint8Array>} metadata
  * @property {string[]} notes
+ * @property {boolean} sure whether the metadata are those of the Python package: zlib's level 0 is not looked for here
  *
  * @typedef {{type: string, data: Uint8Array}} Chunk
  */
@@ -95,10 +96,10 @@ export async function readPng(file, limits) {
   checkLimits(limits, { pixels: width * height, memory: 2 * width * height * channels });
   const data = new Uint8Array(width * height * channels);
   notes.push(...(await readSamples(header, channels, joined(parts), data)));
-  const { values, lost } = readPlaces(rest, palette);
+  const { values, lost, sure } = readPlaces(rest, palette);
   const { palette: colours, alpha, ...metadata } = values;
   return {
-    width, height, channels, mode, levels: 1 << depth, data, metadata, notes: [...notes, ...lost],
+    width, height, channels, mode, levels: 1 << depth, data, metadata, notes: [...notes, ...lost], sure,
     palette: colours ? paletteOf(colours, alpha) : null,
   };
 }
@@ -326,19 +327,21 @@ function readPlaces(chunks, palette) {
   const entries = [];
   /** @type {string[]} */
   const lost = [];
+  let sure = true;
   for (const { type, data } of chunks) {
     const [key, value] = valueOf(type, data, palette);
     if (key && !Object.hasOwn(values, key)) {
       values[key] = value;
       const mark = markOf(type, data, key, value);
       entries.push(mark ? { type: MARKS[key], data: mark } : { type, data });
+      if (!mark && (key === 'icc' || key === 'xmp')) sure &&= !isStored(packedOf(key, data));
     } else if (type === 'IDAT' || KNOWN.includes(type) || type[3] > 'Z') entries.push({ type, data });
     else lost.push(`the PNG chunk ${type}, which belongs to the file`);
   }
   const usual = usualEntries(values);
   if (entries.length !== usual.length || entries.some(({ type, data }, i) => type !== usual[i].type || !equal(data, usual[i].data)))
     values.png = joined(entries.flatMap(({ type, data }) => [lengthOf(data), text.encode(type), data]));
-  return { values, lost };
+  return { values, lost, sure };
 }
 
 /** @param {Uint8Array} data */
@@ -396,6 +399,25 @@ function inflated(packed) {
 }
 
 /**
+ * The zlib stream of a profile or a packet.
+ *
+ * @param {string} key
+ * @param {Uint8Array} data of its chunk
+ */
+function packedOf(key, data) {
+  return data.subarray(key === 'xmp' ? XMP.length + 4 : data.indexOf(0) + 2);
+}
+
+/**
+ * Whether a zlib stream begins with a block that is not compressed.
+ *
+ * @param {Uint8Array} packed
+ */
+function isStored(packed) {
+  return packed.length > 2 && packed[1] >> 6 === 0 && (packed[2] & 6) === 0;
+}
+
+/**
  * What stands behind the mark from which the very chunk comes back; null if there is none.
  *
  * @param {string} type
@@ -410,9 +432,8 @@ function markOf(type, data, key, value) {
   if (key === 'alpha') return data.length === 1 || data[data.length - 1] !== 255 ? none : null;
   if (key !== 'icc' && key !== 'xmp') return none;
   if (key === 'xmp' && data[XMP.length] === 0) return none;
-  const begin = key === 'xmp' ? XMP.length + 4 : data.indexOf(0) + 2;
-  const name = key === 'xmp' ? none : data.subarray(0, begin - 1);
-  const packed = data.subarray(begin);
+  const packed = packedOf(key, data);
+  const name = key === 'xmp' ? none : data.subarray(0, data.indexOf(0) + 1);
   if (value.length > MOST_SEARCHED || packed.length < 3 || (packed[0] & 15) !== 8 || packed[0] > 127) return null;
   const window = (packed[0] >> 4) + 8;
   for (const strategy of [0, 1])

@@ -273,6 +273,7 @@ class Viewer {
         this.paintings[0].touchAll();
         const made = find('made');
         [made.hidden, made.textContent] = [false, 'compressing …'];
+        find('save').textContent = 'Save .vlae';
       },
       onProgress: ({ done, total }) => {
         if (this.running === running) this.progress.value = done / total;
