@@ -3,7 +3,8 @@
     python build_core.py [--platform NAME] [--output FILE] [--flags FLAG ...]
     python build_core.py --web [--output FILE]
 
-The second builds the part of it that decodes, for WebAssembly: one module that imports nothing (`web/`).
+The second builds the part of it that codes and decodes, without fits and searches, for WebAssembly: one module that
+imports nothing (`web/`).
 
 zig, a C compiler that the package `ziglang` brings, compiles for every platform below from any of them. Where it is not
 installed, the system's compiler builds for this machine. VLAE_CODEC_CC names another compiler, such as "gcc" or
@@ -57,6 +58,7 @@ WEB_NAMES = (  # what web/src calls
     *("abi", "source", "pack_size", "pack", "scratch_size", "run", "merge", "intervals", "push_region", "pop_band"),
     *("prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
     *("residual_scratch", "residual_decode", "coefficients_scratch", "pop_coefficients"),
+    *("band_intervals", "prior_intervals", "pop_rows", "costs"),  # what an encoder needs beside
 )
 WEB_FUNCTIONS = tuple(f"vlae_{name}" for name in WEB_NAMES)
 TARGETS = {  # architecture -> target -> its flags; core/targets.h has the same names

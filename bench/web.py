@@ -1,12 +1,16 @@
-"""Decoding in a browser and in Node, beside the command line.
+"""Decoding in a browser and in Node, beside the command line; and compressing in a browser.
 
     python -m bench.web PICTURE... [--mosaic COLUMNSxROWS] [--effort N] [--origin NAME] [--screenshot FILE]
+    python -m bench.web PICTURE.png... --encode [--mosaic COLUMNSxROWS]
 
 PICTURE is a picture file, which is compressed first, or a .vlae file. Each is decoded by the native core with 2
 threads, by Node with 2 workers and by the viewer page in a headless Chromium, opened from disk, and all samples are
 compared. MB are 10^6 bytes of samples. "awake" is the longest time for which the page's thread did not run a timer, in
 milliseconds, and "WebP" how long the browser takes for the same picture as lossless WebP. A mosaic puts all pictures
 side by side, again and again, into one. The load of the machine is printed, since it changes all of this.
+
+With --encode the page compresses PNG files, and so does the Python package, at effort 1 without a search for origins
+and with 2 threads. Both decode what they made and compare. The bytes are compared, too.
 """
 
 from __future__ import annotations
@@ -107,6 +111,41 @@ def in_chromium(paths: list[Path], screenshot: Path | None, folder: Path) -> lis
     return found
 
 
+MADE = """
+(async () => {
+  const { data } = viewer.sources[0].made;
+  const hash = await crypto.subtle.digest('SHA-256', data);
+  return [data.length, Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')];
+})()
+"""
+
+
+def encode_all(paths: list[Path], folder: Path) -> None:
+    """Prints how long each takes, and whether the bytes are the same."""
+    html = folder / "viewer.html"
+    html.write_text(page.make_page(models=sorted(weights_folder().glob("*.safetensors"))), "utf-8")
+    heads = (("MB", 6), ("native s", 9), ("Chromium s", 11), ("MB/s", 6), ("awake ms", 9), ("bytes", 10))
+    print(f"{'file':24} " + " ".join(f"{head:>{width}}" for head, width in heads))
+    with Chromium() as browser:
+        browser.open(html.as_uri())
+        browser.run(WATCH)
+        for path in paths:
+            begin = time.perf_counter()
+            wanted = compress(path, effort=1, origin="none", threads=2)
+            native = time.perf_counter() - begin
+            browser.run(f"delete {DONE}; worst = 0; loaded = 0")
+            browser.choose("#files", path)
+            browser.wait("loaded", 900)
+            state, seconds, worst = browser.run(f"[{DONE}, loaded / 1000, worst]")
+            if state != "done":
+                raise SystemExit(f"{path}: {browser.run('document.querySelector(`#message`).textContent')}")
+            size, found = browser.run(MADE)
+            mega = browser.run("viewer.pictures[0].data.length") / 1e6
+            word = "the same" if found == hashlib.sha256(wanted).hexdigest() else f"others, {len(wanted)} natively"
+            times = f"{native:9.2f} {seconds:11.2f} {mega / seconds:6.2f} {worst:9.0f}"
+            print(f"{path.stem[:24]:24} {mega:6.2f} {times} {size:10} {word}")
+
+
 def webp_in_chromium(pictures: list[np.ndarray]) -> list[float]:
     """Seconds in which the browser decodes each as lossless WebP."""
     found = []
@@ -136,6 +175,7 @@ def main() -> None:
     parser.add_argument("--effort", type=int, default=1)
     parser.add_argument("--origin", default="auto")
     parser.add_argument("--screenshot", type=Path)
+    parser.add_argument("--encode", action="store_true")
     options: Any = parser.parse_args()
     build.build()
     with tempfile.TemporaryDirectory() as name:
@@ -146,6 +186,11 @@ def main() -> None:
             whole = mosaic([np.asarray(Image.open(path).convert("RGB")) for path in pictures], columns, rows)
             pictures = [folder / "mosaic.png"]
             Image.fromarray(whole).save(pictures[0], compress_level=1)
+        if options.encode:
+            print(f"load {' '.join(f'{load:.1f}' for load in os.getloadavg())}, {os.cpu_count()} processors")
+            encode_all(pictures, folder)
+            print(f"load {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+            return
         for path in pictures:
             if path.suffix == ".vlae":
                 paths.append(path)

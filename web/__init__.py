@@ -1,1 +1,3 @@
-"""Decoding in browsers and in Node: a JavaScript package over the core compiled to WebAssembly, and a viewer page."""
+"""Browsers and Node: a JavaScript package over the core compiled to WebAssembly, which decodes and compresses at effort
+1, and a viewer page.
+"""

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import json
+import lzma
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,8 +23,9 @@ from vlae_codec.errors import VlaeError
 
 HERE = Path(__file__).parent
 MODULES = (
-    *("errors", "bytes", "lzma2", "webp", "stored", "core", "model", "networks", "origins", "jpeg", "tiles", "engine"),
-    *("worker", "pool", "container", "decode", "show", "png"),
+    *("errors", "bytes", "lzma2", "webp", "stored", "core", "model", "networks", "origins", "jpeg", "tiles"),
+    *("inflate", "zlib", "packlzma2", "keep", "choice", "push", "engine", "worker", "pool", "container", "decode"),
+    *("readpng", "plan", "write", "encode", "show", "png"),
 )
 MODELS = ("photo", "luma", "chroma", "photo-gray")  # in every page
 POLICY = (
@@ -74,28 +76,33 @@ def digits(data: bytes) -> str:
     return base64.b85encode(data, pad=True).translate(_OTHER).decode()
 
 
-def _element(data: bytes, packed: bool, **attributes: str) -> str:
-    kept = zlib.compress(data, 9) if packed else data
+def _element(data: bytes, packed: str = "", **attributes: str) -> str:
+    """An element with bytes. packed: "deflate", which browsers unpack; or "lzma2", which is smaller."""
+    kept = zlib.compress(data, 9) if packed == "deflate" else data
+    if packed == "lzma2":
+        kept = lzma.compress(data, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
+        attributes["data-whole"] = str(len(data))
     given = {"type": "application/octet-stream", **attributes, "data-size": str(len(kept))}
     if packed:
-        given["data-packed"] = "deflate"
+        given["data-packed"] = packed
     text = " ".join(f'{name}="{html.escape(value)}"' for name, value in given.items())
     return f"<script {text}>{digits(kept)}</script>"
 
 
-def _model(data: bytes) -> str:
-    """A weight file, by the id that it says it has."""
+def _model(path: Path) -> str:
+    """A weight file, by the id that it says it has, and by its name."""
+    data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return _element(data, True, id=f"model-{header['__metadata__']['id']}")
+    return _element(data, "deflate", id=f"model-{header['__metadata__']['id']}", **{"data-name": path.stem})
 
 
 def make_page(
     pictures: Sequence[tuple[str, bytes]] = (), models: Iterable[Path] = (), title: str = "vlae viewer"
 ) -> str:
     """The page with these pictures, (name, bytes of a .vlae file) each, and with these weight files."""
-    data = [_element(core_bytes(), True, id="core"), *dict.fromkeys(_model(path.read_bytes()) for path in models)]
+    data = [_element(core_bytes(), "lzma2", id="core"), *dict.fromkeys(map(_model, models))]
     for name, content in pictures:
-        data.append(_element(content, False, **{"class": "picture", "data-name": name}))
+        data.append(_element(content, **{"class": "picture", "data-name": name}))
     code, style = script(), (HERE / "viewer" / "page.css").read_text("utf-8")
     if "</script" in code or "<!--" in code:
         raise VlaeError("the code of the page holds an end of scripts")

@@ -104,10 +104,54 @@ def test_png(browser):
     """What the page saves has the very samples."""
     show(browser, make_golden.DATA / "mountains.vlae")
     browser.run("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:none'; }; viewer.save()")
-    browser.wait("window.saved")
+    browser.wait("!!window.saved")
     found = browser.run("saved.arrayBuffer().then((data) => Array.from(new Uint8Array(data)))")
     pixels = np.asarray(Image.open(io.BytesIO(bytes(found))))
     assert np.array_equal(pixels, np.asarray(Image.open(make_golden.EXAMPLE)))
+
+
+SAVE = "window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:none'; }, 0"
+SAVED = "saved.arrayBuffer().then((data) => Array.from(new Uint8Array(data)))"
+DROP = """
+(async () => {
+  const moved = new DataTransfer();
+  moved.items.add(new File([Uint8Array.from(%s)], 'dropped.png'));
+  document.dispatchEvent(new DragEvent('drop', { dataTransfer: moved }));
+})()
+"""
+
+
+def test_compress(browser, tmp_path):
+    """A PNG that is opened, or dropped, becomes the file of the command line, and says what it is not."""
+    path = tmp_path / "photo.png"
+    Image.open(make_golden.EXAMPLE).crop((40, 60, 140, 150)).save(path, dpi=(300, 300))
+    browser.run(SAVE)
+    assert show(browser, path) == "done", browser.run("document.querySelector('#message').textContent")
+    wanted = compress(path, effort=1, origin="none", threads=1)
+    assert browser.run(HASH) == [["RGB", digest(np.asarray(Image.open(path)))]]
+    press(browser, "s")
+    browser.wait("!!window.saved")
+    assert bytes(browser.run(SAVED)) == wanted
+    share = f"{len(wanted)} bytes" if len(wanted) < 10000 else f"{len(wanted) / 1000:.1f} kB"
+    assert browser.run("document.querySelector('#made').textContent").startswith(share)
+    assert browser.run("document.querySelector('#save').textContent") == "Save .vlae"
+    assert browser.run("document.querySelector('#notes').hidden")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"pHYs") + 5] ^= 1
+    browser.run(f"delete {DONE}, {SAVE}")
+    browser.run(DROP % list(data))
+    browser.wait(DONE)
+    press(browser, "s")
+    browser.wait("!!window.saved")
+    path.write_bytes(data)
+    assert bytes(browser.run(SAVED)) == compress(path, effort=1, origin="none", threads=1)
+    assert "the damaged chunk pHYs" in browser.run("document.querySelector('#notes').textContent")
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(path)
+    assert show(browser, path) == "failed"
+    assert "16 bits" in browser.run("document.querySelector('#message').textContent")
+    assert browser.run("document.querySelector('#notes').hidden")
+    show(browser, make_golden.DATA / "mountains.vlae")
+    assert browser.run("document.querySelector('#save').textContent") == "Save PNG"
 
 
 def test_large(browser, tmp_path):

@@ -62,10 +62,10 @@ import { LZMA, RAW, WEBP, restore } from './stored.js';
  * @property {number} seconds
  */
 
-const MAGIC = [0xf6, 0x56, 0x4c, 0x41, 0x45, 0x0d, 0x0a, 0x1a];
+export const MAGIC = [0xf6, 0x56, 0x4c, 0x41, 0x45, 0x0d, 0x0a, 0x1a];
 const ARCHIVE = [0xf6, 0x56, 0x4c, 0x41, 0x52, 0x0d, 0x0a, 0x1a];
-const MODES = ['L', 'RGB', '1', 'LA', 'RGBA', 'P', 'PA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'La', 'RGBa', 'RGBX', 'bands'];
-const CHANNELS = [1, 3, 1, 2, 4, 1, 2, 4, 3, 3, 3, 2, 4, 4];
+export const MODES = ['L', 'RGB', '1', 'LA', 'RGBA', 'P', 'PA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'La', 'RGBa', 'RGBX', 'bands'];
+export const CHANNELS = [1, 3, 1, 2, 4, 1, 2, 4, 3, 3, 3, 2, 4, 4];
 const TYPES = ['unsigned', 'int8', 'int16', 'uint32', 'int32', 'float16', 'float32', 'float64'];
 /** Bytes of the types that are coded by bytes. */
 export const TYPE_BYTES = /** @type {Record<string, number>} */ ({ uint32: 4, int32: 4, float16: 2, float32: 4, float64: 8 });

@@ -63,6 +63,8 @@ export const settings = {
   loadCore: () => Promise.reject(new VlaeError('Unsupported', 'there is no core')),
   /** @type {(id: string) => Promise<Uint8Array | null>} */
   loadModel: async () => null,
+  /** @type {(name: string) => Promise<Uint8Array | null>} */
+  loadNamed: async () => null,
   /** @type {import('./pool.js').MakeThread | null} */
   makeThread: null,
   threads: 2,
@@ -70,7 +72,7 @@ export const settings = {
 
 const STRIP = 256; // rows that are rebuilt at once
 const SLICE = 1 << 20; // samples between which other things get their turn; a multiple of all sizes of a sample
-const LIMITS = { pixels: 2 ** 28, pictures: 2 ** 20, memory: 2 ** 30, seconds: 1800 };
+export const LIMITS = { pixels: 2 ** 28, pictures: 2 ** 20, memory: 2 ** 30, seconds: 1800 };
 const [SPEED, TILE_SECONDS] = [5e10, 2e-4]; // multiply-adds a second, as the estimates of the Python package have it
 const REST = 30000; // milliseconds for which workers wait for another file
 
@@ -97,12 +99,7 @@ export async function decode(input, options = {}) {
   const contents = await readFile(data, limits, region);
   await breathe();
   const weights = await modelsFor(contents, options.models ?? [], limits);
-  core ??= settings.loadCore();
-  const module = await core;
-  await breathe();
-  const threads = settings.makeThread ? (options.threads ?? settings.threads) : 0;
-  const key = `${threads} ${limits.memory}`;
-  const pool = takePool(module, threads, limits.memory, key);
+  const { pool, key } = await openPool(options.threads, limits.memory);
   const abort = () => pool.end(stopped());
   signal?.addEventListener('abort', abort);
   try {
@@ -133,11 +130,26 @@ export async function inspect(input) {
 }
 
 /** @param {Uint8Array | ArrayBuffer | Blob} input */
-async function bytesOf(input) {
+export async function bytesOf(input) {
   if (input instanceof Uint8Array) return input;
   if (input instanceof ArrayBuffer) return new Uint8Array(input);
   if (typeof Blob !== 'undefined' && input instanceof Blob) return new Uint8Array(await input.arrayBuffer());
   throw new VlaeError('InputError', 'a .vlae file is given as a Uint8Array, an ArrayBuffer or a Blob');
+}
+
+/**
+ * Workers, those of the file before if they rest.
+ *
+ * @param {number | undefined} asked how many
+ * @param {number} memory bytes of each
+ */
+export async function openPool(asked, memory) {
+  core ??= settings.loadCore();
+  const module = await core;
+  await breathe();
+  const threads = settings.makeThread ? (asked ?? settings.threads) : 0;
+  const key = `${threads} ${memory}`;
+  return { pool: takePool(module, threads, memory, key), key };
 }
 
 /**
@@ -163,7 +175,7 @@ function takePool(module, threads, memory, key) {
  * @param {Pool} pool
  * @param {string} key
  */
-function restPool(pool, key) {
+export function restPool(pool, key) {
   const rest = () => pool.end(new VlaeError('Aborted', 'no longer needed'));
   if (resting) {
     rest();

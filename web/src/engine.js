@@ -1,10 +1,12 @@
 import { crc32 } from './bytes.js';
 import { Core } from './core.js';
 import { VlaeError, corrupt, must } from './errors.js';
+import { isBlank, keep, smaller } from './keep.js';
 import { decodeRows, popCoefficients } from './jpeg.js';
 import { readModel } from './model.js';
 import { Networks } from './networks.js';
 import { planesBeside, rebuild, triples } from './origins.js';
+import { TilePusher } from './push.js';
 import { restore } from './stored.js';
 import { popTiles } from './tiles.js';
 
@@ -13,7 +15,7 @@ import { popTiles } from './tiles.js';
 /**
  * Work on one stream or strip, which a worker does alone. Arrays in it are the job's own.
  *
- * @typedef {TilesJob | StoredJob | RebuildJob | MendJob | CoefficientsJob | RowsJob} Job
+ * @typedef {TilesJob | StoredJob | RebuildJob | MendJob | CoefficientsJob | RowsJob | EncodeJob | LookJob | KeepJob} Job
  *
  * @typedef {{kind: 'tiles', model: string, adapter: Uint8Array | null, key: string, channels: number, method: number,
  *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, own: number, laneSymbols: number,
@@ -28,8 +30,13 @@ import { popTiles } from './tiles.js';
  *   stream: Uint8Array, crc: number}} CoefficientsJob
  * @typedef {{kind: 'rows', parameters: import('./jpeg.js').Parameters, blocks: Int16Array[], width: number,
  *   height: number, top: number, bottom: number}} RowsJob
+ * @typedef {{model: string, samples: Uint8Array, height: number, width: number, channels: number, levels: number,
+ *   own: number}} TileJob a tile that is to be coded, and levels that the model must have
+ * @typedef {TileJob & {kind: 'encode', laneSymbols: number}} EncodeJob
+ * @typedef {TileJob & {kind: 'look', places: number[]}} LookJob what pixels at these places take
+ * @typedef {{kind: 'keep', samples: Uint8Array, height: number, width: number, channels: number, levels: number}} KeepJob
  *
- * @typedef {Uint8Array | Uint16Array | Int16Array} Found
+ * @typedef {Uint8Array | Uint16Array | Int16Array | Float64Array} Found
  */
 
 const KEPT = 1 << 27; // bytes of models and sets that stay in memory between jobs
@@ -72,6 +79,9 @@ export class Engine {
     if ('crc' in job && crc32(job.stream) !== job.crc) throw corrupt('wrong checksum');
     if (job.kind === 'stored') return restore(job.method, job.stream, job.shapes, job.channels, job.levels);
     if (job.kind === 'tiles') return this.tiles(job);
+    if (job.kind === 'encode') return this.encode(job);
+    if (job.kind === 'look') return [Float64Array.of(this.push(job, 32768, (pusher) => pusher.look(job.places)))];
+    if (job.kind === 'keep') return told(keep(blockOf(job), job.levels, job.channels <= 4));
     return this.core.scoped(() => this.once(job));
   }
 
@@ -90,8 +100,12 @@ export class Engine {
     }
   }
 
-  /** @param {TilesJob} job */
-  tiles(job) {
+  /**
+   * The networks of a job's model.
+   *
+   * @param {TilesJob | TileJob} job
+   */
+  networksOf(job) {
     const model = this.models.get(job.model);
     if (!model) throw new VlaeError('UnknownModel', `the model ${job.model} is not there`);
     const { config } = model;
@@ -102,6 +116,35 @@ export class Engine {
       networks = new Networks(this.core, model);
       this.networks.set(job.model, networks);
     }
+    return networks;
+  }
+
+  /**
+   * What is done with a tile that is to be coded.
+   *
+   * @template T
+   * @param {TileJob} job
+   * @param {number} laneSymbols
+   * @param {(pusher: TilePusher) => T} work
+   */
+  push(job, laneSymbols, work) {
+    const networks = this.networksOf(job);
+    const { samples, height, width, channels: coded, levels } = job;
+    const coding = { levels, shift: 0, coded, laneSymbols, side: [], set: 0, escape: 0 };
+    return this.core.scoped(() => work(new TilePusher(networks, coding, samples, height, width)));
+  }
+
+  /** @param {EncodeJob} job */
+  encode(job) {
+    const block = blockOf(job);
+    if (isBlank(block)) return told(keep(block, job.levels, true));
+    return told(smaller(this.push(job, job.laneSymbols, (pusher) => pusher.code()), block, job.levels));
+  }
+
+  /** @param {TilesJob} job */
+  tiles(job) {
+    const networks = this.networksOf(job);
+    const { config } = networks.model;
     let { local } = networks;
     if (job.adapter) {
       const key = `${job.key} ${job.model}`;
@@ -118,8 +161,7 @@ export class Engine {
     must(side.length === config.side, 'a model of planes that are not there');
     const { levels, shift, channels: coded, laneSymbols, escape } = job;
     const coding = { levels, shift, coded, laneSymbols, side, set, escape };
-    const found = networks;
-    return this.core.scoped(() => popTiles(found, local, coding, job.method, job.stream, job.shapes));
+    return this.core.scoped(() => popTiles(networks, local, coding, job.method, job.stream, job.shapes));
   }
 
   /** @param {MendJob} job */
@@ -141,4 +183,22 @@ export class Engine {
     this.sets.clear();
     this.core.top = this.begin;
   }
+}
+
+/**
+ * @param {TileJob | KeepJob} job
+ * @returns {import('./keep.js').Block}
+ */
+function blockOf({ samples, height, width, channels }) {
+  return { data: samples, rows: height, columns: width, channels };
+}
+
+/**
+ * A stream as a job's answer: its bytes; its method, and whether it is the Python package's, or perhaps larger.
+ *
+ * @param {import('./keep.js').Kept} kept
+ * @returns {Found[]}
+ */
+function told({ method, stream, same, larger }) {
+  return [stream, Uint8Array.of(method, Number(same), Number(larger))];
 }

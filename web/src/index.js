@@ -3,6 +3,7 @@ import { nodeThread, webThread } from './pool.js';
 
 /** What this package is used by; see docs/web.md. */
 export { decode, inspect } from './decode.js';
+export { encode } from './encode.js';
 export { VlaeError } from './errors.js';
 export { toRgba } from './show.js';
 export { toPng } from './png.js';
@@ -25,10 +26,15 @@ async function load(path) {
 const models = new Map();
 
 settings.loadCore = async () => WebAssembly.compile(await load('core.wasm'));
+const names = async () => /** @type {Record<string, string>} */ (JSON.parse(new TextDecoder().decode(await load('weights/index.json'))));
+settings.loadNamed = async (name) => {
+  const found = Object.entries(await names()).find(([, file]) => file === `${name}.safetensors`);
+  return found ? settings.loadModel(found[0]) : null;
+};
 settings.loadModel = async (id) => {
-  const names = JSON.parse(new TextDecoder().decode(await load('weights/index.json')));
-  if (!Object.hasOwn(names, id)) return null;
-  const known = models.get(id) ?? load(`weights/${names[id]}`);
+  const files = await names();
+  if (!Object.hasOwn(files, id)) return null;
+  const known = models.get(id) ?? load(`weights/${files[id]}`);
   models.set(id, known);
   return known;
 };

@@ -33,7 +33,7 @@ import { serve } from './worker.js';
 
 const CONSIDERED = 4096; // tasks among which the next one is chosen
 
-/** Workers that decode streams. */
+/** Workers that decode and make streams. */
 export class Pool {
   /**
    * @param {WebAssembly.Module} module
@@ -85,7 +85,7 @@ export class Pool {
       const task = this.pick();
       free.task = task;
       const job = task.make();
-      if (job.kind === 'tiles' && task.weights && !free.models.has(job.model)) {
+      if ('model' in job && task.weights && !free.models.has(job.model)) {
         free.models.add(job.model);
         free.thread.post({ weights: task.weights });
       }

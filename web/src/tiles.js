@@ -6,8 +6,8 @@ import { sideFeatures } from './model.js';
 /** @typedef {import('./networks.js').Network} Network */
 /** @typedef {import('./networks.js').Networks} Networks */
 
-const SLACK = 64; // bytes behind pixels and features that the core may read
-const [NO_LATENTS, LATENTS] = [0, 1];
+export const SLACK = 64; // bytes behind pixels and features that the core may read
+export const [NO_LATENTS, LATENTS] = [0, 1];
 /** Places around a sample of a side plane. */
 const AROUND = [-1, 0, 1].flatMap((r) => [-2, -1, 0, 1, 2].filter((c) => r || c).map((c) => [r, c]));
 
@@ -114,7 +114,8 @@ function channelsOf(tile, channels, coded) {
   return out;
 }
 
-class TilePopper {
+/** Works on the tiles of a stream, one after another. */
+export class TilePopper {
   /**
    * @param {Networks} networks
    * @param {Network} local
@@ -180,14 +181,30 @@ class TilePopper {
    */
   popBand(x, bytes, width, first, last, context, period) {
     const { core, config, coding, local } = this;
+    const structs = this.structs(x, bytes, width, last, context, period);
+    const scratch = local.scratch(last - first, this.lanes, config.channels);
+    core.call('pop_band', 'a tile', ...structs, first, last, coding.coded, this.stack, ...scratch);
+  }
+
+  /**
+   * The addresses of the structs of the model and of a tile, down to row `last`.
+   *
+   * @param {number} x
+   * @param {number} bytes of the tile
+   * @param {number} width
+   * @param {number} last
+   * @param {number} context
+   * @param {number} period
+   */
+  structs(x, bytes, width, last, context, period) {
+    const { core, config, coding, local } = this;
     const features = period * width * this.features;
     const pixels = core.struct('pl' + 'ppppp' + 'p' + 'iiiiiiiii', [
       local.at, local.size, ...this.networks.tables, coding.set, config.channels, ...config.window, this.features,
       config.mixtures, coding.levels, this.stretch, coding.shift, coding.escape,
     ]);
     const tile = core.struct('ppll' + 'iii', [x, context, bytes + SLACK, features + SLACK, last, width, period]);
-    const scratch = local.scratch(last - first, this.lanes, config.channels);
-    core.call('pop_band', 'a tile', pixels, tile, first, last, coding.coded, this.stack, ...scratch);
+    return [pixels, tile];
   }
 
   /**
@@ -288,8 +305,38 @@ class TilePopper {
    * @param {number} cells
    */
   pushLatents(x, width, split, z, cells) {
-    const { core, config, networks } = this;
-    const { stride, latents, encoder } = config;
+    const { core, networks } = this;
+    const { latents } = this.config;
+    const rows = this.latentRows(this.posterior(x, width, split), cells);
+    const [starts, freqs] = [core.alloc(4 * cells * latents), core.alloc(4 * cells * latents)];
+    core.call('intervals', 'the latents', rows, networks.tablesAt, z, starts, freqs);
+    core.call('push_region', 'the latents', this.stack, starts, freqs, cells, 1, 0, latents, latents);
+  }
+
+  /**
+   * The address of the struct of distributions of latents.
+   *
+   * @param {number} params address of their parameters
+   * @param {number} cells
+   */
+  latentRows(params, cells) {
+    const { core } = this;
+    const { latents } = this.config;
+    const offsets = core.put(new Int32Array(cells * latents).fill(32 * 64));
+    const columns = this.networks.posterior.outputs;
+    return core.struct('pppppp' + 'l' + 'iiiiii', [params, offsets, 0, 0, 0, 0, cells, columns, 1, latents, 0, 64, latents]);
+  }
+
+  /**
+   * The address of the parameters of the posterior of the rows above `split`.
+   *
+   * @param {number} x
+   * @param {number} width
+   * @param {number} split
+   */
+  posterior(x, width, split) {
+    const { config, networks } = this;
+    const { stride, encoder } = config;
     const across = Math.ceil(width / stride) * stride;
     let [h, w] = [split / 4, across / 4];
     let a = networks.stem.run(this.stemInputs(x, width, split, across), h * w);
@@ -298,13 +345,7 @@ class TilePopper {
       a = halving.run(this.patches(a, 2 * h, 2 * w, encoder), h * w);
     }
     for (const grid of networks.encoderGrid) a = grid.run(this.neighbours(a, h, w, encoder, 128), h * w);
-    const params = networks.posterior.run(a, cells);
-    const offsets = core.put(new Int32Array(cells * latents).fill(32 * 64));
-    const columns = networks.posterior.outputs;
-    const rows = core.struct('pppppp' + 'l' + 'iiiiii', [params, offsets, 0, 0, 0, 0, cells, columns, 1, latents, 0, 64, latents]);
-    const [starts, freqs] = [core.alloc(4 * cells * latents), core.alloc(4 * cells * latents)];
-    core.call('intervals', 'the latents', rows, networks.tablesAt, z, starts, freqs);
-    core.call('push_region', 'the latents', this.stack, starts, freqs, cells, 1, 0, latents, latents);
+    return networks.posterior.run(a, h * w);
   }
 
   /**

@@ -1,13 +1,17 @@
 import { serve } from '../src/worker.js';
 import { decode, settings } from '../src/decode.js';
+import { encode } from '../src/encode.js';
 import { VlaeError } from '../src/errors.js';
+import { unpackLzma2 } from '../src/lzma2.js';
 import { webThread } from '../src/pool.js';
 import { toPng } from '../src/png.js';
+import { isPng } from '../src/readpng.js';
 import { rangeOf, toRgba } from '../src/show.js';
 
 /** @typedef {import('../src/decode.js').Picture} Picture */
 /** @typedef {import('../src/origins.js').Region} Region */
-/** @typedef {{name: string, size: number, bytes: () => Promise<Uint8Array>}} Source */
+/** @typedef {{data: Uint8Array<ArrayBuffer>, words: string}} Made a .vlae file of a PNG, and what is to be said of it */
+/** @typedef {{name: string, size: number, bytes: () => Promise<Uint8Array>, made?: Made}} Source */
 
 const SIDE = 256; // pixels of a part that is painted at once
 const BUDGET = 8; // milliseconds of painting between two frames
@@ -32,6 +36,7 @@ async function embedded(element) {
     view.setUint32(at, value);
   }
   const data = packed.subarray(0, Number(element.dataset.size));
+  if (element.dataset.packed === 'lzma2') return unpackLzma2(data, Number(element.dataset.whole));
   if (element.dataset.packed !== 'deflate') return data;
   const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate'));
   return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -192,7 +197,7 @@ class Viewer {
     acts[event.key]();
   }
 
-  /** @param {FileList | null} files */
+  /** @param {FileList | File[] | null} files */
   openFiles(files) {
     if (!files?.length) return;
     this.open([...files].map((file) => ({ name: file.name, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) })));
@@ -205,7 +210,7 @@ class Viewer {
     return this.load();
   }
 
-  /** Decodes the file that is to be shown. */
+  /** Decodes the file that is to be shown; a PNG is compressed first. */
   async load() {
     const source = this.sources[this.at];
     this.running?.abort();
@@ -218,32 +223,66 @@ class Viewer {
     this.progress.hidden = false;
     this.progress.value = 0;
     try {
-      const found = await decode(await source.bytes(), {
-        signal: running.signal,
-        first: () => this.visible(),
-        onStart: (pictures) => this.begin(pictures, running),
-        onTile: ({ picture, region, done, total }) => {
-          if (this.running !== running) return;
-          this.progress.value = done / total;
-          this.paintings[picture]?.touch(region);
-          this.draw();
-        },
-      });
+      const found = await this.read(source, running);
       if (this.running !== running) return;
       this.sizes = found.sizes;
       this.finished = true;
       found.pictures.forEach((picture, i) => (this.pictures[i] = picture));
       this.paintings.forEach((painting, i) => (painting.picture = found.pictures[i]));
       for (const painting of this.paintings) if (painting.picture.type !== 'unsigned') this.paint(painting);
+      if (source.made) this.paintings[0].touchAll(); // what was seen so far is the PNG
       this.show();
       this.draw();
     } catch (error) {
       if (this.running !== running) return;
       const wrong = /** @type {Error} */ (error);
-      if (!(wrong instanceof VlaeError && wrong.code === 'Aborted')) this.say(`${source.name}: ${wrong.message}`, true);
+      const code = wrong instanceof VlaeError ? wrong.code : '';
+      find('made').hidden = true;
+      if (code === 'Aborted') this.say('');
+      else this.say(`${source.name}: ${wrong.message}${code === 'NotAVlaeFile' ? ' and no PNG' : ''}`, true);
     }
     this.progress.hidden = true;
     this.stage.dataset.state = this.finished ? 'done' : 'failed';
+  }
+
+  /**
+   * What a file decodes to; that of a PNG is kept.
+   *
+   * @param {Source} source
+   * @param {AbortController} running
+   */
+  async read(source, running) {
+    const bytes = source.made?.data ?? (await source.bytes());
+    const options = {
+      signal: running.signal,
+      first: () => this.visible(),
+      onStart: (/** @type {Picture[]} */ pictures) => this.begin(pictures, running),
+      onTile: (/** @type {import('../src/decode.js').Progress} */ { picture, region, done, total }) => {
+        if (this.running !== running) return;
+        this.progress.value = done / total;
+        this.paintings[picture]?.touch(region);
+        this.draw();
+      },
+    };
+    if (!isPng(bytes)) return decode(bytes, options);
+    const { data, notes, larger, picture } = await encode(bytes, {
+      signal: running.signal,
+      onRead: (read) => {
+        this.begin([read], running);
+        if (this.running !== running) return;
+        this.paintings[0].touchAll();
+        const made = find('made');
+        [made.hidden, made.textContent] = [false, 'compressing …'];
+        find('save').textContent = 'Save .vlae';
+      },
+      onProgress: ({ done, total }) => {
+        if (this.running === running) this.progress.value = done / total;
+      },
+    });
+    const lost = notes.length ? [`Not kept: ${notes.join('; ')}.`] : [];
+    const drawn = larger ? ['The picture, or a part of it, is drawn: the command line may make a smaller file of it.'] : [];
+    source.made = { data, words: [...lost, ...drawn].join(' ') };
+    return picture;
   }
 
   /**
@@ -422,7 +461,14 @@ class Viewer {
     find('turn').hidden = !many;
     const place = this.sources.length > 1 ? `${this.at + 1}/${this.sources.length}` : '';
     find('which').textContent = this.pictures.length > 1 ? `${place ? `${place}: ` : ''}${this.number + 1}/${this.pictures.length}` : place;
-    /** @type {HTMLButtonElement} */ (find('save')).disabled = !this.finished;
+    const save = /** @type {HTMLButtonElement} */ (find('save'));
+    const { size, made } = this.sources[this.at] ?? {};
+    save.disabled = !this.finished;
+    [save.textContent, save.title] = made ? ['Save .vlae', 'Save as .vlae (s)'] : ['Save PNG', 'Save as PNG (s)'];
+    find('made').hidden = !made;
+    if (made) find('made').textContent = `${inWords(made.data.length)}, ${((100 * made.data.length) / size).toFixed(1)} % of the PNG`;
+    find('notes').hidden = !made?.words;
+    find('notes').textContent = made?.words ?? '';
     find('stretch').hidden = !picture || (picture.type === 'unsigned' && picture.levels <= 256);
     this.fillInfo();
   }
@@ -452,7 +498,8 @@ class Viewer {
     };
     const { width, height, mode, depth, type, origin, palette } = picture;
     const bytes = this.pictures.reduce((sum, one) => sum + (one.width * one.height * one.channels * one.depth) / 8, 0);
-    const { size } = this.sources[this.at];
+    const { size: given, made } = this.sources[this.at];
+    const size = made ? made.data.length : given;
     const samples = `${depth} bits${type === 'unsigned' ? '' : `, ${type}`}`;
     const rows = /** @type {[string, string][]} */ ([['Size', `${width} × ${height}`], ['Kind', mode], ['Samples', samples]]);
     if (palette) rows.push(['Palette', `${palette.colours} colours`]);
@@ -460,7 +507,8 @@ class Viewer {
     list('Picture', rows);
     const named = Object.entries(picture.metadata);
     if (named.length) list('Metadata', named.map(([name, value]) => [name, describeValue(name, value)]));
-    list('File', [['Pictures', String(this.pictures.length)], ['Bytes', inWords(size)], ['Of raw', `${((100 * size) / bytes).toFixed(1)} %`]]);
+    const before = /** @type {[string, string][]} */ (made ? [['PNG', inWords(given)], ['Of the PNG', `${((100 * size) / given).toFixed(1)} %`]] : []);
+    list('File', [['Pictures', String(this.pictures.length)], ['Bytes', inWords(size)], ['Of raw', `${((100 * size) / bytes).toFixed(1)} %`], ...before]);
     const parts = Object.entries(this.sizes).filter(([, part]) => part > 0);
     if (!parts.length) return;
     const heading = document.createElement('h2');
@@ -481,18 +529,32 @@ class Viewer {
     if (!picture || button.disabled) return;
     button.disabled = true;
     try {
-      const { data, exact } = await toPng(picture);
-      const link = document.createElement('a');
-      const name = this.sources[this.at].name.replace(/\.vlae$/, '');
-      link.download = `${name}${this.pictures.length > 1 ? `-${this.number + 1}` : ''}.png`;
-      link.href = URL.createObjectURL(new Blob([data], { type: 'image/png' }));
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-      if (!exact) this.say(`A PNG has no samples of this kind (${picture.mode}, ${picture.type}): it was saved as it is shown, in 8 bits.`);
+      const { name, made } = this.sources[this.at];
+      if (made) this.give(made.data, `${name.replace(/\.png$/i, '')}.vlae`, 'application/octet-stream');
+      else {
+        const { data, exact } = await toPng(picture);
+        this.give(data, `${name.replace(/\.vlae$/, '')}${this.pictures.length > 1 ? `-${this.number + 1}` : ''}.png`, 'image/png');
+        if (!exact) this.say(`A PNG has no samples of this kind (${picture.mode}, ${picture.type}): it was saved as it is shown, in 8 bits.`);
+      }
     } catch (error) {
       this.say(`the PNG cannot be made: ${/** @type {Error} */ (error).message}`, true);
     }
     button.disabled = false;
+  }
+
+  /**
+   * Lets the reader save a file.
+   *
+   * @param {Uint8Array<ArrayBuffer>} data
+   * @param {string} name
+   * @param {string} type
+   */
+  give(data, name, type) {
+    const link = document.createElement('a');
+    link.download = name;
+    link.href = URL.createObjectURL(new Blob([data], { type }));
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
   /**
@@ -527,6 +589,10 @@ function startViewer() {
     const known = models.get(id) ?? embedded(element);
     models.set(id, known);
     return known;
+  };
+  settings.loadNamed = async (name) => {
+    const element = /** @type {HTMLElement | null} */ (document.querySelector(`[id^="model-"][data-name="${name}"]`));
+    return element && settings.loadModel(element.id.slice(6));
   };
   settings.makeThread = webThread(() => new Worker(script));
   settings.threads = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
