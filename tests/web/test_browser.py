@@ -77,6 +77,15 @@ def test_refusals(browser, tmp_path):
     assert show(browser, make_golden.DATA / "mountains.vlae") == "done"
 
 
+def test_weights(browser):
+    """The weights of a model that the page lacks can be given to it, alone or with the file."""
+    file, weights = make_golden.DATA / "colour.vlae", make_golden.DATA / "tiny.safetensors"
+    assert show(browser, file) == "failed"
+    assert show(browser, weights) == "done"
+    wanted = [shown(one) for one in decompress_pictures(file.read_bytes(), model=weights, threads=1)]
+    assert browser.run(HASH) == [[one[2], one[4]] for one in wanted]
+
+
 def test_network_is_forbidden(browser):
     violated = """new Promise((resolve) => {
       document.addEventListener('securitypolicyviolation', (event) => resolve(event.effectiveDirective));

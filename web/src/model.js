@@ -56,10 +56,14 @@ const NAMES = { I8: 'int8', I32: 'int32', I64: 'int64' };
 /** Ranges of numbers of the configuration. */
 const RANGES = /** @type {Record<string, [number, number]>} */ ({
   channels: [1, 3], levels: [2, 256], hidden: [1, 4096], layers: [1, 8], mixtures: [1, 64], context: [1, 256],
-  stride: [4, 16], latents: [1, 32], encoder: [1, 4096], topdown: [1, 4096], prior_hidden: [1, 4096],
+  stride: [4, 28], latents: [1, 32], encoder: [1, 4096], topdown: [1, 4096], prior_hidden: [1, 4096],
   prior_mixtures: [1, 64], flow_steps: [0, 8], side: [0, 2],
 });
 const SIDE = 15; // features of a side plane
+/** Of strides: how the encoder comes to a cell from patches of 4x4, so many of which to a side become one.
+ * @type {Record<number, number[]>}
+ */
+export const REDUCTIONS = { 4: [], 8: [2], 16: [2, 2], 28: [7] };
 /** Tables: their type, length, and the range of their numbers. */
 const TABLES = /** @type {[string, 'I32' | 'I64', number, number, number][]} */ ([
   ['sigmoid', 'I32', 8193, 0, 1 << 20], ['exp', 'I32', 512, 1, 1 << 12], ['inverse', 'I64', 160, 1, 1 << 22],
@@ -189,8 +193,8 @@ function checkConfig(given) {
     const [wide, up] = pair;
     if (wide % 2 === 0 || wide < 3 || wide > 63 || up < 1 || up > 32) throw malformed(`its ${name}`);
   }
-  const powers = [4, 8, 16].includes(config.stride) && [2, 256].includes(config.levels) && config.channels !== 2;
-  if (!powers) throw malformed('its stride, levels or channels');
+  const known = Object.hasOwn(REDUCTIONS, config.stride) && [2, 256].includes(config.levels) && config.channels !== 2;
+  if (!known) throw malformed('its stride, levels or channels');
   return config;
 }
 
@@ -209,7 +213,7 @@ function layerForms(c) {
   const prior = parameterLimits(c.prior_mixtures, c.latents, true);
   /** @type {[string, number, number, [number, number, number][] | null][]} */
   const forms = [['encoder.stem', 16 * c.channels, c.encoder, null]];
-  for (let i = 0; 1 << i < up; i++) forms.push([`encoder.down.${i}`, 4 * c.encoder, c.encoder, null]);
+  REDUCTIONS[c.stride].forEach((side, i) => forms.push([`encoder.down.${i}`, side * side * c.encoder, c.encoder, null]));
   for (let i = 0; i < 2; i++) forms.push([`encoder.grid.${i}`, 9 * c.encoder, c.encoder, null]);
   forms.push(['encoder.out', c.encoder, countOf(posterior), posterior]);
   forms.push(['topdown.grid.0', 9 * c.latents, c.topdown, null], ['topdown.grid.1', 9 * c.topdown, c.topdown, null]);
@@ -237,8 +241,9 @@ function layerForms(c) {
 function pixelsOf(name, { stride }) {
   if (name.startsWith('local.')) return 1;
   if (['encoder.stem', 'topdown.fine', 'topdown.out'].includes(name)) return 16;
-  const halving = /^encoder\.down\.(\d+)$/.exec(name);
-  return halving ? 64 << (2 * Number(halving[1])) : stride * stride;
+  const reduction = /^encoder\.down\.(\d+)$/.exec(name);
+  if (!reduction) return stride * stride;
+  return REDUCTIONS[stride].slice(0, Number(reduction[1]) + 1).reduce((pixels, side) => pixels * side * side, 16);
 }
 
 /**

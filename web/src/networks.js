@@ -1,6 +1,6 @@
 import { readU32 } from './bytes.js';
 import { VlaeError, must } from './errors.js';
-import { windowOffsets } from './model.js';
+import { REDUCTIONS, windowOffsets } from './model.js';
 
 /** @typedef {import('./core.js').Core} Core */
 /** @typedef {import('./model.js').Model} Model */
@@ -76,9 +76,8 @@ export class Networks {
     this.tables = ['sigmoid', 'exp', 'inverse', 'outer_scale', 'outer_inverse'].map((name) => core.put(this.data(`tables.${name}`)));
     this.tablesAt = core.struct('ppppp', this.tables);
     const one = (/** @type {string} */ name) => this.network([name]);
-    const halvings = { 4: 0, 8: 1, 16: 2 }[config.stride] ?? 0;
     this.stem = one('encoder.stem');
-    this.down = Array.from({ length: halvings }, (_, i) => one(`encoder.down.${i}`));
+    this.down = REDUCTIONS[config.stride].map((_, i) => one(`encoder.down.${i}`));
     this.encoderGrid = [one('encoder.grid.0'), one('encoder.grid.1')];
     this.posterior = one('encoder.out');
     this.topdownGrid = [one('topdown.grid.0'), one('topdown.grid.1')];

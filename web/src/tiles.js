@@ -1,6 +1,6 @@
 import { crc32, readVarint } from './bytes.js';
 import { must } from './errors.js';
-import { sideFeatures } from './model.js';
+import { REDUCTIONS, sideFeatures } from './model.js';
 
 /** @typedef {import('./core.js').Core} Core */
 /** @typedef {import('./networks.js').Network} Network */
@@ -340,10 +340,11 @@ export class TilePopper {
     const across = Math.ceil(width / stride) * stride;
     let [h, w] = [split / 4, across / 4];
     let a = networks.stem.run(this.stemInputs(x, width, split, across), h * w);
-    for (const halving of networks.down) {
-      [h, w] = [h / 2, w / 2];
-      a = halving.run(this.patches(a, 2 * h, 2 * w, encoder), h * w);
-    }
+    REDUCTIONS[stride].forEach((side, i) => {
+      const patches = this.patches(a, h, w, encoder, side);
+      [h, w] = [h / side, w / side];
+      a = networks.down[i].run(patches, h * w);
+    });
     for (const grid of networks.encoderGrid) a = grid.run(this.neighbours(a, h, w, encoder, 128), h * w);
     return networks.posterior.run(a, h * w);
   }
@@ -377,22 +378,23 @@ export class TilePopper {
   }
 
   /**
-   * The address of the 2 by 2 patches of (h, w, channels).
+   * The address of the patches of (h, w, channels), `side` by `side` each.
    *
    * @param {number} a
    * @param {number} h
    * @param {number} w
    * @param {number} channels
+   * @param {number} side
    */
-  patches(a, h, w, channels) {
+  patches(a, h, w, channels, side) {
     const { core } = this;
     const out = core.alloc(h * w * channels);
     const [from, to] = [core.bytes(a, h * w * channels), core.bytes(out, h * w * channels)];
-    for (let y = 0, at = 0; y < h; y += 2)
-      for (let x = 0; x < w; x += 2)
-        for (let r = y; r < y + 2; r++, at += 2 * channels) {
+    for (let y = 0, at = 0; y < h; y += side)
+      for (let x = 0; x < w; x += side)
+        for (let r = y; r < y + side; r++, at += side * channels) {
           const begin = (r * w + x) * channels;
-          to.set(from.subarray(begin, begin + 2 * channels), at);
+          to.set(from.subarray(begin, begin + side * channels), at);
         }
     return out;
   }

@@ -114,6 +114,8 @@ class Viewer {
     this.progress = /** @type {HTMLProgressElement} */ (find('progress'));
     /** @type {Source[]} */
     this.sources = [];
+    /** @type {Source[]} */
+    this.weights = []; // of models that the page has not
     this.at = 0; // of the sources
     this.number = 0; // of the picture in the file
     /** @type {Picture[]} */
@@ -199,8 +201,12 @@ class Viewer {
 
   /** @param {FileList | File[] | null} files */
   openFiles(files) {
-    if (!files?.length) return;
-    this.open([...files].map((file) => ({ name: file.name, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) })));
+    const given = [...(files ?? [])].map((file) => ({ name: file.name, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) }));
+    const weights = given.filter(({ name }) => name.endsWith('.safetensors'));
+    const pictures = given.filter((one) => !weights.includes(one));
+    this.weights.push(...weights);
+    if (pictures.length) this.open(pictures);
+    else if (weights.length && this.sources.length && !this.finished) this.load();
   }
 
   /** @param {Source[]} sources */
@@ -255,6 +261,7 @@ class Viewer {
     const bytes = source.made?.data ?? (await source.bytes());
     const options = {
       signal: running.signal,
+      models: await Promise.all(this.weights.map((one) => one.bytes())),
       first: () => this.visible(),
       onStart: (/** @type {Picture[]} */ pictures) => this.begin(pictures, running),
       onTile: (/** @type {import('../src/decode.js').Progress} */ { picture, region, done, total }) => {
