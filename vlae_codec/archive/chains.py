@@ -45,12 +45,14 @@ class Chain:
             self.failed = error
             raise
         self._found[other] = picture
+        if len(self._found) == len(self.numbers):
+            self._coming = iter(())  # which lets go of what decoding needed
 
 
 class Chains:
     """The chains that were read last, by the offsets of their groups; most: bytes of memory, about."""
 
-    EACH = 1 << 13  # of a chain beside its samples
+    EACH = 1 << 14  # of a chain beside its samples, about
 
     def __init__(self, most: int) -> None:
         self.most, self._size, self._lock = most, 0, Lock()
