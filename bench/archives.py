@@ -4,8 +4,8 @@
 
 A COLLECTION is a folder of pictures, an .npz file whose array `x` is (N, H, W) or (N, H, W, C), FILE.npz:KEY for
 another array (of packed bits of square pictures, if it is (N, bytes)), an .idx3-ubyte.gz file of MNIST, or icons:N for
-so many icons with alpha that are drawn here, of 16 to 64 pixels. --limit: of its first N pictures. --part, which may be
-given several times, is one of
+so many icons with alpha that are drawn here, of 16 to 64 pixels. --limit: of its first N pictures. Of an archive that
+is there, SET.vlae, only what one of its members takes is measured. --part, which may be given several times, is one of
 
     archive   the bytes of one archive, which is decoded and compared, and what one of its members takes
     many      of `compress_many` with the default model, and with the archive's own
@@ -13,11 +13,11 @@ given several times, is one of
     peers     of the others' files, alone and in a tar (512 bytes before each member, padding, and 10,240 bytes in all
               or a multiple)
 
-and all of them if it is missing. "one" is what it takes to
-bring back one member of an archive that was opened just before, of 60 at random, in a process that has read the models:
-milliseconds, in median, and of CPU time, also that which 90 % need at most; and the bytes that are read from the file
-with its end, at most. --repeat: "one" also of an archive in which the groups stand N times, under other names. --runs:
-also a table of so many runs of whole processes each on the first collection, with their least and median seconds.
+and all of them if it is missing. "one" is what it takes to bring back one member of an archive that was opened just
+before, of 60 at random, in a process that has read the models: milliseconds, in median, and of CPU time, also that
+which 90 % need at most; and the bytes that are read from the file with its end, at most. --repeat: "one" also of an
+archive in which the groups stand N times, under other names. --runs: also a table of so many runs of whole processes
+each on the first collection, with their least and median seconds.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ def one(path: Path, seed: int = 1) -> dict[str, float]:
     return figures | {"bytes": most, "share": most / path.stat().st_size}
 
 
-def repeated(path: Path, times: int) -> Path:
+def repeated(path: Path, times: int, target: Path) -> Path:
     """An archive with the groups of another one so many times."""
-    target = path.with_name("repeated.vlae")
     with api.open_archive(path) as archive, new_file(target, force=True) as file:
         entries = list(archive.entries())
         file.write(START)
@@ -153,6 +152,8 @@ def measure(
     path: str, limit: int | None, effort: int, parts: Sequence[str], repeat: int, folder: Path
 ) -> dict[str, Any]:
     """The figures of some parts of a collection."""
+    if path.endswith(".vlae"):
+        return {"set": Path(path).name, "archive": Path(path).stat().st_size} | of_members(Path(path), repeat, folder)
     pictures = collection(path, limit)
     row: dict[str, Any] = {"set": Path(path).name, "pictures": len(pictures)}
     options: dict[str, Any] = {"effort": effort, "threads": 1, "verify": False}
@@ -186,9 +187,16 @@ def of_archive(pictures: dict[str, Picture], effort: int, repeat: int, target: P
                 raise click.ClickException(f"{member.name} did not come back")
         row["decode, CPU s"], row["model"] = time.process_time() - begin, model_of(archive)
         row["index"] = added.size - sum(length for _, length in {(e.offset, e.length) for e in archive.entries()})
-    row["one"] = one(target)
+    return row | of_members(target, repeat, target.parent)
+
+
+def of_members(path: Path, repeat: int, folder: Path) -> dict[str, Any]:
+    """What a member of an archive takes, and one of an archive of its groups so many times."""
+    with api.open_archive(path) as archive:
+        row: dict[str, Any] = {"pictures": len(archive), "one": one(path)}
     if repeat > 1:
-        row["one of many"] = one(repeated(target, repeat)) | {"members": repeat * len(pictures)}
+        many = repeated(path, repeat, folder / "repeated.vlae")
+        row["one of many"] = one(many) | {"members": repeat * row["pictures"]}
     return row
 
 
