@@ -131,12 +131,13 @@ def workers_of_ours() -> list[int]:
 def killed(folder: Path, kills: int, settings: Compressing) -> tuple[int, int, int, int]:
     """(kills, runs, outputs that are whole, outputs): runs that go on where the last one stopped, workers killed."""
     ray = started(2)
+    taken, _ = measured(folder, 2, settings)
     draw, count, runs, whole, outputs = random.Random(1), 0, 0, 0, 0
     ended = threading.Event()
 
     def kill() -> None:
         nonlocal count
-        while count < kills and not ended.wait(draw.uniform(0.05, 1.5)):
+        while count < kills and not ended.wait(draw.uniform(0, taken / 4)):  # so some outputs come between
             for pid in workers_of_ours()[: draw.randint(1, 2)]:
                 with suppress(ProcessLookupError):  # it has ended since
                     os.kill(pid, signal.SIGKILL)
