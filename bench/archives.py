@@ -1,16 +1,23 @@
 """Archives of whole collections beside tar of PNG, WebP and JPEG XL files, and whole processes of the command line.
 
-    python -m bench.archives COLLECTION ... [--limit N] [--effort N] [--no-singles] [--repeat N] [--runs N] [--json OUT]
+    python -m bench.archives COLLECTION ... [--part PART] [--limit N] [--effort N] [--repeat N] [--runs N] [--json OUT]
 
-A COLLECTION is a folder of pictures, an .npz file whose array `x` is (N, H, W) or (N, H, W, C), or an .idx3-ubyte.gz
-file of MNIST. --limit: of its first N pictures. Of each: the bytes of one archive; of `compress_many` with the default
-model, and with the archive's own; of a .vlae file each; of the others' files, alone and in a tar (512 bytes before each
-member, padding, and 10,240 bytes in all or a multiple). The archive is decoded and compared. "one" is what it takes to
-bring back one member of an archive that was opened just before, of 20 at random, in a process that has read the models:
-milliseconds, in median, and of CPU time, also at most; and the bytes that are read from the file with its end, at most.
---repeat: "one" of an archive
-in which the groups stand N times, under other names. --runs: also a table of so many runs of whole processes each, with
-the mean and the standard deviation of their seconds.
+A COLLECTION is a folder of pictures, an .npz file whose array `x` is (N, H, W) or (N, H, W, C), FILE.npz:KEY for
+another array (of packed bits of square pictures, if it is (N, bytes)), an .idx3-ubyte.gz file of MNIST, or icons:N for
+so many icons with alpha that are drawn here, of 16 to 64 pixels. --limit: of its first N pictures. Of an archive that
+is there, SET.vlae, only what one of its members takes is measured. --part, which may be given several times, is one of
+
+    archive   the bytes of one archive, which is decoded and compared, and what one of its members takes
+    many      of `compress_many` with the default model, and with the archive's own
+    singles   of a .vlae file each
+    peers     of the others' files, alone and in a tar (512 bytes before each member, padding, and 10,240 bytes in all
+              or a multiple)
+
+and all of them if it is missing. "one" is what it takes to bring back one member of an archive that was opened just
+before, of 60 at random, in a process that has read the models: milliseconds, in median, and of CPU time, also that
+which 90 % need at most; and the bytes that are read from the file with its end, at most. --repeat: "one" also of an
+archive in which the groups stand N times, under other names. --runs: also a table of so many runs of whole processes
+each on the first collection, with their least and median seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import statistics
 import tarfile
 import tempfile
@@ -41,18 +49,28 @@ from vlae_codec.pictures.codec import find_codec
 from vlae_codec.weights.model import find_model, known_models
 
 from .effort import write
-from .kinds import others
+from .kinds import others, shapes
 from .processes import machine, process
 from .rate import listed
 
 PEERS = ("png", "webp", "jxl e7")
-TRIES = 20
+ICONS = (16, 24, 32, 48, 64)  # pixels
+PARTS = ("archive", "many", "singles", "peers")
+TRIES = 60
 
 
 def collection(path: str, limit: int | None) -> dict[str, Picture]:
     """The pictures of a collection by their names."""
-    if path.endswith(".npz"):
-        arrays = list(np.load(path)["x"][:limit])
+    name, _, key = path.partition(".npz:")
+    if path.endswith(".npz") or key:
+        found = np.load(f"{name}.npz" if key else path)[key or "x"][:limit]
+        if found.ndim == 2:
+            side = math.isqrt(8 * found.shape[1])
+            found = np.unpackbits(found, axis=1).astype(bool)[:, : side**2].reshape(-1, side, side)
+        arrays = list(found)
+    elif path.startswith("icons:"):
+        rng = np.random.default_rng(1)
+        arrays = [shapes(ICONS[i % len(ICONS)], rng) for i in range(int(path.removeprefix("icons:")))]
     elif path.endswith(".gz"):
         data = gzip.decompress(Path(path).read_bytes())
         count, height, width = np.frombuffer(data, ">u4", 3, 4)
@@ -89,13 +107,13 @@ def one(path: Path, seed: int = 1) -> dict[str, float]:
             counted = api.open_archive(file, threads=1)
             _ = counted[number].pixels
             most = max(most, file.count)
-    figures = {"ms": statistics.median(spent), "CPU ms": statistics.median(busy), "CPU ms at most": max(busy)}
+    figures = {"ms": statistics.median(spent), "CPU ms": statistics.median(busy)}
+    figures |= {"CPU ms, 90 %": float(np.percentile(busy, 90)), "CPU ms at most": max(busy)}
     return figures | {"bytes": most, "share": most / path.stat().st_size}
 
 
-def repeated(path: Path, times: int) -> Path:
+def repeated(path: Path, times: int, target: Path) -> Path:
     """An archive with the groups of another one so many times."""
-    target = path.with_name("repeated.vlae")
     with api.open_archive(path) as archive, new_file(target, force=True) as file:
         entries = list(archive.entries())
         file.write(START)
@@ -130,43 +148,60 @@ def tar_size(sizes: Sequence[int], names: Sequence[str]) -> int:
     return len(out.getvalue())
 
 
-def measure(path: str, limit: int | None, effort: int, singles: bool, repeat: int, folder: Path) -> dict[str, Any]:
-    """All figures of a collection."""
+def measure(
+    path: str, limit: int | None, effort: int, parts: Sequence[str], repeat: int, folder: Path
+) -> dict[str, Any]:
+    """The figures of some parts of a collection."""
+    if path.endswith(".vlae"):
+        return {"set": Path(path).name, "archive": Path(path).stat().st_size} | of_members(Path(path), repeat, folder)
     pictures = collection(path, limit)
-    target = folder / "set.vlae"
-    begin = time.perf_counter()
-    added = api.create_archive(target, pictures, effort=effort, threads=1, force=True, thumbnail=0)
-    row: dict[str, Any] = {"set": Path(path).name, "pictures": len(pictures), "archive": added.size}
-    row["create s"] = time.perf_counter() - begin
-    if added.problems:
-        raise click.ClickException(added.problems[0])
-    begin = time.perf_counter()
-    with api.open_archive(target, threads=1) as archive:
-        for member in archive:
-            if not np.array_equal(member.pixels, pictures[member.name].pixels):
-                raise click.ClickException(f"{member.name} did not come back")
-        row["decode s"], row["model"] = time.perf_counter() - begin, model_of(archive)
-        row["index"] = added.size - sum(length for _, length in {(e.offset, e.length) for e in archive.entries()})
-    row["one"] = one(target)
-    if repeat > 1:
-        row["one of many"] = one(repeated(target, repeat)) | {"members": repeat * len(pictures)}
+    row: dict[str, Any] = {"set": Path(path).name, "pictures": len(pictures)}
     options: dict[str, Any] = {"effort": effort, "threads": 1, "verify": False}
-    if max(x.pixels.shape[0] * x.pixels.shape[1] for x in pictures.values()) <= 1 << 14:
+    if "archive" in parts:
+        row |= of_archive(pictures, effort, repeat, folder / "set.vlae")
+    if "many" in parts and max(x.pixels.shape[0] * x.pixels.shape[1] for x in pictures.values()) <= 1 << 14:
         row["compress_many"] = len(api.compress_many(pictures.values(), **options))
-        if row["model"] not in (None, "photo", "photo-gray", "mnist-binary"):
-            own = api.compress_many(pictures.values(), model=row["model"], **options)
-            row["compress_many, same model"] = len(own)
-    if singles:
+        own = row.get("model")
+        if own not in (None, "photo", "photo-gray", "mnist-binary"):
+            row["compress_many, same model"] = len(api.compress_many(pictures.values(), model=own, **options))
+    if "singles" in parts:
         row["singles"] = sum(len(api.compress(picture, **options)) for picture in pictures.values())
-    for name in PEERS:
+    for name in PEERS if "peers" in parts else ():
         sizes = [others(picture).get(name) for picture in pictures.values()]
         row[name] = None if None in sizes else sum(filter(None, sizes))
         row[f"tar of {name}"] = None if None in sizes else tar_size([size or 0 for size in sizes], list(pictures))
     return row
 
 
-def processes(path: str, limit: int | None, runs: int, folder: Path) -> dict[str, tuple[float, float, float, float]]:
-    """(mean, deviation, least, most) seconds of whole processes."""
+def of_archive(pictures: dict[str, Picture], effort: int, repeat: int, target: Path) -> dict[str, Any]:
+    """The figures of an archive of pictures, which all have to come back."""
+    begin = time.process_time()
+    added = api.create_archive(target, pictures, effort=effort, threads=1, force=True, thumbnail=0)
+    row: dict[str, Any] = {"archive": added.size, "create, CPU s": time.process_time() - begin}
+    if added.problems:
+        raise click.ClickException(added.problems[0])
+    begin = time.process_time()
+    with api.open_archive(target, threads=1) as archive:
+        for member in archive:
+            if not np.array_equal(member.pixels, pictures[member.name].pixels):
+                raise click.ClickException(f"{member.name} did not come back")
+        row["decode, CPU s"], row["model"] = time.process_time() - begin, model_of(archive)
+        row["index"] = added.size - sum(length for _, length in {(e.offset, e.length) for e in archive.entries()})
+    return row | of_members(target, repeat, target.parent)
+
+
+def of_members(path: Path, repeat: int, folder: Path) -> dict[str, Any]:
+    """What a member of an archive takes, and one of an archive of its groups so many times."""
+    with api.open_archive(path) as archive:
+        row: dict[str, Any] = {"pictures": len(archive), "one": one(path)}
+    if repeat > 1:
+        many = repeated(path, repeat, folder / "repeated.vlae")
+        row["one of many"] = one(many) | {"members": repeat * row["pictures"]}
+    return row
+
+
+def processes(path: str, limit: int | None, runs: int, folder: Path) -> dict[str, tuple[float, float]]:
+    """(least, median) seconds of whole processes."""
     source, archive, out = folder / "files", folder / "runs.vlae", folder / "out"
     pictures = collection(path, limit)
     for name, picture in pictures.items():
@@ -184,8 +219,7 @@ def processes(path: str, limit: int | None, runs: int, folder: Path) -> dict[str
     found = {}
     for name, arguments in commands.items():
         spent = [process(["archive", *arguments])["s"] for _ in range(runs)]
-        deviation = statistics.stdev(spent) if runs > 1 else 0.0
-        found[name] = (statistics.mean(spent), deviation, min(spent), max(spent))
+        found[name] = min(spent), statistics.median(spent)
     return found
 
 
@@ -199,32 +233,32 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "| set | one of | ms | CPU ms | at most | bytes read | of the file |",
-        "|---|---|---|---|---|---|---|",
+        "| set | one of | ms | CPU ms | 90 % | at most | bytes read | of the file |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         for key in ("one", "one of many"):
             if key in row:
                 x = row[key]
                 cells = [f"{x.get('members', row['pictures']):,}"]
-                cells += [f"{x[name]:.0f}" for name in ("ms", "CPU ms", "CPU ms at most")]
+                cells += [f"{x[name]:.0f}" for name in ("ms", "CPU ms", "CPU ms, 90 %", "CPU ms at most")]
                 lines.append("| " + " | ".join([row["set"], *cells, f"{x['bytes']:,}", f"{x['share']:.2%}"]) + " |")
     return "\n".join(lines)
 
 
 @click.command()
-@click.argument("collections", metavar="COLLECTION...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("collections", metavar="COLLECTION...", nargs=-1, required=True)
+@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, default=PARTS, help="[default: all]")
 @click.option("--limit", type=click.IntRange(min=1), help="Pictures of each collection [default: all].")
 @click.option("--effort", type=click.IntRange(min(LEVELS), max(LEVELS)), default=DEFAULT, show_default=True)
-@click.option("--singles/--no-singles", default=True, show_default=True, help="Also a .vlae file for each picture.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Groups so many times.")
 @click.option("--runs", type=click.IntRange(min=1), help="Runs of each whole process of the first collection.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="File for all figures.")
 def main(
     collections: tuple[str, ...],
+    parts: tuple[str, ...],
     limit: int | None,
     effort: int,
-    singles: bool,
     repeat: int,
     runs: int | None,
     out: Path | None,
@@ -237,13 +271,13 @@ def main(
     rows, spent = [], {}
     with tempfile.TemporaryDirectory() as place:
         for path in collections:
-            rows.append(measure(path, limit, effort, singles, repeat, Path(place)))
+            rows.append(measure(path, limit, effort, parts, repeat, Path(place)))
             click.echo(json.dumps(rows[-1]), err=True)
         if runs:
             spent = processes(collections[0], limit, runs, Path(place))
     click.echo(table(rows))
     if spent:
-        click.echo("\n| process | mean s | ± | least | most |\n|---|---|---|---|---|")
+        click.echo("\n| process | least s | median |\n|---|---|---|")
         for name, figures in spent.items():
             click.echo(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
     if out is not None:

@@ -8,8 +8,8 @@ loads the models, and prints pictures a second and the gain over the first numbe
 `compress`, each with its share of the pictures: what the machine itself gives. Then the tasks a second that Ray Data
 itself hands out, its start included, by files that are done already. From these and the seconds of each picture it
 simulates larger clusters: a worker takes the next picture when it is free, `--latency` seconds go to reading and
-writing an object, and no two tasks are handed out within the time that one takes. With `--kills` it kills workers at
-random moments that many times, and checks that every output is whole in the end.
+writing an object, and no two tasks are handed out within the time that one takes. With `--kills` it kills one or both
+of two workers at random moments until so many are dead, and checks that every output is whole in the end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 def started(workers: int, tries: int = 3) -> Any:
     """A local cluster. On a machine that is busy with other work its processes may be too late for each other."""
+    os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "300")
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
     import ray
 
     quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -128,15 +131,17 @@ def workers_of_ours() -> list[int]:
 def killed(folder: Path, kills: int, settings: Compressing) -> tuple[int, int, int, int]:
     """(kills, runs, outputs that are whole, outputs): runs that go on where the last one stopped, workers killed."""
     ray = started(2)
+    taken, _ = measured(folder, 2, settings)
     draw, count, runs, whole, outputs = random.Random(1), 0, 0, 0, 0
     ended = threading.Event()
 
     def kill() -> None:
         nonlocal count
-        while count < kills and not ended.wait(draw.uniform(0.05, 1.5)):
-            for pid in workers_of_ours()[:1]:
-                os.kill(pid, signal.SIGKILL)
-                count += 1
+        while count < kills and not ended.wait(draw.uniform(0, taken / 4)):  # so some outputs come between
+            for pid in workers_of_ours()[: draw.randint(1, 2)]:
+                with suppress(ProcessLookupError):  # it has ended since
+                    os.kill(pid, signal.SIGKILL)
+                    count += 1
 
     killer = threading.Thread(target=kill)
     killer.start()

@@ -17,6 +17,7 @@ from vlae_codec.limits import Limits
 from .app import Failure
 from .common import blame, on_terminal, say
 from .options import add, limited, quiet, running, threads
+from .summary import SALVAGED, holes_in
 
 
 @click.group()
@@ -149,6 +150,11 @@ def _decoding(command: Any) -> Any:
         click.argument("names", metavar="[NAME]...", nargs=-1),
         click.option("--model", metavar="PATH_OR_NAME", help="Weight file or name [default: those of the archive]."),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option(
+            "--salvage",
+            is_flag=True,
+            help=f"Bring back what is good of a damaged archive; the exit status is {SALVAGED} if anything is lost.",
+        ),
         threads,
         quiet,
         limited,
@@ -161,14 +167,13 @@ def _decoding(command: Any) -> Any:
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave files that exist as they are.")
 @click.option("--strict", is_flag=True, help="Refuse a format that cannot hold everything.")
-@click.option("--salvage", is_flag=True, help="Bring back what is left of a damaged archive.")
 def extract(source: str, names: tuple[str, ...], output: str, quiet: bool, **options: Any) -> None:
     """Bring back all members of ARCHIVE, or those that NAME names: a member, a folder or a pattern such as "*.png".
 
     A JPEG, and a file that was added with --exact, comes back byte for byte; any other member as a picture file of the
     kind that its name says, or with .png or .tif behind the name. No member leaves the folder OUTPUT, and no link in
-    it is followed. A member that is damaged is named, and the others come back; --salvage looks for pictures whose
-    names are lost, too, and puts them into OUTPUT/lost+found.
+    it is followed. A member that is damaged is named, and the others come back. With --salvage so does what is good of
+    it, the rest is grey and its places are named; and pictures whose names are lost go into OUTPUT/lost+found.
     """
     from vlae_codec.archive.extract import extract_archive
 
@@ -186,13 +191,16 @@ def extract(source: str, names: tuple[str, ...], output: str, quiet: bool, **opt
             say(f"{done.found} of them have lost their names")
         if done.left:
             say(f"{len(done.left)} files left as before")
-    _conclude(done.problems)
+    _conclude_with_holes(done)
 
 
 @archive.command()
 @_decoding
 def test(source: str, names: tuple[str, ...], quiet: bool, **options: Any) -> None:
-    """Decode all members of ARCHIVE, or those that NAME names, and write nothing; status 1 if one is damaged."""
+    """Decode all members of ARCHIVE, or those that NAME names, and write nothing; status 1 if one is damaged.
+
+    With --salvage what is damaged is named place by place, as extract --salvage would find it.
+    """
     from vlae_codec.archive.extract import check_archive
 
     start = time.perf_counter()
@@ -200,8 +208,23 @@ def test(source: str, names: tuple[str, ...], quiet: bool, **options: Any) -> No
         step = None if report is None else lambda _: report(1)
         done = check_archive(source, names, report=step, **options)
     if not quiet:
-        say(f"{source}: {done.members} members are good, {time.perf_counter() - start:.1f} s")
+        good = done.members - len(done.holes)
+        say(f"{source}: {good} members are good, {time.perf_counter() - start:.1f} s")
+    _conclude_with_holes(done)
+
+
+def _conclude_with_holes(done: Any) -> None:
+    """Names what is lost, which --salvage alone finds."""
+    from vlae_codec.archive.listing import printable
+
+    for name, holes in sorted(done.holes.items()):
+        for line in holes_in(printable(name), holes, (), ""):
+            say(line)
+    for line in done.lost:
+        say(f"lost: {printable(line)}")
     _conclude(done.problems)
+    if done.holes or done.lost:
+        click.get_current_context().exit(SALVAGED)
 
 
 def _conclude(problems: list[str]) -> None:

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 NAME, VARIABLE = "vlae-codec", "_VLAE_CODEC_COMPLETE"
+BEFORE = {"zsh": "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"}  # where nobody has done that
 
 
 @click.command()
@@ -22,4 +23,5 @@ def completion(context: click.Context, shell: str) -> None:
     found, parent = get_completion_class(shell), context.parent
     assert found is not None
     assert parent is not None
-    click.echo(found(parent.command, {}, NAME, VARIABLE).source())
+    head, line, rest = found(parent.command, {}, NAME, VARIABLE).source().partition(f"#compdef {NAME}\n")
+    click.echo(head + line + BEFORE.get(shell, "") + rest if line else head)

@@ -84,16 +84,15 @@ def not_kept(path: Any, notes: Sequence[str], jpeg: bool = False, before: int = 
     return lines
 
 
-def holes_in(output: str, outcome: Any) -> list[str]:
-    """Lines on what of a damaged file is lost."""
-    holes = outcome.holes
-    lines = [f"{output}: lost: {what}" for what in outcome.damaged]
+def holes_in(output: str, holes: Sequence[Any], damaged: Sequence[str], more: str = ": --json lists them") -> list[str]:
+    """Lines on what of a damaged file is lost; more: of the last one, if there are many."""
+    lines = [f"{output}: lost: {what}" for what in damaged]
     for hole in holes[:NAMED]:
         of = f" of picture {hole.picture}" if hole.picture else ""
         what = "inexact" if hole.inexact else "lost"
         lines.append(f"{output}: {what}: {hole.width}x{hole.height} at x={hole.x}, y={hole.y}{of}: {hole.reason}")
     if len(holes) > NAMED:
-        lines.append(f"{output}: {len(holes) - NAMED} more places are lost: --json lists them")
+        lines.append(f"{output}: {len(holes) - NAMED} more places are lost{more}")
     return lines
 
 
@@ -150,7 +149,7 @@ class Reporter:
         source, output = shown(outcome.source), shown(outcome.output, reading=False)
         sizes = (outcome.picture_size, outcome.size)
         named = source if self.direction.compressing else output
-        lines = not_kept(named, outcome.notes, outcome.jpeg, *sizes) + holes_in(output, outcome)
+        lines = not_kept(named, outcome.notes, outcome.jpeg, *sizes) + holes_in(output, outcome.holes, outcome.damaged)
         if outcome.removed is False:
             lines.append(f"{source} stays: {output} lacks {', '.join(outcome.lacking)}")
         if self.quiet:

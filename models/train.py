@@ -29,6 +29,8 @@ from .sources import source_planes
 from .trainer import Settings, Trainer
 from .vlae import Config, Vlae
 
+SAVED = 120  # seconds between two checkpoints
+
 
 def keep_memory() -> None:
     """Tells glibc to keep freed memory. Otherwise the large temporaries of a step are mapped and unmapped each time,
@@ -164,7 +166,7 @@ def train(
             speed = images_seen / max(trainer.seconds - seconds, 1e-9)
             bar.n = round(100 * min(trainer.progress(), 1), 1)
             bar.set_postfix_str(f"{local_mean:.3f} bpsp, KL {kl_mean:.2f} bits/cell, {speed:.0f} images/s")
-            if leads and now - saved > 120:
+            if leads and now - saved > SAVED:
                 trainer.save(checkpoint)
                 saved = now
             if leads and now - logged > log_every:

@@ -26,7 +26,8 @@ def test_kills():
 def test_table(tmp_path):
     np.savez(tmp_path / "set.npz", x=np.stack([make_golden.synthetic(8, 8, i) for i in range(6)]))
     out = tmp_path / "out.json"
-    arguments = [str(tmp_path / "set.npz"), "--effort", "1", "--no-singles", "--repeat", "3", "--json", str(out)]
+    arguments = [str(tmp_path / "set.npz"), "--effort", "1", "--repeat", "3", "--json", str(out)]
+    arguments += [option for part in ("archive", "many", "peers") for option in ("--part", part)]
     result = CliRunner().invoke(archives.main, arguments)
     assert result.exit_code == 0, result.output
     (row,) = json.loads(out.read_text())["sets"]

@@ -100,7 +100,8 @@ def test_damage(here):
     Path("set.vlae").write_bytes(data)
     said = run("archive", "test", "set.vlae", status=1)
     assert "damaged" in said
-    assert run("archive", "extract", "set.vlae", "-o", "out", "--salvage", status=1)
+    for command in (["extract", "-o", "out"], ["test"]):
+        assert NAMES[0] in run("archive", *command, "set.vlae", "--salvage", status=3)
     Path("set.vlae").write_bytes(data[:300])
     assert "salvage" in run("archive", "list", "set.vlae", status=1)
 

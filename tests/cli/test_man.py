@@ -66,6 +66,17 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
+def in_shell(folder, shell, command):
+    """A command of a shell in a folder with its script of completion, and the program in its PATH."""
+    program = folder / "vlae-codec"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vlae_codec.cli "$@"\n')
+    program.chmod(0o755)
+    (folder / "script").write_text(printed("completion", shell))
+    paths = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(Path(vlae_codec.__file__).parent.parent)}
+    env = {**os.environ, **paths, "HOME": str(folder), "ZDOTDIR": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
+
+
 @pytest.mark.skipif(shutil.which("bash") is None or os.name != "posix", reason="there is no bash")
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -77,11 +88,19 @@ printf '%s\\n' "${COMPREPLY[@]}"
 )
 def test_bash(tmp_path, words, expected):
     """bash itself asks the program and gets its words."""
-    program = tmp_path / "vlae-codec"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vlae_codec.cli "$@"\n')
-    program.chmod(0o755)
-    (tmp_path / "script").write_text(printed("completion", "bash"))
-    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(Path(vlae_codec.__file__).parent.parent)}
     command = ["bash", "--norc", "-c", COMPLETE, "bash", "vlae-codec", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **paths})
+    done = in_shell(tmp_path, "bash", command)
     assert done.stdout.split() == expected, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_fish(tmp_path):
+    done = in_shell(tmp_path, "fish", ["fish", "-N", "-c", 'source script; complete -C "vlae-codec archive ex"'])
+    assert done.stdout.split()[0] == "extract", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh(tmp_path):
+    """A zsh whose completion nobody has set up takes the script as well."""
+    done = in_shell(tmp_path, "zsh", ["zsh", "-f", "-c", "source script && print $_comps[vlae-codec]"])
+    assert (done.stdout, done.stderr) == ("_vlae_codec_completion\n", "")

@@ -1,24 +1,24 @@
 """An archive as a sequence of its members: only what is asked for is read, and decoded.
 
-A member of a group of chains is decoded with the few others of its chain, which are kept for a while, since they are
-often wanted next.
+A member of a group of chains is decoded with the few others that stand behind it in its chain. What is decoded of a
+chain is kept for a while, since the others are often wanted next, and decoding goes on from there.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
+from math import prod
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, overload
 
 import numpy as np
 
+from vlae_codec.archive.chains import Chain, Chains
 from vlae_codec.archive.encode import file_of
 from vlae_codec.archive.index import unpack_root
 from vlae_codec.archive.pages import Entries, Entry, unpack_page
@@ -32,10 +32,10 @@ from vlae_codec.format.thumbnails import find_thumbnail
 from vlae_codec.images.picture import Picture
 from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
-from vlae_codec.pictures.decode import decode_all, decode_chains
+from vlae_codec.pictures.decode import decode_all, unwind_chains
 from vlae_codec.threads import workers
 
-KEPT = 1 << 25  # bytes of decoded samples that an archive keeps
+KEPT = 1 << 25  # bytes of the samples of chains that an archive keeps
 CODECS = 64  # groups whose codecs an archive keeps
 PAGES = 16  # of the index that an archive keeps
 ENTRY_BYTES = 1 << 10  # of memory for a member whose name is known
@@ -110,9 +110,8 @@ class Archive(Sequence[Member]):
         self._ends = list(accumulate(page.members for page in self.pages))
         self._page = lru_cache(PAGES)(self._read_page)
         self._places: dict[str, int] | None = None
-        self._kept: OrderedDict[tuple[int, int], Picture] = OrderedDict()
+        self._kept = Chains(KEPT)
         self._found: dict[tuple[int, Layout], list[TileCodec | None]] = {}
-        self._size, self._lock = 0, Lock()
 
     # The index
 
@@ -181,33 +180,38 @@ class Archive(Sequence[Member]):
 
     def pictures_of(self, entry: Entry) -> list[Picture]:
         """The pictures of a member. Raises what `decompress_pictures` raises."""
-        wanted = range(entry.first, entry.first + entry.pictures)
         self.limits.check(0, entry.pictures)
-        found = dict[int, Picture]()
-        for number in wanted:
-            if number not in found:
-                kept = self._take(entry.offset, number)
-                found |= {number: kept} if kept is not None else self._decode(entry, number)
-            if number not in found:
-                raise CorruptFile(f"a group of {len(found)} pictures has no picture {number}: {DAMAGED}")
-        return [self._own(entry.offset, number, found[number]) for number in wanted]
-
-    def _decode(self, entry: Entry, number: int) -> dict[int, Picture]:
-        """A picture of a group, and those that are decoded with it."""
-        fetch = self.fetch(entry)
-        with workers(self.threads) as run:
-            contents = container.read_chain(fetch, entry.length, number, self.limits)
-            if contents is not None:
-                codecs = self._codecs(entry.offset, contents)
-                found = decode_chains(contents, codecs, run, self.limits)
-            else:
-                self.limits.check(0, memory=entry.length)
-                data = fetch(0, entry.length)
-                pictures = decode_all(data, None, self.model, self.device, run, None, self.limits)
-                found = dict(enumerate(pictures))
-        if len(found) > entry.pictures:
-            self._keep(entry.offset, found)
+        found, chain = list[Picture](), None
+        for number in range(entry.first, entry.first + entry.pictures):
+            if chain is None or number not in chain.numbers:
+                chain = self._chain(entry, number)
+            found.append(chain.picture(number))
         return found
+
+    def _chain(self, entry: Entry, number: int) -> Chain:
+        """The chain that a picture of a group is in."""
+        chain = self._kept.find(entry.offset, number)
+        if chain is None:
+            chain = self._read_chain(entry, number)
+            if len(chain.numbers) > entry.pictures:
+                self._kept.keep(entry.offset, chain)
+        return chain
+
+    def _read_chain(self, entry: Entry, number: int) -> Chain:
+        fetch = self.fetch(entry)
+        contents = container.read_chain(fetch, entry.length, number, self.limits)
+        if contents is not None:
+            codecs = self._codecs(entry.offset, contents)
+            part = contents.parts[0]
+            samples = sum(w * h for _, w, h in part.pictures) * prod(part.planes.scale) * part.layout.channels
+            numbers = (number for number, _, _ in part.pictures)
+            return Chain(numbers, unwind_chains(contents, codecs, self.limits), samples * part.layout.bytes)
+        self.limits.check(0, memory=entry.length)
+        with workers(self.threads) as run:
+            data = fetch(0, entry.length)
+            pictures = decode_all(data, None, self.model, self.device, run, None, self.limits)
+        size = sum(picture.pixels.nbytes for picture in pictures)
+        return Chain(range(len(pictures)), enumerate(pictures), size)
 
     def _codecs(self, offset: int, contents: container.Contents) -> list[TileCodec | None]:
         """The codecs of chains, which are those of all chains of their group and layout."""
@@ -221,25 +225,6 @@ class Archive(Sequence[Member]):
                 self._found.clear()
             self._found[key] = found
         return found
-
-    def _own(self, offset: int, number: int, picture: Picture) -> Picture:
-        """The picture, in memory of its own if it is kept here."""
-        shared = (offset, number) in self._kept
-        return picture.replaced(pixels=picture.pixels.copy()) if shared else picture
-
-    def _take(self, offset: int, number: int) -> Picture | None:
-        with self._lock:
-            return self._kept.get((offset, number))
-
-    def _keep(self, offset: int, found: dict[int, Picture]) -> None:
-        """Keeps what was decoded, and lets go of what was first."""
-        with self._lock:
-            for number, picture in found.items():
-                if (offset, number) not in self._kept:
-                    self._size += picture.pixels.nbytes
-                    self._kept[offset, number] = picture
-            while self._size > KEPT:
-                self._size -= self._kept.popitem(last=False)[1].pixels.nbytes
 
     def thumbnail_of(self, entry: Entry) -> bytes | None:
         """The thumbnail of a member, if it has one. Raises CorruptFile."""
@@ -260,7 +245,6 @@ class Archive(Sequence[Member]):
         """Closes the file, if it was opened here."""
         self.source.close()
         self._kept.clear()
-        self._size = 0
 
     def __enter__(self) -> Archive:
         return self

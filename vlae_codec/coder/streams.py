@@ -116,12 +116,30 @@ def decode(
 
     Raises CorruptFile when a stack does not end exactly empty.
     """
+    tiles: list[Arrays] = [[] for _ in records]
+    for g, tile in unwind(codec, records, shapes, coded, lane_symbols, tick):
+        tiles[g].append(tile)
+    return [some[::-1] for some in tiles]
+
+
+def unwind(
+    codec: TileCodec,
+    records: Sequence[TileRecord],
+    shapes: Sequence[Sequence[Shape]],
+    coded: int,
+    lane_symbols: int,
+    tick: Tick | None = None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the record, tile) of the last tiles of the records, of those before them, and so on: all else is as
+    with `decode`. A tile is decoded when it is asked for, and the first one of a record comes only if its stack is
+    empty then.
+    """
     splits, messages = [], []
     for record, group in zip(records, shapes):
         rows, message = read_record(codec, record, group, coded, lane_symbols)
         splits.append(rows)
         messages.append(message)
-    tiles: list[Arrays] = [[] for _ in records]
+    tiles: list[Arrays] = [[] for _ in records]  # from the last one on
     for step in range(1, max(map(len, shapes), default=0) + 1):
         active = [g for g, group in enumerate(shapes) if step <= len(group)]
         now = codec.tiles([shapes[g][-step] for g in active], [splits[g][-step] for g in active], coded, None, tick)
@@ -129,11 +147,9 @@ def decode(
         for g, message, *bands in zip(active, popped, upper, lower):
             messages[g] = message
             tiles[g].append(np.concatenate(bands))
-    for g, message in enumerate(messages):
-        tiles[g].reverse()
-        if not ans.is_empty(message, checksum(sample_bytes(tile) for tile in tiles[g])):
-            raise CorruptFile(f"the stack of stream {g} of the batch is not empty at its end; the file is damaged")
-    return tiles
+            if step == len(shapes[g]) and not ans.is_empty(message, checksum(map(sample_bytes, reversed(tiles[g])))):
+                raise CorruptFile(f"the stack of stream {g} of the batch is not empty at its end; the file is damaged")
+        yield from ((g, tiles[g][-1]) for g in active)
 
 
 def read_record(

@@ -453,8 +453,8 @@ def read_damaged(data: Bytes, limits: Limits = DEFAULT) -> tuple[Contents, list[
 def read_chain(fetch: Fetch, length: int, picture: int, limits: Limits = DEFAULT) -> Contents | None:
     """The chains that a picture is in, of a file of `length` bytes of which only what they need is fetched.
 
-    The parts of its layout come back, each of one chain. None where a group of planes of that layout is not coded in
-    chains. Raises what `read` raises; damage in other streams is not noticed.
+    The parts of its layout come back, each of one chain, of the same pictures. None where the groups of planes of that
+    layout are not all coded in equally many chains. Raises what `read` raises; damage in other streams is not noticed.
     """
     head = beginning(fetch, START, length)
     check_start(head)
@@ -469,7 +469,7 @@ def read_chain(fetch: Fetch, length: int, picture: int, limits: Limits = DEFAULT
         left -= count
         if left < 0:
             break
-    if not all(planes.chains for planes in header.layouts[chunks.layout].planes):
+    if len(chains := {planes.chains for planes in header.layouts[chunks.layout].planes}) > 1 or 0 in chains:
         return None
     return Contents(header, tuple(_read_streams(chunks)), tuple(chunks.metadata))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from vlae_codec.limits import DEFAULT, Limits
 from vlae_codec.pictures.codec import codecs_for
 from vlae_codec.pictures.holes import Hole, Holes
 from vlae_codec.pictures.modes import blank, picture_of, restored
-from vlae_codec.pictures.pieces import added, each_piece, samples_in
+from vlae_codec.pictures.pieces import added, each_piece, last_first, samples_in
 from vlae_codec.pictures.rebuild import Rebuilding
 from vlae_codec.threads import Progress, Run, counter
 
@@ -71,15 +71,24 @@ def decode(
     ]
 
 
-def decode_chains(contents: Contents, codecs: Codecs, run: Run, limits: Limits = DEFAULT) -> dict[int, Picture]:
-    """The pictures of the chains that `container.read_chain` found, by their numbers in the file."""
+def unwind_chains(contents: Contents, codecs: Codecs, limits: Limits = DEFAULT) -> Iterator[tuple[int, Picture]]:
+    """(number in the file, picture) of the chains that `container.read_chain` found, from the last picture to the
+    first, each of them decoded when it is asked for. Raises CorruptFile, at the latest before the first picture.
+    """
     check_work(contents, codecs, limits)
-    layouts, every = contents.header.layouts, list(contents.header.pictures())
-    mine = [number for number, _, _ in contents.parts[0].pictures]
-    arrays = {i: blank(width, height, layouts[layout]) for i, (layout, width, height) in ((i, every[i]) for i in mine)}
-    for part, codec in zip(contents.parts, codecs, strict=True):
-        each_piece(part, codec, _Target(part, arrays, (0, 0)).put, run, lambda _: None)
-    return {i: picture_of(arrays[i], layouts[every[i][0]], contents.metadata_of(i)) for i in mine}
+    parts = contents.parts
+    layout, mine = parts[0].layout, {number for number, _, _ in parts[0].pictures}
+    sizes = {i: (width, height) for i, (_, width, height) in enumerate(contents.header.pictures()) if i in mine}
+    metadata = {number: contents.metadata_of(number) for number in mine}
+
+    def joined(found: Sequence[tuple[Piece, np.ndarray]]) -> tuple[int, Picture]:
+        (number, _), _ = found[0]
+        array = blank(*sizes[number], layout)
+        for part, (piece, symbols) in zip(parts, found):
+            _Target(part, {number: array}, (0, 0)).put(piece, symbols)
+        return number, picture_of(array, layout, metadata[number])
+
+    return map(joined, zip(*map(last_first, parts, codecs)))
 
 
 class _Target:

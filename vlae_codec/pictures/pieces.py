@@ -11,7 +11,7 @@ from vlae_codec.coder import streams
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile
 from vlae_codec.format import stored
-from vlae_codec.format.container import Part, Piece, tiles_of
+from vlae_codec.format.container import Part, Piece, Place, tiles_of
 from vlae_codec.pictures.sources import Beside
 from vlae_codec.threads import Run
 
@@ -66,15 +66,8 @@ def each_piece(
             found = streams.decode(own, some, shapes, channels, planes.lane_symbols, tick)
         for index, tiles in zip(batch, map(iter, found)):
             for piece in pieces[index]:
-                _, (top, left, height, width) = piece
                 places = [place for _, place in tiles_of([piece], planes.tile_size)]
-                if len(places) == 1:
-                    put(piece, next(tiles)[..., :channels], False)
-                    continue
-                symbols = np.empty((height, width, channels), np.uint8 if planes.levels <= 256 else np.uint16)
-                for y, x, h, w in places:
-                    symbols[y - top : y - top + h, x - left : x - left + w] = next(tiles)[..., :channels]
-                put(piece, symbols, False)
+                put(piece, _joined(part, piece, places, [next(tiles) for _ in places]), False)
 
     indices = range(len(records))
     _lose_wrong(part, lose)
@@ -85,6 +78,37 @@ def each_piece(
         largest = max((h * w for some in pieces for _, (_, _, h, w) in some), default=1)
         size = max(1, BATCH_PIXELS // min(largest, planes.tile_size**2))
     run(decode_batch, [coded[i : i + size] for i in range(0, len(coded), size)])
+
+
+def _joined(part: Part, piece: Piece, places: Sequence[Place], tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """The symbols (h, w, C) of a piece that was decoded as tiles (H, W, C') at places."""
+    channels = part.planes.channels
+    if len(tiles) == 1:
+        return tiles[0][..., :channels]
+    _, (top, left, height, width) = piece
+    symbols = np.empty((height, width, channels), np.uint8 if part.planes.levels <= 256 else np.uint16)
+    for (y, x, h, w), tile in zip(places, tiles, strict=True):
+        symbols[y - top : y - top + h, x - left : x - left + w] = tile[..., :channels]
+    return symbols
+
+
+def last_first(part: Part, codec: TileCodec | None) -> Iterator[tuple[Piece, np.ndarray]]:
+    """(piece, symbols (h, w, C)) of a part of one chain, from the last picture to the first, each of them decoded when
+    it is asked for. Raises CorruptFile, at the latest before the first picture.
+    """
+    planes, (record,), (pieces,) = part.planes, part.records, part.pieces
+    with naming(part, [0]):
+        if record.stored:
+            shapes = [place[2:] for _, place in pieces]
+            found = [*stored.restore(record.method, record.data, shapes, planes.channels, planes.levels)]
+            yield from zip(reversed(pieces), reversed(found))
+            return
+        assert codec is not None
+        shapes = [place[2:] for _, place in tiles_of(pieces, planes.tile_size)]
+        tiles = streams.unwind(codec, [record], [shapes], planes.channels, planes.lane_symbols)
+        for piece in reversed(pieces):
+            places = [place for _, place in tiles_of([piece], planes.tile_size)]
+            yield piece, _joined(part, piece, places, [next(tiles)[1] for _ in places][::-1])
 
 
 def each_stream(

@@ -115,9 +115,24 @@ def read_weights(
 
 def load_weights(path: str | Path) -> Model:
     """The model of a weight file, read once as long as the file stays the same. Raises WeightsError."""
+    return _load(str(path), *_state(path))
+
+
+def noted_id(path: str | Path) -> str | None:
+    """The id that a weight file claims, in hexadecimal, read once as well. Raises WeightsError."""
+    return _noted_id(str(path), *_state(path))
+
+
+def _state(path: str | Path) -> tuple[int, ...]:
+    """What is another one if the file is."""
     with safetensors.refusing(path):
         state = os.stat(path)
-    return _load(str(path), state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(64)
+def _noted_id(path: str, *state: int) -> str | None:
+    return read_weights(path, with_tensors=False)[2]
 
 
 @lru_cache(8)
@@ -243,7 +258,7 @@ def _with_id(wanted_id: bytes) -> tuple[Path, Model]:
         looked.append(f"{place} ({', '.join(printable(found.name) for found in models) or 'no models'})")
         for found in models:
             try:
-                noted = read_weights(found.path, with_tensors=False)[2]
+                noted = noted_id(found.path)
                 if noted in (None, wanted_id.hex()):  # older files do not say which model they are
                     model = load_weights(found.path)
                     if model.id == wanted_id:
