@@ -52,7 +52,10 @@ def test_names():
     assert find_model("mnist-binary").config["levels"] == 2
 
 
-@pytest.mark.parametrize("path", [path for path in SHIPPED if not path.stem.startswith("chroma")], ids=lambda path: path.stem)
+PICTURES = [path for path in SHIPPED if not path.stem.startswith("chroma")]
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
 def test_codes(path):
     """Each model of pictures codes those of its kind, alone and in a chain, well below raw size."""
     config = find_model(path).config
