@@ -90,6 +90,17 @@ def mosaic(pictures: list[np.ndarray], columns: int, rows: int) -> np.ndarray:
     return out
 
 
+def load(browser: Chromium, path: Path) -> tuple[float, float]:
+    """(seconds, longest milliseconds without an answer) until the page is done with a file."""
+    browser.run(f"delete {DONE}; worst = 0; loaded = 0")
+    browser.choose("#files", path)
+    browser.wait("loaded", 900)
+    state, seconds, worst = browser.run(f"[{DONE}, loaded / 1000, worst]")
+    if state != "done":
+        raise SystemExit(f"{path}: {browser.run('document.querySelector(`#message`).textContent')}")
+    return seconds, worst
+
+
 def in_chromium(paths: list[Path], screenshot: Path | None, folder: Path) -> list[tuple[float, float, str]]:
     """(seconds, longest milliseconds without an answer, hash of the samples) of each file."""
     html = folder / "viewer.html"
@@ -99,12 +110,7 @@ def in_chromium(paths: list[Path], screenshot: Path | None, folder: Path) -> lis
         browser.open(html.as_uri())
         browser.run(WATCH)
         for path in paths:
-            browser.run(f"delete {DONE}; worst = 0; loaded = 0")
-            browser.choose("#files", path)
-            browser.wait("loaded", 900)
-            state, seconds, worst = browser.run(f"[{DONE}, loaded / 1000, worst]")
-            if state != "done":
-                raise SystemExit(f"{path}: {browser.run('document.querySelector(`#message`).textContent')}")
+            seconds, worst = load(browser, path)
             found.append((seconds, worst, browser.run(HASH)))
         if screenshot:
             browser.screenshot(screenshot)
@@ -133,12 +139,7 @@ def encode_all(paths: list[Path], folder: Path) -> None:
             begin = time.perf_counter()
             wanted = compress(path, effort=1, origin="none", threads=2)
             native = time.perf_counter() - begin
-            browser.run(f"delete {DONE}; worst = 0; loaded = 0")
-            browser.choose("#files", path)
-            browser.wait("loaded", 900)
-            state, seconds, worst = browser.run(f"[{DONE}, loaded / 1000, worst]")
-            if state != "done":
-                raise SystemExit(f"{path}: {browser.run('document.querySelector(`#message`).textContent')}")
+            seconds, worst = load(browser, path)
             size, found = browser.run(MADE)
             mega = browser.run("viewer.pictures[0].data.length") / 1e6
             word = "the same" if found == hashlib.sha256(wanted).hexdigest() else f"others, {len(wanted)} natively"

@@ -111,6 +111,21 @@ export function crc32(data, before = 0) {
 }
 
 /**
+ * All parts, one after another.
+ *
+ * @param {Uint8Array[]} parts
+ */
+export function joined(parts) {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/**
  * The text of UTF-8; throws CorruptFile for bytes that are none.
  *
  * @param {Uint8Array} data

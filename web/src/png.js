@@ -1,4 +1,4 @@
-import { crc32 } from './bytes.js';
+import { crc32, joined } from './bytes.js';
 import { breathe } from './container.js';
 import { rangeOf, toRgba } from './show.js';
 
@@ -30,7 +30,7 @@ export async function toPng(picture) {
   header.setUint8(8, depth);
   header.setUint8(9, colour);
   const before = [];
-  if (metadata.icc && form) before.push(chunk('iCCP', join([text.encode('ICC profile'), Uint8Array.of(0, 0), await deflate(metadata.icc)])));
+  if (metadata.icc && form) before.push(chunk('iCCP', joined([text.encode('ICC profile'), Uint8Array.of(0, 0), await deflate(metadata.icc)])));
   const kept = listed(metadata.png, form !== null);
   const first = ['gAMA', 'cHRM', 'sRGB', 'cICP', 'sBIT', 'iCCP', 'mDCV', 'cLLI'];
   const profile = metadata.icc !== undefined;
@@ -40,9 +40,9 @@ export async function toPng(picture) {
   before.push(...given.filter(({ type }) => !first.includes(type)).map(({ type, data }) => chunk(type, data)));
   if (metadata.resolution) before.push(...resolutionChunk(metadata.resolution));
   if (metadata.exif) before.push(chunk('eXIf', metadata.exif));
-  if (metadata.xmp) before.push(chunk('iTXt', join([text.encode('XML:com.adobe.xmp'), new Uint8Array(5), metadata.xmp])));
+  if (metadata.xmp) before.push(chunk('iTXt', joined([text.encode('XML:com.adobe.xmp'), new Uint8Array(5), metadata.xmp])));
   for (const [key, name] of [['comment', 'Comment'], ['description', 'Description']])
-    for (const part of texts(metadata[key])) before.push(chunk('iTXt', join([text.encode(name), new Uint8Array(5), part])));
+    for (const part of texts(metadata[key])) before.push(chunk('iTXt', joined([text.encode(name), new Uint8Array(5), part])));
   const body = await deflate(rows);
   const file = [Uint8Array.from(SIGNATURE), chunk('IHDR', new Uint8Array(header.buffer)), ...before];
   for (let at = 0; at < body.length; at += PART) {
@@ -50,7 +50,7 @@ export async function toPng(picture) {
     await breathe();
   }
   file.push(chunk('IEND', new Uint8Array(0)));
-  return { data: join(file), exact: form !== null };
+  return { data: joined(file), exact: form !== null };
 }
 
 /**
@@ -149,16 +149,6 @@ function chunk(type, data) {
   return out;
 }
 
-/** @param {Uint8Array[]} parts */
-function join(parts) {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
 
 /** @param {NonNullable<Picture['palette']>} palette */
 function paletteChunks({ colours, channels, data }) {

@@ -1,4 +1,4 @@
-import { crc32 } from './bytes.js';
+import { crc32, joined } from './bytes.js';
 import { breathe, checkLimits } from './container.js';
 import { VlaeError } from './errors.js';
 import { inflate } from './inflate.js';
@@ -60,17 +60,6 @@ function big(data, at) {
  */
 function equal(a, b) {
   return a.length === b.length && a.every((value, i) => value === b[i]);
-}
-
-/** @param {Uint8Array[]} parts */
-function joined(parts) {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** @param {Uint8Array} data */

@@ -1,4 +1,4 @@
-import { crc32 } from './bytes.js';
+import { crc32, joined } from './bytes.js';
 import { CHANNELS, MAGIC, MODES, breathe } from './container.js';
 
 /**
@@ -121,11 +121,5 @@ export async function writeFile(layout, width, height, groups, metadata) {
     await breathe();
   }
   add(Uint8Array.from(u32(crc)));
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joined(parts);
 }
