@@ -24,7 +24,7 @@ from .options import limited
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.argument("sources", metavar="[FILE]...", nargs=-1, type=click.Path())
 def view(sources: tuple[str, ...], export: str | None, force: bool, no_browser: bool, **options: Any) -> None:
-    """Show the .vlae files FILE... in the browser; without files a page opens that takes some.
+    """Show the .vlae files and archives FILE... in the browser; without files a page opens that takes some.
 
     The page decodes them itself and asks nothing of any server. It is given out once, on a port of this machine only.
     """
@@ -49,12 +49,24 @@ def make_page(sources: tuple[str, ...], limits: Any) -> str:
     for source in sources:
         data = files.read_file(source, limits)
         with blame(source):
-            parts = container.read(data, limits).parts
+            parts = [part for group in groups_of(source, data) for part in container.read(group, limits).parts]
             ids = dict.fromkeys(part.planes.model_id for part in parts if part.model_needed)
             wanted |= {find_weights(model_id.hex()): None for model_id in ids if model_id is not None}
         pictures.append((Path(source).name, data))
     models = wanted if sources else [weights_folder() / f"{name}.safetensors" for name in page.MODELS]
     return page.make_page(pictures, models)
+
+
+def groups_of(source: str, data: bytes) -> list[bytes]:
+    """The .vlae files in an archive; of a .vlae file that one."""
+    from vlae_codec.archive.index import MAGIC
+    from vlae_codec.archive.reader import Archive
+
+    if not data.startswith(MAGIC):
+        return [data]
+    with Archive(source) as archive:
+        places = dict.fromkeys((entry.offset, entry.length) for entry in archive.entries())
+    return [data[offset : offset + length] for offset, length in places]
 
 
 class Server(HTTPServer):

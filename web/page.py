@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import lzma
 import re
 import zlib
@@ -20,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from vlae_codec.errors import VlaeError
+from vlae_codec.weights.model import load_weights
 
 HERE = Path(__file__).parent
 MODULES = (
     *("errors", "bytes", "lzma2", "webp", "stored", "core", "model", "networks", "origins", "jpeg", "tiles"),
     *("inflate", "zlib", "packlzma2", "keep", "choice", "push", "engine", "worker", "pool", "container", "decode"),
-    *("readpng", "plan", "write", "encode", "show", "png"),
+    *("archive", "readpng", "plan", "write", "encode", "show", "png"),
 )
 MODELS = ("photo", "luma", "chroma", "photo-gray")  # in every page
 POLICY = (
@@ -90,10 +90,9 @@ def _element(data: bytes, packed: str = "", **attributes: str) -> str:
 
 
 def _model(path: Path) -> str:
-    """A weight file, by the id that it says it has, and by its name."""
-    data = path.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return _element(data, "deflate", id=f"model-{header['__metadata__']['id']}", **{"data-name": path.stem})
+    """A weight file, by its id and by its name."""
+    name = f"model-{load_weights(path).id.hex()}"
+    return _element(path.read_bytes(), "deflate", id=name, **{"data-name": path.stem})
 
 
 def make_page(

@@ -10,6 +10,7 @@ from test_web_node import digest, shown  # type: ignore[import-not-found]
 
 from vlae_codec import compress
 from vlae_codec.api import decompress_pictures
+from vlae_codec.archive.writer import create_archive
 from vlae_codec.bench import chromium
 from vlae_codec.weights.model import weights_folder
 
@@ -87,6 +88,20 @@ def test_golden(browser):
     requests = [line for line in browser.logs if '"request"' in line]
     assert requests
     assert all('"url": "file:' in line or '"url": "blob:' in line for line in requests), requests
+
+
+def test_archive(browser, tmp_path):
+    """The members of an archive, one after another; the page reads no more of it than it shows."""
+    path, wanted = tmp_path / "set.vlae", {f"{i}.png": make_golden.synthetic(40, 30, i) for i in range(3)}
+    create_archive(path, wanted, effort=1, threads=1)
+    assert show(browser, path) == "done"
+    for i, (name, pixels) in enumerate(wanted.items()):
+        assert browser.run("document.querySelector('#name').textContent") == f"set.vlae/{name}"
+        assert browser.run("document.querySelector('#which').textContent") == f"{i + 1}/3"
+        assert browser.run(HASH) == [["RGB", digest(pixels)]]
+        if i < 2:
+            browser.run(f"delete {DONE}; viewer.turn(1)")
+            browser.wait(DONE)
 
 
 def test_network_is_forbidden(browser):

@@ -107,12 +107,12 @@ def test_origins(node, tmp_path):
 
 
 def test_archive(node, tmp_path):
-    """An archive is named as such, with the command that reads it."""
+    """An archive is named as such, with the function that reads it."""
     path = tmp_path / "some.vlar"
     path.write_bytes(MAGIC + b"\1")
     (found,) = decoded(node, path)
     assert found["code"] == "NotAVlaeFile"
-    assert "archive extract" in found["message"]
+    assert "openArchive" in found["message"]
 
 
 def test_refusals(node, tmp_path):

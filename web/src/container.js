@@ -185,7 +185,7 @@ function checkStart(data) {
   const truncated = new VlaeError('TruncatedFile', 'the file ends inside its header: get a fresh copy of it');
   if (same >= 0 && same === data.length && data.length > 0) throw truncated;
   if (ARCHIVE.every((byte, i) => data[i] === byte))
-    throw new VlaeError('NotAVlaeFile', "an archive of pictures: 'vlae-codec archive extract' takes them out");
+    throw new VlaeError('NotAVlaeFile', 'an archive of pictures: openArchive reads it');
   if (same >= 5) throw new VlaeError('NotAVlaeFile', 'the file was changed by a transfer in text mode: transfer it again in binary mode');
   if (same >= 0) throw new VlaeError('NotAVlaeFile', 'not a .vlae file');
   if (data.length <= 8) throw truncated;

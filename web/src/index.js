@@ -2,6 +2,7 @@ import { settings } from './decode.js';
 import { nodeThread, webThread } from './pool.js';
 
 /** What this package is used by; see docs/web.md. */
+export { openArchive } from './archive.js';
 export { decode, inspect } from './decode.js';
 export { encode } from './encode.js';
 export { VlaeError } from './errors.js';

@@ -1,4 +1,5 @@
 import { serve } from '../src/worker.js';
+import { isArchive, openArchive } from '../src/archive.js';
 import { decode, settings } from '../src/decode.js';
 import { encode } from '../src/encode.js';
 import { VlaeError } from '../src/errors.js';
@@ -11,7 +12,18 @@ import { rangeOf, toRgba } from '../src/show.js';
 /** @typedef {import('../src/decode.js').Picture} Picture */
 /** @typedef {import('../src/origins.js').Region} Region */
 /** @typedef {{data: Uint8Array<ArrayBuffer>, words: string}} Made a .vlae file of a PNG, and what is to be said of it */
-/** @typedef {{name: string, size: number, bytes: () => Promise<Uint8Array>, made?: Made}} Source */
+/**
+ * What is to be shown: a file, or a member of an archive, whose size is that of its group.
+ *
+ * @typedef {Object} Source
+ * @property {string} name
+ * @property {number} size
+ * @property {() => Promise<Uint8Array<ArrayBuffer>>} bytes
+ * @property {Blob} [file]
+ * @property {Made} [made]
+ * @property {import('../src/archive.js').Archive} [archive]
+ * @property {import('../src/archive.js').Member} [member]
+ */
 
 const SIDE = 256; // pixels of a part that is painted at once
 const BUDGET = 8; // milliseconds of painting between two frames
@@ -201,7 +213,7 @@ class Viewer {
 
   /** @param {FileList | File[] | null} files */
   openFiles(files) {
-    const given = [...(files ?? [])].map((file) => ({ name: file.name, size: file.size, bytes: async () => new Uint8Array(await file.arrayBuffer()) }));
+    const given = [...(files ?? [])].map((file) => ({ name: file.name, size: file.size, file, bytes: async () => new Uint8Array(await file.arrayBuffer()) }));
     const weights = given.filter(({ name }) => name.endsWith('.safetensors'));
     const pictures = given.filter((one) => !weights.includes(one));
     this.weights.push(...weights);
@@ -216,7 +228,22 @@ class Viewer {
     return this.load();
   }
 
-  /** Decodes the file that is to be shown; a PNG is compressed first. */
+  /**
+   * The members of an archive, as sources; null for another file.
+   *
+   * @param {Source} source
+   * @returns {Promise<Source[] | null>}
+   */
+  async membersOf(source) {
+    if (source.member || source.made) return null;
+    const file = source.file ?? new Blob([await source.bytes()]);
+    if (!isArchive(new Uint8Array(await file.slice(0, 8).arrayBuffer()))) return null;
+    const archive = await openArchive(file);
+    if (!archive.members.length) throw new VlaeError('InputError', 'the archive is empty');
+    return archive.members.map((member) => ({ name: `${source.name}/${member.name}`, size: member.length, bytes: source.bytes, archive, member }));
+  }
+
+  /** Decodes the file that is to be shown; a PNG is compressed first, and an archive becomes its members. */
   async load() {
     const source = this.sources[this.at];
     this.running?.abort();
@@ -229,6 +256,14 @@ class Viewer {
     this.progress.hidden = false;
     this.progress.value = 0;
     try {
+      const members = await this.membersOf(source);
+      if (this.running !== running) return;
+      if (members) {
+        this.sources.splice(this.at, 1, ...members);
+        if (this.number) this.at += members.length - 1; // one came from behind
+        await this.load();
+        return;
+      }
       const found = await this.read(source, running);
       if (this.running !== running) return;
       this.sizes = found.sizes;
@@ -258,7 +293,6 @@ class Viewer {
    * @param {AbortController} running
    */
   async read(source, running) {
-    const bytes = source.made?.data ?? (await source.bytes());
     const options = {
       signal: running.signal,
       models: await Promise.all(this.weights.map((one) => one.bytes())),
@@ -271,6 +305,14 @@ class Viewer {
         this.draw();
       },
     };
+    if (source.archive && source.member) {
+      const found = await source.archive.read(source.member, options);
+      if (this.paintings.length) return found;
+      this.begin(found.pictures, running);
+      for (const painting of this.running === running ? this.paintings : []) painting.touchAll();
+      return found;
+    }
+    const bytes = source.made?.data ?? (await source.bytes());
     if (!isPng(bytes)) return decode(bytes, options);
     const { data, notes, larger, picture } = await encode(bytes, {
       signal: running.signal,
@@ -505,7 +547,7 @@ class Viewer {
     };
     const { width, height, mode, depth, type, origin, palette } = picture;
     const bytes = this.pictures.reduce((sum, one) => sum + (one.width * one.height * one.channels * one.depth) / 8, 0);
-    const { size: given, made } = this.sources[this.at];
+    const { size: given, made, member } = this.sources[this.at];
     const size = made ? made.data.length : given;
     const samples = `${depth} bits${type === 'unsigned' ? '' : `, ${type}`}`;
     const rows = /** @type {[string, string][]} */ ([['Size', `${width} × ${height}`], ['Kind', mode], ['Samples', samples]]);
@@ -515,7 +557,8 @@ class Viewer {
     const named = Object.entries(picture.metadata);
     if (named.length) list('Metadata', named.map(([name, value]) => [name, describeValue(name, value)]));
     const before = /** @type {[string, string][]} */ (made ? [['PNG', inWords(given)], ['Of the PNG', `${((100 * size) / given).toFixed(1)} %`]] : []);
-    list('File', [['Pictures', String(this.pictures.length)], ['Bytes', inWords(size)], ['Of raw', `${((100 * size) / bytes).toFixed(1)} %`], ...before]);
+    const ofRaw = /** @type {[string, string][]} */ (member?.shared ? [] : [['Of raw', `${((100 * size) / bytes).toFixed(1)} %`]]);
+    list('File', [['Pictures', String(this.pictures.length)], [member?.shared ? 'Bytes of its group' : 'Bytes', inWords(size)], ...ofRaw, ...before]);
     const parts = Object.entries(this.sizes).filter(([, part]) => part > 0);
     if (!parts.length) return;
     const heading = document.createElement('h2');
