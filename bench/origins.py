@@ -184,9 +184,9 @@ def spent(data: bytes) -> dict[str, int]:
     return found
 
 
-def measure(name: str, pixels: np.ndarray, effort: int, without: int) -> Row:
+def measure(name: str, pixels: np.ndarray, effort: int, without: int | None = None) -> Row:
     """All that the first form of the command tells of a picture. without: effort of the file without an origin."""
-    plain = coded(pixels, without, "none")[1]
+    plain = coded(pixels, without or effort, "none")[1]
     data, ours = coded(pixels, effort, "auto")
     found = {"picture": name, "subpixels": pixels.size, "origin": describe(data)["origins"][0]}
     others = {peer: peers.measure(codec, pixels)[0] for peer, codec in peers.peers(PEERS).items()}
@@ -281,7 +281,7 @@ def main(
         if paired:
             row = compared(name, pixels, effort, repeat if untouched else 1)
         else:
-            row = measure(name, pixels, effort, without or effort)
+            row = measure(name, pixels, effort, without)
         rows.append(row)
         click.echo(line(row))
         if out is not None:

@@ -291,7 +291,7 @@ def test_default_models(tiny, monkeypatch):
     """Each mode has its own; what a file names is not asked for by mode."""
     asked = []
 
-    def default(mode):
+    def default(mode, best=False):
         asked.append(mode)
         return str(tiny)
 
@@ -301,7 +301,7 @@ def test_default_models(tiny, monkeypatch):
     with pytest.raises(InputError, match=r"RGB and grey .*not pictures of mode 1"):
         compress(MODES["1"])
     assert asked == ["RGB", "L", "1"]
-    monkeypatch.setattr(codec_of, "default_model_name", lambda mode: "no-such-model")
+    monkeypatch.setattr(codec_of, "default_model_name", lambda *_: "no-such-model")
     with pytest.raises(InputError, match=r"for pictures of mode 1 is not at hand.*give"):
         compress(MODES["1"])
 
