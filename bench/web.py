@@ -1,13 +1,16 @@
 """Decoding in a browser and in Node, beside the command line; and compressing in a browser.
 
     python -m bench.web PICTURE... [--mosaic COLUMNSxROWS] [--effort N] [--origin NAME] [--screenshot FILE]
+        [--jxl FOLDER]
     python -m bench.web PICTURE.png... --encode [--mosaic COLUMNSxROWS]
 
 PICTURE is a picture file, which is compressed first, or a .vlae file. Each is decoded by the native core with 2
 threads, by Node with 2 workers and by the viewer page in a headless Chromium, opened from disk, and all samples are
 compared. MB are 10^6 bytes of samples. "awake" is the longest time for which the page's thread did not run a timer, in
-milliseconds, and "WebP" how long the browser takes for the same picture as lossless WebP. A mosaic puts all pictures
-side by side, again and again, into one. The load of the machine is printed, since it changes all of this.
+milliseconds, and "WebP" how long the browser takes for the same picture as lossless WebP. "JXL" is how long the npm
+package @jsquash/jxl takes in Node for it as JPEG XL of effort 7, if FOLDER is where `npm pack @jsquash/jxl` was
+unpacked; for RGB pictures, with the extra bench. A mosaic puts all pictures side by side, again and again, into one.
+The load of the machine is printed, since it changes all of this.
 
 With --encode the page compresses PNG files, and so does the Python package, at effort 1 without a search for origins
 and with 2 threads. Both decode what they made and compare. The bytes are compared, too.
@@ -71,6 +74,24 @@ for (const path of process.argv.slice(2)) {
   const seconds = (performance.now() - begin) / 1000;
   const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   console.log(JSON.stringify([seconds, createHash('sha256').update(raw).digest('hex')]));
+}
+"""
+
+
+JXL_NODE = """
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+globalThis.ImageData ??= class { constructor(data) { this.data = data; } };
+const [folder, ...files] = process.argv.slice(1);
+const { default: decode, init } = await import(`${folder}/decode.js`);
+await init(new WebAssembly.Module(readFileSync(new URL(`${folder}/codec/dec/jxl_dec.wasm`))));
+for (const path of files) {
+  const bytes = new Uint8Array(readFileSync(path));
+  const begin = performance.now();
+  const { data } = await decode(bytes.buffer);
+  const seconds = (performance.now() - begin) / 1000;
+  const rgb = data.filter((_, i) => i % 4 < 3);
+  console.log(JSON.stringify([seconds, createHash('sha256').update(rgb).digest('hex')]));
 }
 """
 
@@ -169,12 +190,25 @@ def in_node(paths: list[Path]) -> list[tuple[float, str]]:
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
+def jxl_in_node(package: Path, pictures: list[np.ndarray], folder: Path) -> list[tuple[float, str]]:
+    """(seconds, hash of the samples) in which the npm package @jsquash/jxl decodes each as JPEG XL of effort 7."""
+    import imagecodecs
+
+    paths = [folder / f"{i}.jxl" for i in range(len(pictures))]
+    for path, pixels in zip(paths, pictures):
+        path.write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=7))
+    command = ["node", "--input-type=module", "-e", JXL_NODE, package.resolve().as_uri(), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     parser.add_argument("--mosaic", metavar="COLUMNSxROWS")
     parser.add_argument("--effort", type=int, default=1)
     parser.add_argument("--origin", default="auto")
+    parser.add_argument("--jxl", type=Path, metavar="FOLDER")
     parser.add_argument("--screenshot", type=Path)
     parser.add_argument("--encode", action="store_true")
     options: Any = parser.parse_args()
@@ -214,15 +248,18 @@ def main() -> None:
             ("MB/s", 6),
             ("awake ms", 9),
             ("WebP s", 7),
+            ("JXL s", 6),
         )
+        jxl = jxl_in_node(options.jxl, samples, folder) if options.jxl else []
         print(f"{'file':24} " + " ".join(f"{head:>{width}}" for head, width in heads))
         for i, (path, pixels) in enumerate(zip(paths, samples)):
             seconds, worst, found = chromium[i]
-            if {found, node[i][1]} != {digest(pixels)}:
+            if {found, node[i][1], *(one[1] for one in jxl[i : i + 1])} != {digest(pixels)}:
                 raise SystemExit(f"{path}: other samples")
             size = pixels.nbytes / 1e6
             times = f"{native[i]:9.2f} {node[i][0]:8.2f} {seconds:11.2f} {size / seconds:6.2f} {worst:9.0f}"
-            print(f"{path.stem[:24]:24} {size:6.2f} {times} {webp[i] if i < len(webp) else float('nan'):7.3f}")
+            others = f"{webp[i] if i < len(webp) else float('nan'):7.3f} {jxl[i][0] if jxl else float('nan'):6.2f}"
+            print(f"{path.stem[:24]:24} {size:6.2f} {times} {others}")
         print(f"load {' '.join(f'{load:.1f}' for load in os.getloadavg())}; all samples are the same")
 
 

@@ -748,7 +748,7 @@ function beside(group, known, piece) {
  * @param {Region} region
  * @param {number} [channels]
  */
-function cut(from, width, region, channels = 1) {
+export function cut(from, width, region, channels = 1) {
   const row = region.width * channels;
   const out = new Uint8Array(row * region.height);
   for (let r = 0; r < region.height; r++) {

@@ -1,5 +1,5 @@
 import { CHANNELS, MODES, breathe, checkLimits, tileGrid } from './container.js';
-import { LIMITS, bytesOf, decode, openPool, restPool, settings } from './decode.js';
+import { LIMITS, bytesOf, cut, decode, openPool, restPool, settings } from './decode.js';
 import { VlaeError } from './errors.js';
 import { keep } from './keep.js';
 import { readModel } from './model.js';
@@ -360,7 +360,7 @@ class Encoding {
   tile(group, place, model) {
     const { channels, levels } = group;
     const { width, height } = place;
-    return { model: model.id, samples: cut(group, place), width, height, channels, levels, own: this.picture.mode === '1' ? 2 : 256 };
+    return { model: model.id, samples: cut(group.samples, group.width, place, channels), width, height, channels, levels, own: this.picture.mode === '1' ? 2 : 256 };
   }
 
   /**
@@ -403,7 +403,7 @@ class Encoding {
     const tileSize = Math.min(8 * Math.ceil(Math.max(width, height) / 8), LARGEST_TILE);
     const records = await Promise.all(
       tileGrid(width, height, tileSize).map(async (place) => {
-        const make = () => ({ kind: /** @type {'keep'} */ ('keep'), samples: cut(group, place), width: place.width, height: place.height, channels, levels });
+        const make = () => ({ kind: /** @type {'keep'} */ ('keep'), samples: cut(group.samples, group.width, place, channels), width: place.width, height: place.height, channels, levels });
         return keptOf(await this.do(null, make));
       }),
     );
@@ -417,22 +417,6 @@ class Encoding {
  */
 function keptOf([stream, [method, same, larger]]) {
   return { method, stream: /** @type {Uint8Array} */ (stream), same: same === 1, larger: larger === 1 };
-}
-
-/**
- * A part of a group's samples, copied.
- *
- * @param {Group} group
- * @param {import('./origins.js').Region} place
- */
-function cut({ samples, width, channels }, place) {
-  const row = place.width * channels;
-  const out = new Uint8Array(row * place.height);
-  for (let r = 0; r < place.height; r++) {
-    const begin = ((place.y + r) * width + place.x) * channels;
-    out.set(samples.subarray(begin, begin + row), r * row);
-  }
-  return out;
 }
 
 /**

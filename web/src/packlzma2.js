@@ -1,3 +1,5 @@
+import { joined } from './bytes.js';
+
 /**
  * LZMA2 streams, which `lzma2.js` reads: a search that is quick, not the best one.
  */
@@ -267,13 +269,7 @@ class Packer {
       first = false;
     }
     parts.push(Uint8Array.of(0));
-    const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let to = 0;
-    for (const part of parts) {
-      out.set(part, to);
-      to += part.length;
-    }
-    return out;
+    return joined(parts);
   }
 
   /**
