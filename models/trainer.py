@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from vlae_codec.errors import InputError
 
@@ -34,7 +35,8 @@ class Settings:
     steps: int = 1_000_000  # ... or after so many steps; the schedules follow whichever is nearer
     batch: int = 12  # crops per step
     crop: int = 96  # pixels, a multiple of the latent stride
-    pixels: int = 16384  # pixels per step of which the likelihood is evaluated, drawn at random from the crops
+    pixels: int = 16384  # pixels per step of which the likelihood is evaluated, drawn at random from the crops ...
+    plain: float = 1.0  # ... those in a plain neighbourhood so much more rarely than others, and weighed up for it
     rate: float = 2e-3  # peak learning rate
     clip: float = 0.5  # gradient norm
     ema: float = 0.999
@@ -61,6 +63,21 @@ def schedule(settings: Settings, progress: float, step: int) -> tuple[float, flo
     kl = settings.kl_start ** (1 - warm)
     blank = settings.blank * max(0.0, 1 - progress / settings.blank_until)
     return max(rate, settings.rate * 0.002), kl, blank
+
+
+def draw(x: torch.Tensor, count: int, plain: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat indices of pixels, (count,), and the weight with which each stands for all of them, (count,) of mean 1.
+
+    x: (B, H, W, C) uint8. A pixel whose neighbourhood of 5x5 has one value is drawn `plain` times as often as another:
+    it tells little, and most pixels of a bilevel picture are such.
+    """
+    if plain == 1:
+        return torch.randint(x[..., 0].numel(), (count,), device=x.device), torch.ones(count, device=x.device)
+    pixels = x.permute(0, 3, 1, 2).float()
+    high, low = F.max_pool2d(pixels, 5, 1, 2), -F.max_pool2d(-pixels, 5, 1, 2)
+    share = torch.where((high == low).all(1), plain, 1.0).flatten()
+    at = torch.multinomial(share, count, replacement=True)
+    return at, share.mean() / share[at]
 
 
 class Trainer:
@@ -136,13 +153,13 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         x, coded = self.batch()
-        at = torch.randint(x.shape[0] * s.crop * s.crop, (s.pixels,), device=device)
+        at, weight = draw(x, s.pixels, s.plain)
         use = torch.rand(s.batch, device=device) >= s.no_latent
         blank = use & (torch.rand(s.batch, device=device) < blank_share)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=parallel.half_precision(device)):
             terms = self.forward(x, at, use, blank, coded)
-        subpixels = coded.float().sum(1)[at // (s.crop * s.crop)].sum()
-        local = terms.local.float().sum() / subpixels
+        subpixels = (coded.float().sum(1)[at // (s.crop * s.crop)] * weight).sum()
+        local = (terms.local.float() * weight).sum() / subpixels
         kl = ((terms.prior - terms.posterior).mean((1, 2)) * use).sum() / use.sum().clamp(min=1)
         cell = self.config.stride**2 * self.config.channels
         loss = local + kl_weight * kl.clamp(min=s.free_bits) / cell * use.float().mean()

@@ -23,7 +23,7 @@ from vlae_codec.models.grow import grow
 from vlae_codec.models.optim import orthogonal
 from vlae_codec.models.rounding import quantise_aware
 from vlae_codec.models.train import train
-from vlae_codec.models.trainer import Settings, Trainer, schedule
+from vlae_codec.models.trainer import Settings, Trainer, draw, schedule
 from vlae_codec.models.vlae import Config, Vlae, split_mixture
 from vlae_codec.native import ans
 from vlae_codec.weights import model
@@ -245,6 +245,23 @@ def test_schedule():
     assert schedule(settings, settings.blank_until, 1)[2] == 0
     for late in (1.0, 1.5):
         assert schedule(settings, late, 10_000) == (pytest.approx(settings.rate * 0.002), 1, 0)
+
+
+def test_draw():
+    """Pixels of plain neighbourhoods come more rarely, and the weights make up for it."""
+    x = torch.zeros(2, 28, 28, 1, dtype=torch.uint8)
+    x[1, 10:12, 10] = 1
+    busy = torch.zeros(2, 28, 28, dtype=torch.bool)
+    busy[1, 8:14, 8:13] = True
+    torch.manual_seed(1)
+    at, weight = draw(x, 40_000, plain=0.1)
+    share = busy.float().mean().item()
+    assert busy.flatten()[at].float().mean().item() == pytest.approx(share / (share + 0.1 * (1 - share)), rel=0.05)
+    assert weight.mean().item() == pytest.approx(1, rel=0.05)
+    assert (weight * busy.flatten()[at]).mean().item() == pytest.approx(share, rel=0.05)
+    at, weight = draw(x, 40_000)
+    assert busy.flatten()[at].float().mean().item() == pytest.approx(share, rel=0.15)
+    assert bool((weight == 1).all())
 
 
 def test_resume(pictures, tmp_path):
