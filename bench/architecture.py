@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from vlae_codec.gpu.logistics import Mixture, mixture_nll
 from vlae_codec.models import vlae
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate
-from vlae_codec.models.layers import Linear, linear, rectify
+from vlae_codec.models.layers import Linear, Mlp, linear, rectify
 from vlae_codec.models.recipes import photo
 from vlae_codec.models.train import keep_memory
 from vlae_codec.models.trainer import Trainer
@@ -81,6 +82,56 @@ class Heads(Vlae):
         return total
 
 
+class Residual(Vlae):
+    """Each hidden layer but the first adds to what it gets; its weights with the identity added do the same."""
+
+    class Net(Mlp):
+        def forward(self, x: Tensor) -> Tensor:
+            h = rectify(self.hidden[0](x))
+            for layer in self.hidden[1:]:
+                h = rectify(h + layer(h))
+            return self.out(torch.cat([h, x], dim=-1))
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        net = self.Net(
+            self.local.out.in_features - config.hidden, config.hidden, config.layers, self.local.out.out_features
+        )
+        net.load_state_dict(self.local.state_dict())
+        self.add_module("local", net)
+
+
+class Experts(Vlae):
+    """Four local networks, of which a pixel takes the one for its texture: the sum of the magnitudes of its six
+    nearest neighbours' differences. The thresholds are those of the first batch's quarters."""
+
+    NUMBER = 4
+    NEAR = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
+
+    class Net(torch.nn.Module):
+        def __init__(self, nets: list[torch.nn.Module], near: list[int]) -> None:
+            super().__init__()
+            self.nets = torch.nn.ModuleList(nets)
+            self.near = near
+            self.bounds: Tensor
+            self.register_buffer("bounds", torch.zeros(len(nets) - 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            texture = x[:, self.near].abs().sum(1)
+            if not self.bounds.any():
+                self.bounds.copy_(texture.quantile(torch.arange(1, len(self.nets)) / len(self.nets)))
+            expert = torch.bucketize(texture, self.bounds)
+            places = [(expert == number).nonzero()[:, 0] for number in range(len(self.nets))]
+            found = torch.cat([net(x[place]) for net, place in zip(self.nets, places)])
+            return found[torch.argsort(torch.cat(places))]
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        places = [tuple(offset) for offset in self.offsets.tolist()]
+        near = [3 * places.index(place) + channel for place in self.NEAR for channel in range(3)]
+        self.add_module("local", self.Net([deepcopy(self.local) for _ in range(self.NUMBER)], near))
+
+
 def multiply_adds(model: Vlae) -> float:
     """Per pixel, all networks, digits not counted."""
     config = model.config
@@ -91,6 +142,8 @@ def multiply_adds(model: Vlae) -> float:
         if isinstance(layer, Linear):
             share = next((part for prefix, part in places.items() if name.startswith(prefix)), 1 / cell)
             total += share * layer.in_features * layer.out_features
+    if isinstance(model, Experts):
+        total -= sum(n.numel() for net in model.local.nets[1:] for n in net.parameters() if n.ndim == 2)
     if isinstance(model, Heads):
         total -= model.local.out.in_features * model.local.out.out_features
     return total
@@ -127,6 +180,12 @@ def variants() -> dict[str, tuple[Config, dict[str, Any], Callable[[Config], Vla
     rows["10 logistics"] = (fitted(replace(BASE, mixtures=10), Vlae), {}, Vlae)
     rows["3 hidden layers"] = (fitted(replace(BASE, layers=3), Vlae), {}, Vlae)
     rows["1 hidden layer"] = (fitted(replace(BASE, layers=1), Vlae), {}, Vlae)
+    for layers in (4, 6):
+        deep = replace(BASE, layers=layers)
+        rows[f"{layers} hidden layers"] = (fitted(deep, Vlae), {}, Vlae)
+        rows[f"{layers} hidden layers, residual"] = (fitted(deep, Residual), {}, Residual)
+    rows["4 experts"] = (BASE, {}, Experts)
+    rows["4 experts of 4 hidden layers"] = (fitted(replace(BASE, layers=4), Vlae), {}, Experts)
     rows["hidden 256"] = (replace(BASE, hidden=256), {}, Vlae)
     rows["raw inputs"] = (BASE, {}, Raw)
     rows["heads per channel"] = (fitted(BASE, Heads), {}, Heads)

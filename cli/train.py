@@ -26,7 +26,7 @@ from .app import Interrupted
     metavar="PATH_OR_NAME",
     help="Begin with the weights, and so the architecture, of a checkpoint, a weight file or a model by name.",
 )
-@click.option("--grow", is_flag=True, help="With --init: the recipe's architecture, wider than that of the weights.")
+@click.option("--grow", is_flag=True, help="With --init: the recipe's architecture, not that of the weights.")
 @click.option("--valid", multiple=True, type=click.Path(), help="Held-out pictures or folders, reported as it goes.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long [default: recipe's].")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps, if that is sooner.")

@@ -1,8 +1,9 @@
-"""Another architecture that begins with a trained model's weights: wider, deeper, a larger window, other latents, grey.
+"""Another architecture that begins with a trained model's weights: wider, narrower, deeper, a larger window, other
+latents, grey.
 
 What has the same shape in both models is taken over. The local network is widened so that it computes the same as
 before: new hidden units have no outgoing weights yet, a new hidden layer hands on what it gets, a new logistic is a
-broad, unlikely copy of an old one. Parts of
+broad, unlikely copy of an old one. A narrower network keeps the hidden units that matter most. Parts of
 the latent path that differ (another stride, say) start afresh, and with them the weights of the context. A grey model
 begins as what a colour model makes of three equal channels.
 """
@@ -22,7 +23,7 @@ from .layers import Linear, Mlp
 from .vlae import Config, Vlae
 
 KEPT = ("channels", "levels")  # of the configuration
-NO_LESS = ("layers", "hidden", "mixtures", "context")
+NO_LESS = ("layers", "mixtures", "context")
 NEW_LOGIT, NEW_SCALE = -3.0, 1.0  # of a new logistic, relative to the old one's, the latter in octaves
 
 
@@ -31,6 +32,8 @@ def grow(start: Vlae, config: Config) -> Vlae:
     """A float model of this configuration. Raises InputError where the local networks have not enough in common."""
     if start.config.channels == 3 and config.channels == 1:
         start = grey(start)
+    if start.config.hidden > config.hidden:
+        start = narrow(start, config.hidden)
     old = start.config
     places = window_offsets(config.window)
     other = [key for key in KEPT if getattr(old, key) != getattr(config, key)]
@@ -81,6 +84,28 @@ def grey(start: Vlae) -> Vlae:
     out = state["local.out.weight"][rows]
     state["local.out.weight"] = summed(out, old.hidden, old.hidden + pixels)
     state["local.out.bias"] = state["local.out.bias"][rows]
+    model.load_state_dict(state)
+    return model
+
+
+@torch.no_grad()
+def narrow(start: Vlae, hidden: int) -> Vlae:
+    """The model with so many units in each hidden layer of its local network: those by which most passes, as the
+    product of the norms of the weights that lead there and away tells.
+    """
+    model = Vlae(replace(start.config, hidden=hidden))
+    layers = [*cast(list[Linear], list(start.local.hidden)), start.local.out]
+    weights = [layer.weight.clone() for layer in layers]
+    biases = [layer.bias.clone() for layer in layers]
+    for i in range(len(layers) - 1):
+        here, after = weights[i], weights[i + 1]
+        units = len(here)
+        kept = (here.norm(dim=1) * after[:, :units].norm(dim=0)).topk(hidden).indices.sort().values
+        weights[i], biases[i] = here[kept], biases[i][kept]
+        weights[i + 1] = torch.cat([after[:, kept], after[:, units:]], dim=1)  # the output layer sees inputs, too
+    state = start.state_dict()
+    for layer, weight, bias in zip([*(f"hidden.{i}" for i in range(len(layers) - 1)), "out"], weights, biases):
+        state[f"local.{layer}.weight"], state[f"local.{layer}.bias"] = weight, bias
     model.load_state_dict(state)
     return model
 

@@ -425,6 +425,20 @@ def test_grow(random_vlae, synthetic, changes):
         grow(grown, replace(start.config, window=(3, 2)))
 
 
+def test_narrow(random_vlae, synthetic):
+    """The units that lead nowhere go first: what was widened comes back as it was."""
+    start = grow(random_vlae(), replace(random_vlae().config, layers=3))
+    hidden = start.config.hidden
+    back = grow(grow(start, replace(start.config, hidden=hidden + 9)), start.config)
+    x, at = torch.from_numpy(synthetic(32, 48, 2))[None], torch.arange(32 * 48)
+    on = torch.ones(1, 3, dtype=torch.bool)
+    with torch.no_grad():
+        bits = [net(x, at, ~on[:, 0], ~on[:, 0], on).local.sum().item() for net in (start, back)]
+    assert bits[1] == pytest.approx(bits[0], rel=1e-5)
+    fewer = grow(start, replace(start.config, hidden=hidden // 2))
+    assert [layer.out_features for layer in fewer.local.hidden] == [hidden // 2] * 3
+
+
 def test_grey(random_vlae, synthetic):
     """A colour model turned grey gives a grey picture the bits that the colour model gave its first channel."""
     start = random_vlae()
