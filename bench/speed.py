@@ -1,8 +1,8 @@
 """Speed, start-up and memory, beside other codecs in the same run.
 
     python -m bench.speed PICTURES... [--part NAME ...] [--threads 1,2] [--device cpu,cuda] [--effort 1,3]
-                          [--target amx,avx2] [--peers "jxl e3,jxl e7"] [--limit N] [--repeat 3] [--label TEXT]
-                          [--json OUT] [--plot OUT.png]
+                          [--target amx,avx2] [--tile 256,512] [--peers "jxl e3,jxl e7"] [--limit N] [--repeat 3]
+                          [--label TEXT] [--json OUT] [--plot OUT.png]
 
 \b
 speed    each picture by our codec, at each effort, device and number of threads, and by the peers, on one
@@ -20,7 +20,7 @@ picture is timed once. A ratio says how many times as fast it is as JPEG XL effo
 thread. A target is one of the core's (`vlae_codec.native.library`), by default the processor's best; others run slower
 here, as on processors that have no better one. Compressing is without verifying, except in processes: the bench decodes
 and compares each time, ours and the peers', and the exit status is 1 if a picture did not come back. All is coded once
-untimed first.
+untimed first. Several sizes of tiles are for the part speed.
 In the JSON each part has its own command line, machine and load; parts of a former run stay.
 """
 
@@ -41,6 +41,7 @@ import numpy as np
 
 from vlae_codec import api
 from vlae_codec.adapter.effort import LEVELS
+from vlae_codec.format.header import TILE_SIZE
 from vlae_codec.images.image import load
 from vlae_codec.native import library
 
@@ -84,13 +85,17 @@ class Plan(NamedTuple):
     repeat: int
     model: str | None
     plot: Path | None
+    tiles: Sequence[int] = (TILE_SIZE,)
 
     def ours(self) -> dict[str, Peer]:
         return {
-            f"vlae e{effort} {device}{name} {threads}t": on_target(ours(effort, device, threads, self.model), target)
+            f"vlae e{effort} {device}{name}{f' {tile}' if len(self.tiles) > 1 else ''} {threads}t": on_target(
+                ours(effort, device, threads, self.model, tile), target
+            )
             for effort in self.efforts
             for device in self.devices
             for target, name in self.named_targets()
+            for tile in self.tiles
             for threads in self.threads
         }
 
@@ -106,10 +111,11 @@ class Plan(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- codecs of lists
 
 
-def ours(effort: int, device: str, threads: int, model: str | None) -> Peer:
+def ours(effort: int, device: str, threads: int, model: str | None, tile: int = TILE_SIZE) -> Peer:
     """Our codec of a picture."""
     options: Row = {"model": model, "device": device, "threads": threads}
-    return Peer(partial(api.compress, verify=False, effort=effort, **options), partial(api.decompress, **options))
+    encode = partial(api.compress, verify=False, effort=effort, tile=tile, **options)
+    return Peer(encode, partial(api.decompress, **options))
 
 
 def on_target(codec: Peer, target: str) -> Peer:
@@ -359,6 +365,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str) -> li
 @click.option("--device", "devices", default="cpu", show_default=True, callback=_words, help="Or several: cpu,cuda.")
 @click.option("--effort", "efforts", default="1", show_default=True, callback=_numbers, help="Or several: 1,3.")
 @click.option("--target", "targets", default="", callback=_words, help="Or several: amx,avx2.")
+@click.option("--tile", "tiles", default=str(TILE_SIZE), show_default=True, callback=_numbers, help="Or several.")
 @click.option("--peers", "others", default=OTHERS, show_default=True, callback=_words)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures.")
 @click.option(
@@ -380,6 +387,7 @@ def main(
     devices: list[str],
     efforts: list[int],
     targets: list[str],
+    tiles: list[int],
     others: list[str],
     limit: int | None,
     largest: str,
@@ -400,7 +408,7 @@ def main(
     sizes = {name: shape for name, shape in SIZES.items() if prod(shape) <= prod(SIZES[largest])}
     names = [path.name for path in paths]
     targets = targets or [library.target()]
-    plan = Plan(names, loaded, threads, devices, efforts, targets, peers(others), sizes, repeat, model, drawing)
+    plan = Plan(names, loaded, threads, devices, efforts, targets, peers(others), sizes, repeat, model, drawing, tiles)
     measure(in_turn(plan.ours(), plan.peers), of_size(loaded, 128, 128)[:1], 1)
     contents: Row = json.loads(out.read_text()) if out is not None and out.exists() else {}
     failures = 0

@@ -25,7 +25,7 @@ def compress_over(
 ) -> None:
     """Compresses pictures and folders of them, by URLs, into the folder `output`. Raises Failure if any failed."""
     output = _check(output, options)
-    given = _common(options) | {name: options[name] for name in ("effort", "seed", "origin", "verify", "keep")}
+    given = _common(options) | {name: options[name] for name in ("effort", "seed", "origin", "tile", "verify", "keep")}
     left_out = JPEG if options["skip_jpeg"] else frozenset[str]()
     plan = cluster.make_plan(sources, output, PICTURES, ".vlae", options["force"], options["newer"], left_out)
     _convert(address, plan, cluster.Compressing(**given), output, quiet, verbose)

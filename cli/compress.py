@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
+from vlae_codec.format.header import MAX_TILE
 from vlae_codec.origins.names import NAMES
 
 from .options import clustered, converting
@@ -39,6 +40,13 @@ from .summary import Direction
     default="auto",
     show_default=True,
     help="What a picture was before it was RGB: look for all that is known, for nothing, or for one only.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(32, MAX_TILE),
+    metavar="N",
+    help="Pixels a side of what one thread codes and decodes, a multiple of 16: fewer bring a lone picture back faster "
+    "where there are threads for them, and make it larger [default: 512].",
 )
 @click.option("--exact", is_flag=True, help="Keep the very file: decompress gives it back byte for byte.")
 @click.option("--strict", is_flag=True, help="Refuse a picture of which anything would not be kept.")

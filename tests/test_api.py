@@ -359,7 +359,20 @@ def test_invalid(tiny, pixels):
         compress(pixels, model=tiny)
 
 
+def test_tile(tiny, synthetic):
+    """Tiles of another size are in the file, and bring back the same pixels, also of a part."""
+    pixels = synthetic(70, 100, 3)
+    data = compress(pixels, model=tiny, tile=48)
+    (part,) = container.read(data).parts
+    assert (part.planes.tile_size, part.tile_count) == (48, 2 * 3)
+    assert np.array_equal(decompress(data, model=tiny, threads=2), pixels)
+    assert np.array_equal(decompress(data, model=tiny, region=(40, 3, 30, 60)), pixels[3:63, 40:70])
+
+
 def test_invalid_options(tiny):
+    for tile in (0, 16, 100, 8192):
+        with pytest.raises(InputError, match="tile"):
+            compress(NOISE, model=tiny, tile=tile)
     for threads in (0, -1):
         with pytest.raises(InputError, match="threads"):
             compress(NOISE, model=tiny, threads=threads)

@@ -72,15 +72,12 @@ def test_exceptions_are_even():
     assert np.allclose(bits.local, 8 * size / (HEIGHT * WIDTH))
 
 
-def test_tiles(monkeypatch):
+def test_tiles():
     """Tiles of chroma lie where their pixels are, beside each other, and cover all."""
-    from vlae_codec.pictures import past
-
-    monkeypatch.setattr(past, "CHROMA_TILE", 16)
     whole = packed("photocd")
-    data = vlae_codec.compress(vlae_codec.decompress(whole, threads=1), effort=1, threads=1, origin="photocd")
+    data = vlae_codec.compress(vlae_codec.decompress(whole, threads=1), effort=1, threads=1, origin="photocd", tile=32)
     contents = container.read(data)
-    assert [part.tile_count for part in contents.parts] == [1, 6, 6, 1]
+    assert [part.tile_count for part in contents.parts] == [6, 6, 6, 1]
     bits, told = bits_map(data, threads=2), []
     streams = 8 * sum(len(record.data) for record in contents.records)
     assert abs(streams - total(bits.local) - total(bits.latent)) <= 81 * len(contents.records) + 1

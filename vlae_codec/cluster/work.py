@@ -22,6 +22,7 @@ class Compressing:
     seed: int = 1
     model: str | Path | None = None
     origin: str = "auto"
+    tile: int | None = None
     verify: bool = True
     keep: Keep = ALL
     limits: Limits = DEFAULT
@@ -99,6 +100,7 @@ def _compressed(job: Job, data: bytes, settings: Compressing) -> tuple[bytes, tu
         seed=settings.seed,
         model=model,
         origin=origin,
+        tile=settings.tile,
         verify=settings.verify,
         threads=settings.threads,
         limits=settings.limits,

@@ -48,6 +48,7 @@ def compress_files(
     threads: int | None = None,
     jobs: int | None = None,
     origin: str = "auto",
+    tile: int | None = None,
     verify: bool = True,
     keep: Keep = ALL,
     thumbnail: int = 0,
@@ -99,7 +100,7 @@ def compress_files(
             status = pipes.status(task.source)  # before it is read: what is changed meanwhile looks newer
             before, name = pipes.read(task.source, limits), pipes.shown(task.source)
             loaded = convert.loaded(name, before, keep, limits, convert.codes_jpeg(origin, model))
-            options = Options(effort, seed, verify, progress, watch, model, device, origin)
+            options = Options(effort, seed, verify, progress, watch, model, device, origin, tile)
             data = encode(loaded.pictures, 0, options, run)
             if thumbnail:
                 data = with_thumbnail(data, make_thumbnail(loaded.pictures[0], thumbnail))

@@ -50,6 +50,7 @@ from vlae_codec.threads import Run, counter
 from vlae_codec.weights.model import find_model
 
 TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
+TILES = range(32, header.MAX_TILE + 1, 16)
 CLEAR = 0.75  # of what colours take, as a sample tells, below which they are not coded to be compared
 CHANGED = "the compressed picture did not come back exactly; please report this picture"
 
@@ -61,6 +62,10 @@ def encode(pictures: Sequence[Picture], chains: int | None, options: Options, ru
     level(options.effort)
     if options.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {options.seed}")
+    if options.tile is not None and options.tile not in TILES:
+        raise InputError(
+            f"a tile must have {TILES[0]} to {TILES[-1]} pixels a side, a multiple of 16: not {options.tile}"
+        )
     symbols = [symbols_of(picture.pixels) for picture in pictures]
     shown = [(layout_of(picture), *picture.pixels.shape[1::-1]) for picture in pictures]
     before = [False, *(one == other for one, other in pairwise(shown))]
@@ -192,7 +197,8 @@ def _encode_group(
 ) -> tuple[Part, bool]:
     """The part of a group of planes, and whether it may be smaller without a model."""
     codec = _codec(layout, channel, channels, options)
-    planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=TILE_SIZE)
+    size = options.tile if options.tile and chains == 0 else TILE_SIZE
+    planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=size)
     if chains == 0:
         mine = [symbols[..., channel : channel + channels] for symbols in pictures.values()]
         planes = replace(planes, scale=find_scale(mine), lane_symbols=LANE_SYMBOLS)

@@ -16,7 +16,18 @@ import numpy as np
 
 from vlae_codec.errors import InputError
 from vlae_codec.format.container import Method, Part, TileRecord
-from vlae_codec.format.header import COLOURED, GREYS, JPEG, SOURCE_PLANES, VALUES, Kind, Layout, Origin, Planes
+from vlae_codec.format.header import (
+    COLOURED,
+    GREYS,
+    JPEG,
+    SOURCE_PLANES,
+    TILE_SIZE,
+    VALUES,
+    Kind,
+    Layout,
+    Origin,
+    Planes,
+)
 from vlae_codec.jpeg import parameters
 from vlae_codec.jpeg.coefficients import Coefficients
 from vlae_codec.jpeg.recover import recover
@@ -36,7 +47,6 @@ from vlae_codec.threads import Run
 LARGE = 1 << 15  # pixels of one of several pictures, below which it is coded with others
 LEAST = 16  # pixels each way of a picture in which a JPEG is looked for
 MANY = 50  # pixels for one exception, from which on source planes may not be the best form
-CHROMA_TILE = 256  # samples of a plane at half size: as much of a picture as a tile of luma has
 
 
 def may_have_origin(layout: Layout, pictures: dict[int, np.ndarray], chains: int | None, options: Options) -> bool:
@@ -147,9 +157,9 @@ def _source_planes(
     sources, parts = Sources({number: found.planes}), []
     for index, plane in enumerate(found.planes):
         codec = find_codec(None, None, options.device, "chroma" if index else "luma", options.effort)
-        planes = Planes(1, 256, codec.model.id, kind=Kind.SOURCE, geometry=geometry if index else 0)
-        if index and geometry & 3:
-            planes = replace(planes, tile_size=CHROMA_TILE)
+        size = options.tile or TILE_SIZE
+        size = size // 2 if index and geometry & 3 else size  # of as much of the picture
+        planes = Planes(1, 256, codec.model.id, tile_size=size, kind=Kind.SOURCE, geometry=geometry if index else 0)
         part = Part(own, planes, index, ((number, *planes.size(width, height)),))
         source = Source(part, {number: plane[..., None]}, sources.beside(part, codec))
         parts.append(encode_planes(codec, source, set(), options, run)[0])
@@ -161,7 +171,7 @@ def _values(layout: Layout, number: int, rgb: np.ndarray, conversion: str, optio
     escape = best_escape(outside(triples(conversion), rgb))
     origin = Origin(VALUES, bytes([tuple(CONVERSIONS).index(conversion), escape]))
     codec = restricted(find_codec(options.model, None, options.device, "RGB", options.effort), origin)
-    planes = Planes(3, 256, codec.model.id)
+    planes = Planes(3, 256, codec.model.id, tile_size=options.tile or TILE_SIZE)
     height, width, _ = rgb.shape
     part = Part(replace(layout, origin=origin), planes, 0, ((number, width, height),))
     return [encode_planes(codec, Source(part, {number: rgb}), set(), options, run)[0]]

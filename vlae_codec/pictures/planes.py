@@ -46,6 +46,7 @@ class Options(NamedTuple):
     model: str | Path | None = None
     device: str = "auto"
     origin: str = "auto"  # none, or the only one that is tried
+    tile: int | None = None  # pixels a side, a multiple of 16; of planes at half size half as many
 
 
 class Tiles(Sequence[np.ndarray]):

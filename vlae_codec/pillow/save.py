@@ -14,7 +14,7 @@ from vlae_codec.pillow.info import frame_words, metadata_of
 from vlae_codec.pillow.modes import picture_from
 
 # those of `vlae_codec.compress`
-_OPTIONS = ("model", "effort", "seed", "device", "threads", "origin", "verify", "limits", "progress", "watch")
+_OPTIONS = ("model", "effort", "seed", "device", "threads", "origin", "tile", "verify", "limits", "progress", "watch")
 
 
 def save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
