@@ -11,4 +11,4 @@ from dataclasses import replace
 from . import photo
 
 CONFIG = replace(photo.CONFIG, layers=4)
-SETTINGS = replace(photo.SETTINGS, minutes=105)
+SETTINGS = replace(photo.SETTINGS, minutes=120)

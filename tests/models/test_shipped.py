@@ -12,8 +12,8 @@ from vlae_codec.images.image import load
 from vlae_codec.weights.model import default_model_name, find_model, weights_folder
 
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
-BEST = {"luma-best", "chroma-best"}
-OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "photo", "photo-gray"}
+BEST = {"photo-best", "luma-best", "chroma-best"}
+OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "mnist-vector", "photo", "photo-gray"}
 GOLDEN = make_golden.DATA / "mountains.vlae"
 
 
@@ -47,7 +47,7 @@ def test_names():
     assert {path.stem for path in SHIPPED} == BEST | OTHERS
     assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo-gray", "mnist-binary"]
     assert [default_model_name(mode) for mode in ("luma", "chroma")] == ["luma", "chroma"]
-    assert {default_model_name(mode, best=True) for mode in ("luma", "chroma")} == BEST
+    assert {default_model_name(mode, best=True) for mode in ("RGB", "luma", "chroma")} == BEST
     assert [find_model(name).config["channels"] for name in ("photo", "photo-gray", "cifar10")] == [3, 1, 3]
     assert find_model("mnist-binary").config["levels"] == 2
 
