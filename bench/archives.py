@@ -265,7 +265,7 @@ def main(
 ) -> None:
     """Compare archives with tar of other files."""
     for found in known_models():  # so that no figure has the time to read it
-        mode = "1" if "binary" in found.name else "L"
+        mode = "1" if find_model(found.name).config.get("levels", 256) == 2 else "L"
         if not find_model(found.name).config.get("side", 0):
             find_codec(found.name, None, "cpu", mode)
     rows, spent = [], {}

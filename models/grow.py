@@ -97,7 +97,7 @@ def narrow(start: Vlae, hidden: int) -> Vlae:
     layers = [*cast(list[Linear], list(start.local.hidden)), start.local.out]
     weights = [layer.weight.clone() for layer in layers]
     biases = [layer.bias.clone() for layer in layers]
-    for i in range(len(layers) - 1):
+    for i in reversed(range(len(layers) - 1)):  # what leads to no unit that is kept counts for nothing
         here, after = weights[i], weights[i + 1]
         units = len(here)
         kept = (here.norm(dim=1) * after[:, :units].norm(dim=0)).topk(hidden).indices.sort().values

@@ -285,7 +285,8 @@ def test_grow(run, tmp_path, monkeypatch):
         (["--recipe", "nothing"], "no recipe 'nothing'"),
     ],
 )
-def test_invalid(run, arguments, words):
+def test_invalid(run, monkeypatch, arguments, words):
+    monkeypatch.setattr(photo, "CONFIG", replace(CONFIG, context=1))  # less than the tiny model's
     result = run(*arguments)
     assert result.exit_code == 1
     assert words in result.stderr
