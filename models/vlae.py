@@ -209,12 +209,22 @@ class Vlae(nn.Module):
         blank: (B,) bool, tiles whose latents are used, tiles whose window is blanked (a head start for the latents);
         coded: (B, C) bool.
         """
+        rows, ref, pixels, prior, posterior = self.rows(x, at, use_latents, blank)
+        image = at // (x.shape[1] * x.shape[2])
+        return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior)
+
+    def rows(
+        self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(inputs of the local network, reference values, pixels, bits of the prior and of the posterior) under one
+        sample of the latents; arguments as above.
+        """
         x, side = x.split([self.config.channels, self.config.side], dim=-1)
         # 1. posterior and prior
         loc, log2_scale = self.posterior(x)
         z, posterior = self.sample(loc, log2_scale)
         prior = self.prior.bits(z)
-        # 2. reconstruction
+        # 2. what the local network sees
         rows, ref, pixels = self.local_rows(x, self.context(z, at, use_latents), at)
         image = at // (x.shape[1] * x.shape[2])
         if blank.any():
@@ -222,7 +232,7 @@ class Vlae(nn.Module):
             rows = torch.where(blank[image][:, None] & window, 0.0, rows)
         if self.config.side:
             rows = torch.cat([rows, self.side_rows(side, at).to(rows.dtype) * INPUT_UNIT], dim=-1)
-        return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior.sum(-1))
+        return rows, ref, pixels, prior, posterior.sum(-1)
 
 
 def reference(flat: Tensor, base: Tensor, stride: int) -> Tensor:

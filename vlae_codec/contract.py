@@ -56,6 +56,16 @@ MAX_ESCAPE = 16  # symbols outside a set of values have 2^-escape of the range, 
 EXP_ENTRIES = 512
 TABLE_BITS = 16  # fraction of the tables of scales and their inverses
 
+# Learning while coding
+LEARN_PIXELS = 384  # after so many the last layer learns
+LEARN_BIAS = 64  # the activation of the bias
+LEARN_BITS = 12  # of a weight's fraction
+LEARN_RATE_BITS = 20
+LEARN_UNITS = 12  # bits of the parts of a score
+LEARN_SCALE_BITS = 16
+LEARN_LIMIT = 1 << 28  # of a step
+MAX_SLOW = 8  # rates may be divided by 2^8
+
 # Calls of the core
 SLACK = 64  # bytes behind pixels and features that the core may read
 COST_BITS = 20  # of fraction in a cost

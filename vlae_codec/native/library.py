@@ -23,12 +23,14 @@ from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 
 TARGET_VARIABLE = "VLAE_CODEC_TARGET"
-ABI = 4
+ABI = 5
 MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
     *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
     *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT", "MAX_ESCAPE"),
+    *("ARGUMENT_BITS", "LEARN_PIXELS", "LEARN_BIAS", "LEARN_BITS", "LEARN_RATE_BITS", "LEARN_UNITS"),
+    *("LEARN_SCALE_BITS", "MAX_SLOW"),
 )
 
 
@@ -63,9 +65,13 @@ class StackStruct(ctypes.Structure):
 
 class PixelsStruct(ctypes.Structure):
     _fields_ = _fields(
-        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables"), (c_void_p, "set")),
+        *((c_void_p, "net"), (c_int64, "net_size"), (TablesStruct, "tables"), (c_void_p, "set learn")),
         (c_int32, "channels wide up features mixtures levels stretch shift escape"),
     )
+
+
+class LearnStruct(ctypes.Structure):
+    _fields_ = _fields((c_void_p, "net"), (c_int64, "net_size"), (c_void_p, "scale rate reduce"), (c_int32, "slow"))
 
 
 class TileStruct(ctypes.Structure):
@@ -147,6 +153,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {  # the type of what is returned, then
     "pixel_rows": (c_int, _PIXELS, _TILE, _P, _L, _P, _P, _P),
     "band_intervals": (c_int, _PIXELS, _TILE, _P, _L, _L, _I, _P, _P, _P, _L),
     "pop_band": (c_int, _PIXELS, _TILE, _I, _I, _I, _STACK, _P, _L),
+    "learn_scratch": (_L, _PIXELS, _I, _L),
+    "learn_intervals": (c_int, _PIXELS, _TILE, _I, _I, _I, _P, _P, _P, _L),
     "prior_scratch": (_L, _PRIOR, _I, _I, _L),
     "prior_intervals": (c_int, _PRIOR, _P, _I, _I, _P, _P, _P, _L),
     "pop_prior": (c_int, _PRIOR, _P, _I, _I, _STACK, _P, _L),

@@ -15,7 +15,8 @@ import numpy as np
 
 from vlae_codec.contract import PIXEL_CENTRE, SLACK
 from vlae_codec.native.ans import Message, Stack
-from vlae_codec.native.library import PixelsStruct, TileStruct, check, core, pointer, span
+from vlae_codec.native.learning import Learning
+from vlae_codec.native.library import PixelsStruct, TileStruct, aligned, check, core, pointer, span
 from vlae_codec.native.mixture import Tables, sample_type, set_pointer
 from vlae_codec.native.network import Packed
 from vlae_codec.threads import Map
@@ -62,6 +63,7 @@ class Setting(NamedTuple):
     shift: int = 0  # the network works in coarse levels of 2^shift levels
     escape: int = 0  # 1 .. 16 in the restricted form
     values: np.ndarray | None = None  # (65536, 4) uint64, the set of the restricted form (`origins.triples`)
+    learning: Learning | None = None  # only in the plain form, and with no set
 
     @property
     def deep(self) -> bool:
@@ -76,7 +78,19 @@ class Setting(NamedTuple):
     @property
     def struct(self) -> PixelsStruct:
         """The setting as the core takes it."""
-        return PixelsStruct(*span(self.net.memory), self.tables.struct, set_pointer(self.values), *self[2:-1])
+        learn = None if self.learning is None else self.learning.struct
+        address = None if learn is None else ctypes.addressof(learn)
+        struct = PixelsStruct(
+            *span(self.net.memory), self.tables.struct, set_pointer(self.values), address, *self[2:-2]
+        )
+        struct.learning = learn  # lives as long
+        return struct
+
+    def scratch(self, rows: int, lanes: int) -> np.ndarray:
+        """Memory in which the core codes a band of so many rows."""
+        if self.learning is None:
+            return self.net.scratch(rows, lanes, self.channels)
+        return aligned(check(core.vlae_learn_scratch(ctypes.byref(self.struct), rows, lanes), "a network"))
 
 
 class Tile(NamedTuple):
@@ -117,6 +131,11 @@ class Pixels:
         height, width, channels = band.shape
         tile, skip = self.prepare(above, band, context)
         starts, freqs = np.zeros((2, height * width, channels), np.uint32)
+        if self.setting.learning is not None:
+            which, out = (skip, skip + height, coded), (pointer(starts, np.uint32), pointer(freqs, np.uint32))
+            scratch = self.setting.scratch(height, 1)
+            check(core.vlae_learn_intervals(*self._structs(tile), *which, *out, *span(scratch)), "a tile")
+            return starts.reshape(band.shape), freqs.reshape(band.shape)
 
         def strip(begin: int) -> None:
             part = slice(begin, begin + STRIP)
@@ -179,7 +198,7 @@ class Pixels:
             band = np.zeros((height, width, channels), kind)
             if height:
                 tile, skip = self.prepare(above, band, None if contexts is None else contexts[t])
-                stack, scratch = Stack(message), self.setting.net.scratch(height, len(message.heads), channels)
+                stack, scratch = Stack(message), self.setting.scratch(height, len(message.heads))
                 given = (*self._structs(tile), skip, skip + height, coded)
                 check(core.vlae_pop_band(*given, stack.struct, *span(scratch)), f"tile {t}")
                 message, begin = stack.message(), skip * width * channels

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
+from vlae_codec.native.learning import Learning
 from vlae_codec.native.mixture import Tables
-from vlae_codec.native.network import Layer, Network
+from vlae_codec.native.network import Layer, Network, Packed
 from vlae_codec.weights import safetensors, schema
 from vlae_codec.weights.safetensors import printable
 
@@ -46,6 +47,7 @@ class Model:
     mixture: Network | None
     base: np.ndarray | None  # (1, P) int32
     local: Network
+    learning: Learning | None  # how its last layer learns while it codes, if it can
 
 
 def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
@@ -65,7 +67,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
     schema.check_values(checked, tensors)
     tables = Tables(*(tensors[f"tables.{field}"] for field in Tables._fields))
     layers = {}
-    for form in schema.layer_forms(checked):
+    for form in schema.layer_forms(checked, schema.learns(tensors)):
         weight, multiplier, addend, shift = (
             tensors[f"{form.name}.{part}"] for part in ("weight", "multiplier", "addend", "shift")
         )
@@ -89,7 +91,13 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
         Network(part("mixture"), skip=True) if steps else None,
         None if steps else tensors["base"],
         Network(part("local"), skip=True),
+        _learning(part("learn"), tensors) if schema.learns(tensors) else None,
     )
+
+
+def _learning(layers: tuple[Layer, ...], tensors: Mapping[str, np.ndarray]) -> Learning:
+    scale, rate, reduce = (tensors[f"learn.{name}"] for name in ("scale", "rate", "reduce"))
+    return Learning(Packed(Network(layers)), scale, rate, reduce)
 
 
 # ---------------------------------------------------------------------------------------------------- files

@@ -9,6 +9,8 @@
     mixture.*     last step of the prior
     base          a constant row of parameters, in the place of a mixture, in a model with no flow step
     local.*       p(x | window, context, side planes)
+    learn.*       how the last layer of these learns while it codes (`core/learn.h`): step, its preconditioner, and a
+                  scale and a rate of each output, and a shift of each input; all of them or none
 
 A layer is four tensors: NAME.weight, NAME.multiplier, NAME.addend and NAME.shift (`vlae_codec.native.network`). A model
 has exactly the tensors that are listed here. The bounds are those of the native core; the last one keeps a model from
@@ -18,7 +20,7 @@ asking for hours a megapixel.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -41,6 +43,7 @@ from vlae_codec.native.mixture import parameter_limits
 
 MAX_WIDTH = 4096  # inputs or outputs of a layer
 MAX_MULTIPLY_ADDS = 1 << 24  # a pixel
+LEARN = "learn."  # with which the names of the tensors of learning begin
 FINE = 32  # channels of the top-down network at quarter size
 
 
@@ -108,8 +111,8 @@ class TensorForm(NamedTuple):
     pixels: int = 0  # that share its products, if it is a weight
 
 
-def layer_forms(config: Config) -> Iterator[LayerForm]:
-    """Every layer, in the order in which a part's networks run."""
+def layer_forms(config: Config, learns: bool = False) -> Iterator[LayerForm]:
+    """Every layer, in the order in which a part's networks run. learns: the model has tensors of `LEARN`."""
     c, z, cell = config.channels, config.latents, config.stride**2
     window, prior_window = (len(window_offsets(size)) for size in (config.window, config.prior_window))
     wide, top = config.encoder, config.topdown
@@ -145,9 +148,13 @@ def layer_forms(config: Config) -> Iterator[LayerForm]:
     yield from mlp(
         "local", (window + 1) * c + config.context + side_features(config.side), config.hidden, config.layers, 1, limits
     )
+    if learns:
+        inputs = config.hidden + (window + 1) * c + config.context + side_features(config.side) + 1
+        limit = np.full(inputs, contract.LEARN_LIMIT, np.int32)
+        yield LayerForm(f"{LEARN}step", inputs, inputs, 0, (-limit, limit))
 
 
-def tensor_forms(config: Config) -> dict[str, TensorForm]:
+def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
     """Every tensor by its name. Raises WeightsError if a layer is too wide."""
     forms = {
         "tables.sigmoid": TensorForm("int32", ((2 * contract.SIGMOID_HALF + 1,),), 0, 1 << contract.SIGMOID_BITS),
@@ -156,7 +163,7 @@ def tensor_forms(config: Config) -> dict[str, TensorForm]:
         "tables.outer_scale": TensorForm("int64", ((contract.OUTER_SCALES,),), 1, 1 << 24),
         "tables.outer_inverse": TensorForm("int64", ((contract.OUTER_SCALES,),), 1, 1 << 20),
     }
-    for name, inputs, outputs, pixels, _ in layer_forms(config):
+    for name, inputs, outputs, pixels, _ in layer_forms(config, learns):
         if max(inputs, outputs) > MAX_WIDTH:
             raise WeightsError(f"layer {name} has {inputs} inputs and {outputs} outputs, over the limit of {MAX_WIDTH}")
         digits = (inputs, outputs), (inputs, 2 * outputs)
@@ -166,10 +173,20 @@ def tensor_forms(config: Config) -> dict[str, TensorForm]:
         forms[f"{name}.shift"] = TensorForm("int64", ((1,),), 0, 40)
     place = (config.context,)
     forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), INT8_MIN, INT8_MAX)
+    if learns:
+        ins, outs = forms["learn.step.addend"].shapes, forms["local.out.addend"].shapes
+        forms["learn.scale"] = TensorForm("int32", outs, 0, 1 << 12)
+        forms["learn.rate"] = TensorForm("int32", outs, 0, 1 << 20)
+        forms["learn.reduce"] = TensorForm("int32", ins, 0, 24)
     if not config.flow_steps:
         low, high = parameter_limits(1, config.latents, coupled=False)
         forms["base"] = TensorForm("int32", ((1, low.size),), low, high)
     return forms
+
+
+def learns(names: Iterable[str]) -> bool:
+    """Whether tensors of these names are of a model that can learn while it codes."""
+    return any(name.startswith(LEARN) for name in names)
 
 
 def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
@@ -177,7 +194,7 @@ def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]
 
     Raises WeightsError unless these are all the tensors of the configuration, and no others.
     """
-    forms, total = tensor_forms(config), 0
+    forms, total = tensor_forms(config, learns(given)), 0
     if wrong := sorted(forms.keys() ^ given.keys()):
         raise WeightsError(f"it lacks, or should not have, the tensor {reprlib.repr(wrong[0])}")
     for name, form in forms.items():
@@ -193,7 +210,7 @@ def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]
 
 def check_values(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
     """Raises WeightsError unless the tensors, whose shapes were checked, are in their ranges."""
-    for name, form in tensor_forms(config).items():
+    for name, form in tensor_forms(config, learns(tensors)).items():
         if form.dtype != "int8" and (np.any(tensors[name] < form.low) or np.any(tensors[name] > form.high)):
             raise WeightsError(f"{name} has values out of their range")
     if np.any(np.diff(tensors["tables.sigmoid"]) < 0):

@@ -199,8 +199,8 @@ export class TilePopper {
   structs(x, bytes, width, last, context, period) {
     const { core, config, coding, local } = this;
     const features = period * width * this.features;
-    const pixels = core.struct('pl' + 'ppppp' + 'p' + 'iiiiiiiii', [
-      local.at, local.size, ...this.networks.tables, coding.set, config.channels, ...config.window, this.features,
+    const pixels = core.struct('pl' + 'ppppp' + 'pp' + 'iiiiiiiii', [
+      local.at, local.size, ...this.networks.tables, coding.set, 0, config.channels, ...config.window, this.features,
       config.mixtures, coding.levels, this.stretch, coding.shift, coding.escape,
     ]);
     const tile = core.struct('ppll' + 'iii', [x, context, bytes + SLACK, features + SLACK, last, width, period]);

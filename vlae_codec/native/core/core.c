@@ -57,7 +57,9 @@ int vlae_constants(int32_t *values, int count)
                                   VLAE_SCALES,       VLAE_OUTER_SCALES, VLAE_OUTER_IDENTITY, VLAE_DIGIT_BITS,
                                   VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS,
                                   VLAE_MAX_LEVELS,   VLAE_MAX_SHIFT,    VLAE_LOGIT_LIMIT,    VLAE_LOC_LIMIT,
-                                  VLAE_COEF_LIMIT,   VLAE_MAX_ESCAPE};
+                                  VLAE_COEF_LIMIT,   VLAE_MAX_ESCAPE,   VLAE_ARGUMENT_BITS,  VLAE_LEARN_PIXELS,
+                                  VLAE_LEARN_BIAS,   VLAE_LEARN_BITS,   VLAE_LEARN_RATE_BITS, VLAE_LEARN_UNITS,
+                                  VLAE_LEARN_SCALE_BITS, VLAE_MAX_SLOW};
     int have = sizeof all / sizeof *all;
     for (int i = 0; i < count && i < have; i++)
         values[i] = all[i];
@@ -168,6 +170,22 @@ static int check_stack(const vlae_stack *stack)
     return VLAE_OK;
 }
 
+/* A preconditioner for the last layer of a network that the plain form uses. */
+static int check_learn(const vlae_pixels *model)
+{
+    const vlae_learn *learn = model->learn;
+    int64_t inputs, outputs, last, rows;
+    REQUIRE(!model->set && !model->shift && (model->levels == 256 || model->stretch));
+    REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
+    last = chosen->last_inputs(model->net);
+    REQUIRE(last > 0 && chosen->fits(learn->net, learn->net_size, &inputs, &rows));
+    REQUIRE(inputs == last + 1 && rows == last + 1 && chosen->last_inputs(learn->net) == -1);
+    REQUIRE(learn->scale && learn->rate && learn->reduce && learn->slow >= 0 && learn->slow <= VLAE_MAX_SLOW);
+    REQUIRE(within(learn->scale, outputs, 0, 1 << 12) && within(learn->rate, outputs, 0, 1 << 20));
+    REQUIRE(within(learn->reduce, last + 1, 0, 24));
+    return VLAE_OK;
+}
+
 static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
 {
     int64_t inputs, outputs;
@@ -186,6 +204,8 @@ static int check_pixels(const vlae_pixels *model, const vlae_tile *tile)
     int64_t window = (int64_t)model->up * model->wide + model->wide / 2;
     REQUIRE(inputs == (window + 1) * model->channels + model->features);
     REQUIRE(outputs >= parameter_count(model->mixtures, model->channels, 1));
+    if (model->learn)
+        CHECK(check_learn(model));
     REQUIRE(tile->height >= 1 && tile->height <= VLAE_MAX_GRID && tile->width >= 1 && tile->width <= VLAE_MAX_GRID);
     int64_t row = tile->width;
     int64_t size = model->levels > 256 ? 2 : 1;
@@ -450,8 +470,27 @@ int vlae_pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int3
     CHECK(check_pixels(model, tile));
     CHECK(check_stack(stack));
     REQUIRE(first >= 0 && first <= last && last <= tile->height && coded >= 1 && coded <= model->channels);
-    CHECK_SCRATCH(chosen->scratch_size(model->net, last - first, stack->lanes, model->channels));
+    CHECK_SCRATCH(model->learn ? chosen->learn_scratch(model, last - first, stack->lanes)
+                               : chosen->scratch_size(model->net, last - first, stack->lanes, model->channels));
     return first == last ? VLAE_OK : chosen->pop_band(model, tile, first, last, coded, stack, scratch);
+}
+
+int64_t vlae_learn_scratch(const vlae_pixels *model, int32_t rows, int64_t lanes)
+{
+    REQUIRE(model->learn && rows >= 0 && rows <= VLAE_MAX_GRID && lanes >= 1);
+    REQUIRE(model->channels >= 1 && model->channels <= 3);
+    CHECK(check_learn(model));
+    return chosen->learn_scratch(model, rows, lanes);
+}
+
+int vlae_learn_intervals(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                         uint32_t *starts, uint32_t *freqs, void *scratch, int64_t scratch_size)
+{
+    CHECK(check_pixels(model, tile));
+    REQUIRE(model->learn && first >= 0 && first < last && last <= tile->height && coded >= 1 && coded <= model->channels);
+    CHECK_SCRATCH(chosen->learn_scratch(model, last - first, 1));
+    chosen->learn_intervals(model, tile, first, last, coded, starts, freqs, scratch);
+    return VLAE_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------- latents */

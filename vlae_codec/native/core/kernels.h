@@ -9,6 +9,7 @@ struct vlae_kernels {
     int64_t (*pack_size)(const vlae_layer *layers, int count, int skip);
     int (*pack)(const vlae_layer *layers, int count, int skip, void *net, int64_t size);
     int (*fits)(const void *net, int64_t size, int64_t *inputs, int64_t *outputs); /* a packed network of this target */
+    int64_t (*last_inputs)(const void *net); /* of its last layer; -1 of an output layer alone, 0 where none learns */
     void (*merge)(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
                   const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
     int64_t (*scratch_size)(const void *net, int32_t rows, int64_t lanes, int32_t mixtures);
@@ -23,6 +24,9 @@ struct vlae_kernels {
                            int64_t n, int32_t coded, uint32_t *starts, uint32_t *freqs, void *scratch);
     int (*pop_band)(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
                     vlae_stack *stack, void *scratch);
+    int64_t (*learn_scratch)(const vlae_pixels *model, int32_t rows, int64_t lanes);
+    void (*learn_intervals)(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                            uint32_t *starts, uint32_t *freqs, void *scratch);
     int64_t (*prior_scratch)(const vlae_prior *prior, int32_t height, int32_t width, int64_t lanes);
     void (*prior_intervals)(const vlae_prior *prior, const uint8_t *z, int32_t height, int32_t width, uint32_t *starts,
                             uint32_t *freqs, void *scratch);

@@ -214,6 +214,13 @@ static int fits(const void *memory, int64_t size, int64_t *inputs, int64_t *outp
     return net->magic == MAGIC && net->target == TARGET_ID && net->size <= size;
 }
 
+static int64_t last_inputs(const void *memory)
+{
+    const packed_net *net = memory;
+    const packed_layer *last = &net->layers[net->count - 1];
+    return net->hidden ? 0 : net->count == 1 ? -1 : net->again && (KIND == WORDS || last->digits == 2) ? last->inputs : 0;
+}
+
 /* The weights of a layer with left @ right * 2^product added, and what that moves an accumulator by at rest. */
 static void merge(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
                   const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *change)

@@ -21,7 +21,7 @@
 #ifndef VLAE_PIXELS_H
 #define VLAE_PIXELS_H
 
-#include "mixture.h"
+#include "learn.h"
 
 #define CHUNK 32 /* bytes taken at once; VLAE_SLACK covers what that is too much */
 #define QUIET 5 /* bits of differences up to which a pixel has the model's shift */
@@ -316,63 +316,146 @@ static void band_intervals(const vlae_pixels *model, const vlae_tile *tile, cons
         band_intervals_of(model, tile, positions, begin, n, coded, starts, freqs, scratch, 0);
 }
 
-/* Pops the n pixels of a wave, from row `top` down. */
-PER_WAVE int pop_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, int32_t first, int32_t top, int32_t n,
-                      int32_t coded, vlae_stack *stack, int64_t phase, pixel_memory *memory, const int deep)
+/* What a band is coded with: a stack that its pixels are popped from, or intervals of those that are known. */
+typedef struct {
+    vlae_stack *stack;
+    uint32_t *starts, *freqs;           /* (height, width, channels) of the band */
+    uint32_t *own_starts, *own_freqs;   /* (rows, channels) of a wave */
+    learner *learner;                   /* or NULL */
+} band_task;
+
+INLINE void put_pixels(const vlae_pixels *model, vlae_tile *tile, int32_t wave, int32_t top, int32_t n,
+                       int32_t coded, const void *symbols, const int deep)
 {
-    const packed_net *net = model->net;
     const int32_t slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
     const int64_t size = deep ? (int64_t)sample_size(model) : 1;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t to = ((int64_t)(top + i) * width + wave - slope * i) * channels;
+        for (int32_t ch = 0; ch < channels; ch++) {
+            int64_t from = (int64_t)i * channels + (ch < coded ? ch : 0);
+            if (size == 2)
+                ((uint16_t *)tile->x)[to + ch] = ((const uint16_t *)symbols)[from];
+            else
+                ((uint8_t *)tile->x)[to + ch] = (uint8_t)(((const uint8_t *)symbols)[from] << (deep ? 0 : model->stretch));
+        }
+    }
+}
+
+/* Intervals of the pixels of a wave, which are known; of the plain form. */
+INLINE void known_wave(const vlae_pixels *model, const vlae_tile *tile, int32_t wave, int32_t first, int32_t top,
+                       int32_t n, const vlae_rows *rows, const band_task *task, const pixel_memory *memory)
+{
+    const int32_t slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
+    for (int32_t i = 0; i < n; i++) {
+        const uint8_t *from = (const uint8_t *)tile->x + ((int64_t)(first + top + i) * width + wave - slope * (top + i)) * channels;
+        for (int32_t ch = 0; ch < channels; ch++)
+            ((uint8_t *)memory->symbols)[i * channels + ch] = (uint8_t)(from[ch] >> model->stretch);
+    }
+    intervals(rows, &model->tables, memory->symbols, task->own_starts, task->own_freqs);
+    for (int32_t i = 0; i < n; i++) {
+        const size_t to = (size_t)(((int64_t)(top + i) * width + wave - slope * (top + i)) * channels);
+        memcpy(task->starts + to, task->own_starts + i * channels, 4 * (size_t)channels);
+        memcpy(task->freqs + to, task->own_freqs + i * channels, 4 * (size_t)channels);
+    }
+}
+
+/* Codes the n pixels of a wave, from row `top` down. */
+PER_WAVE int code_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, int32_t first, int32_t top, int32_t n,
+                       int32_t coded, const band_task *task, int64_t phase, pixel_memory *memory, const int deep)
+{
+    learner *l = task->learner;
+    const packed_net *net = l ? l->net : model->net;
+    const int32_t slope = model->wide / 2 + 1;
     for (int32_t begin = 0; begin < n; begin += ROWS) {
         for (int32_t i = begin; i < n && i < begin + ROWS; i++) {
             any_row(model, tile, first + top + i, wave - slope * (top + i), memory, i, deep);
             put_inputs(memory->activations + (i - begin) * net->width, memory->row, net->inputs);
         }
-        forward(net, memory->activations, memory->params + (size_t)begin * (size_t)net->columns, NULL);
+        int32_t *params = memory->params + (size_t)begin * (size_t)net->columns;
+        if (l) {
+            l->kept[net->count - 2] = l->rows + (size_t)(l->count + begin) * (size_t)net->width;
+            forward(net, memory->activations, params, l->kept);
+        } else
+            forward(net, memory->activations, params, NULL);
     }
     offsets_of(model, memory, n, deep);
     vlae_rows rows = rows_of(model, memory, n, coded);
-    if (n && pop_rows(&rows, &model->tables, stack, phase, memory->symbols, memory->states) < 0)
+    if (!n)
+        return VLAE_OK;
+    if (!task->stack)
+        known_wave(model, tile, wave, first, top, n, &rows, task, memory);
+    else if (pop_rows(&rows, &model->tables, task->stack, phase, memory->symbols, memory->states) < 0)
         return VLAE_EMPTY;
-    for (int32_t i = 0; i < n; i++) {
-        int64_t to = ((int64_t)(first + top + i) * width + wave - slope * (top + i)) * channels;
-        for (int32_t ch = 0; ch < channels; ch++) {
-            int64_t from = (int64_t)i * channels + (ch < coded ? ch : 0);
-            if (size == 2)
-                ((uint16_t *)tile->x)[to + ch] = ((const uint16_t *)memory->symbols)[from];
-            else
-                ((uint8_t *)tile->x)[to + ch] =
-                    (uint8_t)(((const uint8_t *)memory->symbols)[from] << (deep ? 0 : model->stretch));
-        }
-    }
+    else
+        put_pixels(model, tile, wave - slope * top, first + top, n, coded, memory->symbols, deep);
+    if (l)
+        observe_rows(&rows, &model->tables, memory->symbols, l);
     return VLAE_OK;
 }
 
-INLINE int pop_band_of(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
-                       vlae_stack *stack, void *scratch, const int deep)
+INLINE int code_band_of(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                        const band_task *task, pixel_memory *memory, const int deep)
 {
     const int32_t height = last - first, slope = model->wide / 2 + 1, waves = tile->width + slope * (height - 1);
-    pixel_memory memory;
-    pixel_scratch(model->net, (height > BLOCK ? height : BLOCK) + ROWS, stack->lanes, model->channels, &memory, scratch);
-    int64_t phase = 0; /* rows popped so far: the lanes are used in turn */
+    int64_t phase = 0; /* rows coded so far: the lanes are used in turn */
     for (int32_t wave = 0; wave < waves; wave++) {
         int32_t low, high;
         wave_rows(wave, height, tile->width, slope, &low, &high);
         int32_t n = high - low;
-        if (pop_wave(model, tile, wave, first, low, n, coded, stack, phase, &memory, deep) < 0)
+        if (code_wave(model, tile, wave, first, low, n, coded, task, phase, memory, deep) < 0)
             return VLAE_EMPTY;
         phase += n;
     }
     return VLAE_OK;
 }
 
+/* Memory of a band of so many rows: of its waves, of a learner and of a wave's intervals. */
+static int64_t band_scratch(const vlae_pixels *model, int64_t rows, int64_t lanes, pixel_memory *memory, band_task *task,
+                            learner *l, uint8_t *base)
+{
+    const int64_t most = (rows > BLOCK ? rows : BLOCK) + ROWS, each = ROUND_UP(4 * most * model->channels, ALIGN);
+    int64_t size = pixel_scratch(model->net, most, lanes, model->channels, memory, base);
+    if (!model->learn)
+        return size;
+    if (base) {
+        begin_learning(model->learn, model->net, &model->tables, rows, l, base + size);
+        task->learner = l;
+    }
+    size += learner_parts(model->learn, model->net, rows, NULL, NULL);
+    if (base) {
+        task->own_starts = (uint32_t *)(base + size);
+        task->own_freqs = (uint32_t *)(base + size + each);
+    }
+    return size + 2 * each;
+}
+
 /* Pops rows first .. last into the tile, the rows above being there. */
 static int pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
                     vlae_stack *stack, void *scratch)
 {
+    pixel_memory memory;
+    learner l;
+    band_task task = {.stack = stack};
+    band_scratch(model, last - first, stack->lanes, &memory, &task, &l, scratch);
     if (is_deep_model(model))
-        return pop_band_of(model, tile, first, last, coded, stack, scratch, 1);
-    return pop_band_of(model, tile, first, last, coded, stack, scratch, 0);
+        return code_band_of(model, tile, first, last, coded, &task, &memory, 1);
+    return code_band_of(model, tile, first, last, coded, &task, &memory, 0);
+}
+
+/* Intervals of rows first .. last as `pop_band` finds them; of a model that learns. */
+static void learn_intervals(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                            uint32_t *starts, uint32_t *freqs, void *scratch)
+{
+    pixel_memory memory;
+    learner l;
+    band_task task = {.starts = starts, .freqs = freqs};
+    band_scratch(model, last - first, 1, &memory, &task, &l, scratch);
+    code_band_of(model, tile, first, last, coded, &task, &memory, 0);
+}
+
+static int64_t learn_scratch(const vlae_pixels *model, int32_t rows, int64_t lanes)
+{
+    return band_scratch(model, rows, lanes, NULL, NULL, NULL, NULL);
 }
 
 #endif

@@ -17,7 +17,7 @@
 #define VLAE_API __attribute__((visibility("default")))
 #endif
 
-#define VLAE_ABI 4 /* goes up when a function or a struct changes */
+#define VLAE_ABI 5 /* goes up when a function or a struct changes */
 
 enum vlae_error {
     VLAE_OK = 0,
@@ -59,7 +59,15 @@ enum {
     VLAE_LOGIT_LIMIT = 1 << 12, /* of the parameters of a row, on each side of 0 */
     VLAE_LOC_LIMIT = 1 << 15,
     VLAE_COEF_LIMIT = 1 << 10,
-    VLAE_MAX_ESCAPE = 16
+    VLAE_MAX_ESCAPE = 16,
+    VLAE_ARGUMENT_BITS = 8,   /* a sigmoid's argument is in 1/256 */
+    VLAE_LEARN_PIXELS = 384,  /* after so many the last layer learns */
+    VLAE_LEARN_BIAS = 64,     /* activation of the bias */
+    VLAE_LEARN_BITS = 12,     /* of a weight's fraction */
+    VLAE_LEARN_RATE_BITS = 20,
+    VLAE_LEARN_UNITS = 12,    /* bits of the parts of a score */
+    VLAE_LEARN_SCALE_BITS = 16,
+    VLAE_MAX_SLOW = 8
 };
 
 typedef struct {
@@ -94,12 +102,24 @@ typedef struct {
     int64_t lanes, size, room;
 } vlae_stack;
 
+/* How the last layer of a local network learns while it codes: `learn.h`. */
+typedef struct {
+    const void *net; /* packed preconditioner: an output layer, of one input and one output for each of the last layer's
+                        inputs and for its bias */
+    int64_t net_size;
+    const int32_t *scale;  /* (outputs,) of scores, 0 .. 4096 */
+    const int32_t *rate;   /* (outputs,), 0 .. 2^20 */
+    const int32_t *reduce; /* (inputs + 1,), 0 .. 24 */
+    int32_t slow;          /* the rates are divided by 2^slow, 0 .. 8 */
+} vlae_learn;
+
 /* How the pixels of a model are distributed. */
 typedef struct {
     const void *net; /* packed local network */
     int64_t net_size;
     vlae_tables tables;
     const uint64_t *set; /* as that of rows */
+    const vlae_learn *learn; /* NULL: the network stays as it is. Only in the plain form and with no set */
     int32_t channels, wide, up, features, mixtures, levels, stretch, shift, escape;
 } vlae_pixels;
 
@@ -220,6 +240,12 @@ VLAE_API int vlae_band_intervals(const vlae_pixels *model, const vlae_tile *tile
                                  void *scratch, int64_t scratch_size);
 VLAE_API int vlae_pop_band(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
                            vlae_stack *stack, void *scratch, int64_t scratch_size);
+
+/* Scratch of bands of a model that learns, and the intervals (last - first, width, channels) of one, in whose order a
+ * decoder learns: wave by wave. */
+VLAE_API int64_t vlae_learn_scratch(const vlae_pixels *model, int32_t rows, int64_t lanes);
+VLAE_API int vlae_learn_intervals(const vlae_pixels *model, vlae_tile *tile, int32_t first, int32_t last, int32_t coded,
+                                  uint32_t *starts, uint32_t *freqs, void *scratch, int64_t scratch_size);
 
 /* Latents, (height, width, channels) uint8. */
 VLAE_API int64_t vlae_prior_scratch(const vlae_prior *prior, int32_t height, int32_t width, int64_t lanes);

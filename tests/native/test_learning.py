@@ -1,0 +1,252 @@
+"""Learning while coding: a plain twin in Python's integers, on every target, and what it is for."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from test_mixture import plain_cdfs  # type: ignore[import-not-found]
+from test_network import exact  # type: ignore[import-not-found]
+from test_pixels import null_context, picture  # type: ignore[import-not-found]
+from test_waves import plain_pixel_row  # type: ignore[import-not-found]
+
+from vlae_codec.contract import (
+    LEARN_BIAS,
+    LEARN_BITS,
+    LEARN_PIXELS,
+    LEARN_RATE_BITS,
+    LEARN_SCALE_BITS,
+    LEARN_UNITS,
+    LEVEL_BITS,
+    SIGMOID_HALF,
+    window_offsets,
+)
+from vlae_codec.errors import WeightsError
+from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.learning import learning_tensors
+from vlae_codec.native import ans, waves
+from vlae_codec.native.library import CoreError
+from vlae_codec.native.pixels import Pixels
+from vlae_codec.weights import model
+
+MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {},
+    "grey": {"channels": 1},
+    "bilevel": {"channels": 1, "levels": 2},
+    "photo": {"mixtures": 5, "layers": 3, "hidden": 40},
+    "wide": {"window": (13, 3), "hidden": 21, "mixtures": 3, "context": 6, "stride": 16},
+}
+
+
+def learning_model(vlae, seed=3):
+    """The integer twin of a float model, with a preconditioner for moments of no sense."""
+    tensors, rng = integer_tensors(vlae), np.random.default_rng(seed)
+    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
+    f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
+    squares = rng.uniform(0.02, 0.3, outputs) ** 2
+    made = tensors | learning_tensors(vlae, tensors, f.T @ f / len(f), squares)
+    return model.build(vlae.config.to_dict(), made)
+
+
+@pytest.fixture(params=MODELS)
+def learner(request, random_vlae, random_codec):
+    """(codec, pixels that learn, their learning)."""
+    codec, made = random_codec(**MODELS[request.param]), learning_model(random_vlae(**MODELS[request.param]))
+    return codec, pixels_of(codec, made.learning), made.learning
+
+
+def pixels_of(codec, learning, slow=0):
+    own = codec.nets.pixels
+    return Pixels(own.setting._replace(learning=replace(learning, slow=slow)), own.null)
+
+
+def waves_of(height, width, slope):
+    """Positions (row, column) of each wave, from the top down."""
+    for wave in range(width + slope * (height - 1)):
+        rows = range(max(0, (wave - width + slope) // slope), min(height, wave // slope + 1))
+        yield [(r, wave - slope * r) for r in rows]
+
+
+def plain_scores(codec, learning, params, offsets, symbols, coded):
+    """Scores of one pixel's outputs, from the formulas."""
+    tables, k, channels = codec.model.tables, codec.config["mixtures"], codec.config["channels"]
+    sigmoid, one, last = tables.sigmoid.tolist(), 1 << 20, codec.levels - 1
+    params = params.tolist()
+    weights = [int(tables.exp[min(max(params[:k]) - p, 511)]) for p in params[:k]]
+    share = [(w << LEARN_UNITS) // sum(weights) for w in weights]
+    u: list[int] = []
+    by_mean, by_scale = {}, {}
+    for c in range(coded):
+        x, masses = symbols[c], []
+        for i in range(k):
+            at = k * (1 + 2 * channels) + i * (channels * (channels - 1) // 2) + c * (c - 1) // 2
+            moved = sum(params[at + e] * u[e] for e in range(c)) >> 8
+            mean = offsets[c] + params[k + i * channels + c] + moved
+            index = params[k * (1 + channels) + i * channels + c]
+            inverse = int(tables.inverse[index])
+
+            def argument(position, mean=mean, inverse=inverse):
+                return min(max((position - mean) * inverse >> 16, -SIGMOID_HALF), SIGMOID_HALF)
+
+            below = 0 if x == 0 else sigmoid[argument(64 * x - 32) + SIGMOID_HALF]
+            above = one if x == last else sigmoid[argument(64 * x + 32) + SIGMOID_HALF]
+            t, part, d = (one - below - above) >> 8, (above - below) >> 8, argument(64 * x)
+            h = min(inverse >> 11, SIGMOID_HALF)
+            double = min(64 * inverse >> 16, SIGMOID_HALF)
+            tangent = 2 * sigmoid[SIGMOID_HALF + double] - one
+            around = 1 << LEARN_UNITS if double < 16 or tangent < 1 else (double << (LEARN_UNITS + 11)) // tangent
+            by_mean[i, c] = t
+            if x in (0, last):
+                by_scale[i, c] = (d + h if x == 0 else d - h) * t >> 8
+            else:
+                by_scale[i, c] = (d * t >> 8) + around - (h * part >> 8)
+            masses.append(weights[i] * (above - below))
+        shift = max(0, max(masses).bit_length() - 12)
+        weights = [max(mass >> shift, 1) for mass in masses] if max(masses) else weights
+        u.append(64 * x - offsets[c])
+    scores = [0] * len(params)
+    for i in range(k):
+        posterior = (weights[i] << LEARN_UNITS) // sum(weights)
+        scores[i] = share[i] - posterior
+        for c in range(coded):
+            moved = posterior * by_mean[i, c] >> LEARN_UNITS
+            scores[k + i * channels + c] = moved
+            scores[k * (1 + channels) + i * channels + c] = posterior * by_scale[i, c] >> LEARN_UNITS
+            at = k * (1 + 2 * channels) + i * (channels * (channels - 1) // 2) + c * (c - 1) // 2
+            for e in range(c):
+                scores[at + e] = moved * u[e] >> LEVEL_BITS
+    half = 1 << (LEARN_SCALE_BITS - 1)
+    limited = [min(max(s, -(1 << 18)), 1 << 18) for s in scores]
+    return [min(max(s * m + half >> LEARN_SCALE_BITS, -127), 127) for s, m in zip(limited, learning.scale.tolist())]
+
+
+class PlainLearner:
+    """The last layer of a network, and how it moves."""
+
+    def __init__(self, codec, learning):
+        self.network, self.learning = codec.model.local, learning
+        layer = self.network.layers[-1]
+        outputs = layer.multiplier.size
+        digits = layer.weight.astype(np.int64)
+        self.start = 128 * digits[:, :outputs] + digits[:, outputs:]
+        self.moved = np.zeros((len(self.start) + 1, outputs), np.int64)
+        self.hidden = len(self.start) - len(self.network.layers[0].weight)
+        self.rows, self.scores = [], []
+
+    def take(self, rows, scores):
+        hidden = exact(replace(self.network, layers=self.network.layers[:-1], skip=False), rows)
+        self.rows += np.concatenate([hidden + 128, rows, np.full((len(rows), 1), LEARN_BIAS)], axis=1).tolist()
+        self.scores += scores
+        if len(self.rows) >= LEARN_PIXELS:
+            self.step()
+
+    def step(self):
+        sums = np.array(self.rows).T @ np.array(self.scores)
+        shift = self.learning.reduce[:, None].astype(np.int64)
+        x = (sums + (1 << shift >> 1) >> shift).clip(-127, 127)
+        steps = exact(self.learning.net.network, x.T.astype(np.int8)).T
+        down = LEARN_RATE_BITS + self.learning.slow
+        self.moved -= steps * self.learning.rate.astype(np.int64) + (1 << (down - 1)) >> down
+        self.moved = self.moved.clip(-(4096 << LEARN_BITS), 4096 << LEARN_BITS)
+        whole = self.moved + (1 << (LEARN_BITS - 1)) >> LEARN_BITS
+        now = (self.start + whole[:-1]).clip(-127 * 128, 127 * 128)
+        change = now - self.start
+        first = self.network.layers[-1]
+        addend = first.addend + first.multiplier * (128 * change[: self.hidden].sum(0) + LEARN_BIAS * whole[-1])
+        high = (now + 64) >> 7
+        weight = np.concatenate([high, now - 128 * high], axis=1).astype(np.int8)
+        layers = (*self.network.layers[:-1], replace(first, weight=weight, addend=addend))
+        self.network = replace(self.network, layers=layers)
+        self.rows, self.scores = [], []
+
+
+def plain_intervals(codec, learning, x, coded):
+    """(starts, freqs) of a tile, pixel by pixel in the order of the waves."""
+    config, context, stretch = codec.config, null_context(codec, *x.shape[:2]), {256: 0, 2: 6}[codec.levels]
+    learner = PlainLearner(codec, learning)
+    starts, freqs = np.zeros((2, *x.shape), np.int64)
+    for wave in waves_of(x.shape[0], x.shape[1], codec.nets.slope):
+        rows, scores = [], []
+        for r, c in wave:
+            row, reference = plain_pixel_row(x << stretch, context, x.shape[1], r, c, window_offsets(config["window"]))
+            params = exact(learner.network, np.array([row], np.int8))[0]
+            symbols, offset = x[r, c].tolist(), [v >> stretch for v in reference]
+            cdfs = plain_cdfs(params, offset, [64] * len(symbols), symbols, config["mixtures"], True, codec.levels)
+            for ch in range(coded):
+                starts[r, c, ch] = cdfs[ch, symbols[ch]]
+                freqs[r, c, ch] = cdfs[ch, symbols[ch] + 1] - starts[r, c, ch]
+            rows.append(row)
+            scores.append(plain_scores(codec, learning, params, offset, symbols, coded))
+        if wave:
+            learner.take(np.array(rows), scores)
+    return starts, freqs
+
+
+def test_plain(each_target, learner):
+    """What the core gives is what the formulas say, across a step of learning, on every target."""
+    codec, pixels, learning = learner
+    x = picture(codec, 17, 25)
+    coded = codec.config["channels"]
+    expected = plain_intervals(codec, learning, x, coded)
+    still = codec.pixel_codec.intervals(x[:0], x, None, coded)
+    assert not np.array_equal(still[1], expected[1])
+    for target in each_target():
+        starts, freqs = pixels.intervals(x[:0], x, None, coded)
+        assert np.array_equal(starts, expected[0]), target
+        assert np.array_equal(freqs, expected[1])
+
+
+@pytest.mark.parametrize(("height", "width", "lanes"), [(1, 1, 1), (3, 300, 1), (90, 5, 3), (27, 31, 7)])
+def test_pop(target, learner, height, width, lanes):
+    """A decoder learns as its encoder did, whatever the shape, the lanes and the channels that are coded."""
+    codec, pixels, _ = learner
+    for coded in {1, codec.config["channels"]}:
+        x = picture(codec, height, width, coded)
+        starts, freqs = pixels.intervals(x[:0], x, None, coded)
+        begun = ans.empty(lanes, 5)
+        message = waves.push_region(begun, starts, freqs, codec.nets.slope, coded)
+        (left,), (found,) = pixels.pop([message], [x[:0]], [height], None, coded)
+        assert np.array_equal(found, x)
+        assert left == begun
+
+
+def test_slower(learner):
+    """Rates that are halved often enough move nothing."""
+    codec, _, learning = learner
+    x, coded = picture(codec, 41, 37), codec.config["channels"]
+    freqs = [pixels_of(codec, learning, slow).intervals(x[:0], x, None, coded)[1] for slow in (0, 2, 8)]
+    assert not np.array_equal(freqs[0], freqs[1])
+    with pytest.raises(CoreError):
+        pixels_of(codec, learning, 9).intervals(x[:0], x, None, coded)
+
+
+def test_gain(tiny, synthetic):
+    """A model that learns with moments of its own pictures takes fewer bits for a picture of another kind."""
+    from vlae_codec.coder.tile import TileCodec
+    from vlae_codec.models.learning import with_learning
+    from vlae_codec.models.trainer import Settings
+
+    images = [synthetic(96, 96, i) for i in range(3)]
+    made = model.build(*with_learning(tiny, images, Settings(crop=32, batch=4, data_init=False)))
+    codec = TileCodec(made)
+    x = 255 - synthetic(128, 128, 9) // 2
+    still, moved = (
+        pixels.intervals(x[:0], x, None, 3)[1] for pixels in (codec.nets.pixels, pixels_of(codec, made.learning))
+    )
+    assert np.log2(moved).sum() - np.log2(still).sum() > 0.01 * x.size
+
+
+def test_tensors(random_vlae):
+    """A weight file has all tensors of learning or none, and numbers out of range are refused."""
+    vlae = random_vlae()
+    config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
+    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
+    more = learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
+    assert model.build(config, tensors).learning is None
+    assert model.build(config, tensors | more).id != model.build(config, tensors).id
+    for name in more:
+        with pytest.raises(WeightsError, match="lacks"):
+            model.build(config, tensors | {key: value for key, value in more.items() if key != name})
+    for name, value in {"learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
+        with pytest.raises(WeightsError, match="out of their range"):
+            model.build(config, tensors | more | {name: np.full_like(more[name], value)})

@@ -1,0 +1,313 @@
+/* Learning while coding: the last layer of the local network follows the pixels that are known.
+ *
+ * A step is made after the wave with which VLAE_LEARN_PIXELS pixels or more have come since the last one. For each of
+ * them a score says how an output should move, in int8 (`scores`). With a the activations of the last layer's inputs
+ * (0 .. 255 of a rectified one, -128 .. 127 of the network's own, and VLAE_LEARN_BIAS for the bias) and o an output:
+ *
+ *     sum[j][o]     = sum over pixels of a[j] * score[o]
+ *     x[o][j]       = clamp((sum[j][o] + half) >> reduce[j])       int8
+ *     step[o]       = precondition(x[o])                           a network of one layer, as many outputs as inputs
+ *     moved[j][o]  -= (step[o][j] * rate[o] + half) >> (VLAE_LEARN_RATE_BITS + slow), within +-LEARN_REACH
+ *     W'[j][o]      = clamp(W[j][o] + ((moved[j][o] + half) >> VLAE_LEARN_BITS), +-127 * 128)
+ *
+ * and what is at rest stays: an addend becomes addend - multiplier * sum_j zero[j] * (W' - W)[j, o], plus that of the
+ * bias. So it is stochastic gradient descent, preconditioned by the inverse covariance of the layer's inputs and a
+ * diagonal one of the scores (Martens and Grosse 2015, arXiv 1503.05671), both found when the model was made.
+ */
+#ifndef VLAE_LEARN_H
+#define VLAE_LEARN_H
+
+#include "mixture.h"
+
+#define LEARN_REACH (4096 << VLAE_LEARN_BITS)
+#define LEARN_MOST (1 << 18) /* of a score before it is scaled */
+#define WEIGHT_LIMIT (127 << VLAE_DIGIT_BITS)
+
+/* All of a band's learning. */
+typedef struct {
+    const vlae_learn *model;
+    packed_net *net;            /* the local network, of which the last layer moves */
+    const packed_net *step;     /* the preconditioner */
+    activation *kept[VLAE_MAX_LAYERS];
+    activation *rows;           /* (room, net->width) activations of the last layer's inputs since the last step */
+    weight_t *panels;           /* the same as `dot` takes weights: a panel of all pixels after the other */
+    activation *scores;         /* (outputs, room) */
+    activation *memory;         /* of `forward` */
+    int32_t *totals;            /* (ROWS, width) */
+    int32_t *of_inputs;         /* (width,) sums of what is in the panels, if activations are BYTES */
+    int32_t *steps;             /* ROWS rows of outputs of `step` */
+    int32_t *base, *moved;      /* (outputs, inputs + 1): weights at first, and how far they have moved */
+    int64_t *addend;            /* (outputs,) at first */
+    int32_t *hyperbolic;        /* (VLAE_SCALES,) h coth h of half a level h in scales */
+    int64_t room, count;        /* pixels */
+    int32_t hidden, inputs, outputs, width;
+} learner;
+
+INLINE int32_t learner_hidden(const packed_net *net)
+{
+    return net->layers[net->count - 1].inputs - net->inputs;
+}
+
+static int64_t learner_parts(const vlae_learn *model, const packed_net *net, int64_t rows, learner *l, uint8_t *base)
+{
+    const packed_layer *last = &net->layers[net->count - 1];
+    const packed_net *step = model->net;
+    const int64_t room = ROUND_UP(VLAE_LEARN_PIXELS + rows, UNIT) + ROWS;
+    const size_t stride = (size_t)net->width, outputs = (size_t)last->outputs, inputs = (size_t)last->inputs;
+    const int32_t width = ROUND_UP(net->again + net->inputs, PANEL);
+    const size_t sizes[13] = {(size_t)net->size,
+                              sizeof(activation) * ROWS * stride * (size_t)net->count,
+                              sizeof(activation) * (size_t)(room + ROWS) * stride,
+                              sizeof(weight_t) * (size_t)(room * width),
+                              sizeof(activation) * (outputs + ROWS) * (size_t)room,
+                              forward_size(step),
+                              4 * ROWS * (size_t)width,
+                              4 * (size_t)width,
+                              4 * ROWS * (size_t)step->columns,
+                              4 * (inputs + 1) * outputs,
+                              4 * (inputs + 1) * outputs,
+                              8 * outputs,
+                              4 * VLAE_SCALES};
+    void *parts[13];
+    int64_t size = carve(base, sizes, 13, parts);
+    if (l) {
+        *l = (learner){.model = model, .net = parts[0], .step = step, .rows = parts[2], .panels = parts[3],
+                       .scores = parts[4], .memory = parts[5], .totals = parts[6], .of_inputs = parts[7],
+                       .steps = parts[8], .base = parts[9], .moved = parts[10], .addend = parts[11],
+                       .hyperbolic = parts[12], .room = room, .hidden = learner_hidden(net), .inputs = last->inputs,
+                       .outputs = last->outputs, .width = width};
+        for (int i = 0; i < net->count; i++)
+            l->kept[i] = (activation *)parts[1] + (size_t)i * ROWS * stride;
+    }
+    return size;
+}
+
+static void begin_learning(const vlae_learn *model, const packed_net *net, const vlae_tables *tables, int64_t rows,
+                           learner *l, uint8_t *base)
+{
+    learner_parts(model, net, rows, l, base);
+    memcpy(l->net, net, (size_t)net->size);
+    packed_layer *layer = &l->net->layers[l->net->count - 1];
+    const int64_t *addend = (const int64_t *)((uint8_t *)l->net + layer->addend);
+    const int32_t low = PANEL / 2 * STEP, share = PANEL / layer->digits;
+    const int32_t *multiplier = (const int32_t *)((const uint8_t *)net + layer->multiplier);
+    const int64_t reach = LEARN_REACH >> VLAE_LEARN_BITS;
+    for (int32_t o = 0; o < l->outputs; o++) {
+        int64_t size = l->inputs * reach, sum = 0;
+        const weight_t *weights = (const weight_t *)((const uint8_t *)net + layer->weights) +
+                                  (size_t)(o / share) * (size_t)layer->steps * STEP * PANEL + (size_t)(o % share) * STEP;
+        for (int32_t j = 0; j < l->inputs; j++) {
+            const size_t k = (size_t)(j < l->hidden ? j : net->again + j - l->hidden);
+            const weight_t *at = weights + k / STEP * PANEL * STEP + k % STEP;
+            const int32_t weight = layer->digits == 2 ? at[0] * (1 << VLAE_DIGIT_BITS) + at[low] : at[0];
+            l->base[o * (l->inputs + 1) + j] = weight;
+            size += weight < 0 ? -weight : weight;
+            sum += weight;
+        }
+        l->addend[o] = addend[addend_at(o)];
+        const int64_t plain = l->addend[o] + (KIND == SIGNED ? 0 : 128 * multiplier[o] * sum);
+        const int64_t most = (128 * size + (128 * l->inputs + VLAE_LEARN_BIAS) * reach) * multiplier[o] + (plain < 0 ? -plain : plain);
+        if (255 * size >= INT32_MAX || most >= (int64_t)1 << (31 + layer->shift))
+            layer->narrow = 0;
+    }
+    for (int i = 0; i < VLAE_SCALES; i++) {
+        int64_t argument = 64 * tables->inverse[i] >> 16; /* 2 h in 1/256 */
+        argument = argument < VLAE_SIGMOID_HALF ? argument : VLAE_SIGMOID_HALF;
+        int64_t tangent = 2 * (int64_t)tables->sigmoid[VLAE_SIGMOID_HALF + argument] - (1 << VLAE_SIGMOID_BITS);
+        l->hyperbolic[i] = argument < 16 || tangent < 1 ? 1 << VLAE_LEARN_UNITS
+                                                        : (int32_t)((argument << (VLAE_LEARN_UNITS - 9 + VLAE_SIGMOID_BITS)) / tangent);
+    }
+}
+
+/* Scores of an output of `count` of SIDE rows, from pixel n on. */
+INLINE void put_scores(learner *l, int64_t n, int64_t count, int32_t o, ints score)
+{
+    score = clamp(score, -LEARN_MOST, LEARN_MOST) * l->model->scale[o] + (1 << (VLAE_LEARN_SCALE_BITS - 1));
+    score = clamp(score >> VLAE_LEARN_SCALE_BITS, -127, 127) + (KIND == BYTES ? 128 : 0);
+    activation *to = l->scores + (size_t)o * (size_t)l->room + n;
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (activation)score[i];
+}
+
+/* Scores of rows whose symbols are known: derivatives of their costs, those of locations in scales.
+ *
+ * With below and above the sigmoids at the borders of a symbol, t = 1 - below - above, d the middle's distance from the
+ * mean and h half a level, both in scales, and p a component's posterior, the derivatives by location and by the
+ * logarithm of the scale are p t and p (d t + h coth h - h (above - below)), or p (d +- h) t at the ends of the range.
+ */
+INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, learner *l, int k_count,
+                      int channels)
+{
+    const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1, one = 1 << VLAE_SIGMOID_BITS;
+    const int pairs = rows->coupled ? channels * (channels - 1) / 2 : 0, down = VLAE_SIGMOID_BITS - VLAE_LEARN_UNITS;
+    for (int64_t begin = 0; begin < rows->n; begin += SIDE) {
+        int64_t count = rows->n - begin < SIDE ? rows->n - begin : SIDE;
+        const int32_t *params[SIDE];
+        state s;
+        channel now;
+        ints share[VLAE_MAX_MIXTURES], by_mean[VLAE_MAX_MIXTURES][3], by_scale[VLAE_MAX_MIXTURES][3];
+        side_rows(rows, begin, count, params);
+        load_weights(params, tables, k_count, &s);
+        for (int k = 0; k < k_count; k++)
+            for (int i = 0; i < SIDE; i++)
+                share[k][i] = (s.weight[k][i] << VLAE_LEARN_UNITS) / s.total[i];
+        for (int c = 0; c < rows->coded; c++) {
+            longs product[VLAE_MAX_MIXTURES];
+            ints x;
+            load_channel(rows, params, begin, count, tables, k_count, channels, c, &s, &now, 0);
+            for (int64_t i = 0; i < SIDE; i++)
+                x[i] = symbol_at(symbols, (begin + (i < count ? i : count - 1)) * channels + c, rows->levels, 0);
+            ints middle = x << VLAE_LEVEL_BITS, first = x == 0, final = x == last;
+            for (int k = 0; k < k_count; k++) {
+                ints below = ~first & sigmoids(tables->sigmoid, middle - half, &now, k, 0);
+                ints above = pick(final, (ints){0} + one, sigmoids(tables->sigmoid, middle + half, &now, k, 0));
+                ints t = (one - below - above) >> down, part = (above - below) >> down, around;
+                longs far = LONGS(middle - now.mean[k]) * LONGS(now.inverse[k]);
+                ints d = clamp(INTS(far >> 16), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF);
+                ints h = clamp(INTS(LONGS(now.inverse[k]) >> 11), 0, VLAE_SIGMOID_HALF);
+                for (int i = 0; i < SIDE; i++)
+                    around[i] = l->hyperbolic[params[i][k_count * (1 + channels) + k * channels + c]];
+                around -= (h * part) >> VLAE_ARGUMENT_BITS;
+                ints inside = ((d * t) >> VLAE_ARGUMENT_BITS) + around;
+                ints ends = (pick(first, d + h, d - h) * t) >> VLAE_ARGUMENT_BITS;
+                by_mean[k][c] = t;
+                by_scale[k][c] = pick(first | final, ends, inside);
+                product[k] = LONGS(s.weight[k]) * LONGS(above - below);
+            }
+            observe(&s, product, k_count, x, &now, c, 0);
+        }
+        const int64_t n = l->count + begin;
+        for (int k = 0; k < k_count; k++) {
+            ints p;
+            for (int i = 0; i < SIDE; i++)
+                p[i] = (s.weight[k][i] << VLAE_LEARN_UNITS) / s.total[i];
+            put_scores(l, n, count, k, share[k] - p);
+            for (int c = 0; c < rows->coded; c++) {
+                const ints moved = (p * by_mean[k][c]) >> VLAE_LEARN_UNITS;
+                put_scores(l, n, count, k_count + k * channels + c, moved);
+                put_scores(l, n, count, k_count * (1 + channels) + k * channels + c, (p * by_scale[k][c]) >> VLAE_LEARN_UNITS);
+                for (int e = 0; e < (pairs ? c : 0); e++)
+                    put_scores(l, n, count, k_count * (1 + 2 * channels) + k * pairs + c * (c - 1) / 2 + e,
+                               (moved * s.u[e]) >> VLAE_LEVEL_BITS);
+            }
+        }
+    }
+}
+
+/* The activations since the last step as `dot` takes weights: as they are if those are WORDS, else what they stand for. */
+static void pack_rows(learner *l)
+{
+    const size_t stride = (size_t)l->net->width, width = (size_t)l->width;
+    const int64_t filled = ROUND_UP(l->count, UNIT);
+    memset(l->rows + (size_t)l->count * stride, 0, sizeof *l->rows * stride * (size_t)(filled - l->count));
+    memset(l->of_inputs, 0, 4 * width);
+    for (int64_t n = 0; n < filled; n += STEP) {
+        const activation *from = l->rows + (size_t)n * stride;
+        weight_t *to = l->panels + (size_t)n * PANEL;
+        for (size_t first = 0; first < width; first += PANEL, to += (size_t)l->room * PANEL, from += PANEL)
+            for (size_t j = 0; j < PANEL; j++)
+                for (size_t r = 0; r < STEP; r++) {
+                    to[j * STEP + r] = (weight_t)(from[r * stride + j] ^ (KIND == BYTES ? 128 : 0));
+                    if (KIND == BYTES && n + (int64_t)r < l->count)
+                        l->of_inputs[first + j] += to[j * STEP + r];
+                }
+    }
+}
+
+/* What the weights of outputs first .. first + rows get: inputs of the preconditioner. */
+static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
+{
+    const size_t room = (size_t)l->room;
+    const int64_t filled = ROUND_UP(count, UNIT);
+    activation *scores = l->scores + (size_t)first * room;
+    int32_t sums[ROWS * PANEL];
+    for (int32_t r = 0; r < rows; r++)
+        for (int64_t n = count; n < filled; n++)
+            scores[(size_t)r * room + (size_t)n] = KIND == BYTES ? 128 : 0;
+    begin_products();
+    for (int32_t at = 0; at < l->width; at += PANEL) {
+        dot(scores, room, l->panels + (size_t)at * room, (size_t)(filled / STEP), sums, VECTORS, NULL);
+        for (int32_t r = 0; r < rows; r++)
+            memcpy(l->totals + (size_t)r * (size_t)l->width + at, sums + r * PANEL, sizeof(int32_t) * PANEL);
+    }
+    end_products();
+    for (int32_t r = 0; r < rows; r++) {
+        int32_t all = 0, *total = l->totals + (size_t)r * (size_t)l->width;
+        for (int64_t n = 0; n < count; n++)
+            all += scores[(size_t)r * room + (size_t)n] - (KIND == BYTES ? 128 : 0);
+        const int32_t rest = KIND == WORDS ? 0 : 128 * all, less = KIND == WORDS ? 128 * all : 0;
+        activation *to = l->memory + (size_t)r * (size_t)l->step->width;
+        for (int32_t j = 0; j <= l->inputs; j++) {
+            const int32_t at = j < l->hidden ? j : l->net->again + j - l->hidden, shift = l->model->reduce[j];
+            int32_t x = VLAE_LEARN_BIAS * all;
+            if (j < l->inputs)
+                x = total[at] - (KIND == BYTES ? 128 * l->of_inputs[at] : 0) + (j < l->hidden ? rest : -less);
+            x = (x + (1 << shift >> 1)) >> shift;
+            to[j] = ACTIVATION((uint8_t)((x < -127 ? -127 : x > 127 ? 127 : x) + 128));
+        }
+    }
+}
+
+/* The weights and the addend of an output by how far they have moved. */
+static void put_weights_of(learner *l, int32_t o)
+{
+    const packed_layer *layer = &l->net->layers[l->net->count - 1];
+    const int32_t share = PANEL / layer->digits, *base = l->base + o * (l->inputs + 1), *moved = l->moved + o * (l->inputs + 1);
+    const int32_t half = 1 << (VLAE_LEARN_BITS - 1), split = layer->digits == 2;
+    weight_t *weights = (weight_t *)((uint8_t *)l->net + layer->weights) +
+                        (size_t)(o / share) * (size_t)layer->steps * STEP * PANEL + (size_t)(o % share) * STEP;
+    int64_t rest = VLAE_LEARN_BIAS * ((moved[l->inputs] + half) >> VLAE_LEARN_BITS); /* that the accumulator has too little */
+    for (int32_t j = 0; j < l->inputs; j++) {
+        const size_t k = (size_t)(j < l->hidden ? j : l->net->again + j - l->hidden);
+        weight_t *at = weights + k / STEP * PANEL * STEP + k % STEP;
+        int32_t now = base[j] + ((moved[j] + half) >> VLAE_LEARN_BITS);
+        now = now < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : now > WEIGHT_LIMIT ? WEIGHT_LIMIT : now;
+        const int32_t high = split ? (now + 64) >> VLAE_DIGIT_BITS : now;
+        at[0] = (weight_t)high;
+        if (split)
+            at[PANEL / 2 * STEP] = (weight_t)(now - high * (1 << VLAE_DIGIT_BITS));
+        if (KIND == SIGNED)
+            rest += j < l->hidden ? 128 * (now - base[j]) : 0;
+        else
+            rest -= j < l->hidden ? 0 : 128 * (now - base[j]);
+    }
+    const int32_t *multiplier = (const int32_t *)((uint8_t *)l->net + layer->multiplier);
+    ((int64_t *)((uint8_t *)l->net + layer->addend))[addend_at(o)] = l->addend[o] + multiplier[o] * rest;
+}
+
+/* Moves the last layer by what the pixels since the last step say. */
+static void learn(learner *l)
+{
+    const int32_t down = VLAE_LEARN_RATE_BITS + l->model->slow;
+    const int64_t half = (int64_t)1 << (down - 1), count = l->count;
+    pack_rows(l);
+    l->count = 0;
+    for (int32_t first = 0; first < l->outputs; first += ROWS) {
+        const int32_t rows = l->outputs - first < ROWS ? l->outputs - first : ROWS;
+        sum_scores(l, first, rows, count);
+        forward(l->step, l->memory, l->steps, NULL);
+        for (int32_t o = first; o < first + rows; o++) {
+            const int32_t *step = l->steps + (o - first) * l->step->columns;
+            int32_t *moved = l->moved + o * (l->inputs + 1);
+            for (int32_t j = 0; j <= l->inputs; j++) {
+                int64_t now = moved[j] - ((step[j] * (int64_t)l->model->rate[o] + half) >> down);
+                moved[j] = (int32_t)(now < -LEARN_REACH ? -LEARN_REACH : now > LEARN_REACH ? LEARN_REACH : now);
+            }
+            put_weights_of(l, o);
+        }
+    }
+}
+
+/* Takes note of rows of pixels, whose activations `forward` has put behind those there are; learns when it is time. */
+INLINE void observe_rows(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, learner *l)
+{
+    if (rows->mixtures == 5 && rows->channels == 3)
+        scores_of(rows, tables, symbols, l, 5, 3);
+    else
+        scores_of(rows, tables, symbols, l, rows->mixtures, rows->channels);
+    l->count += rows->n;
+    if (l->count >= VLAE_LEARN_PIXELS)
+        learn(l);
+}
+
+#endif

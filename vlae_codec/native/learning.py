@@ -1,0 +1,27 @@
+"""How the last layer of a local network learns while it codes: what `core/learn.h` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlae_codec.native.library import LearnStruct, pointer, span
+from vlae_codec.native.network import Packed
+
+
+@dataclass(frozen=True, eq=False)
+class Learning:
+    """What a model says of it. Steps are divided by 2^slow."""
+
+    net: Packed  # the preconditioner: an input and an output for each input of the last layer and for its bias
+    scale: np.ndarray  # (outputs,) int32, of scores
+    rate: np.ndarray  # (outputs,) int32
+    reduce: np.ndarray  # (inputs + 1,) int32, shifts of the sums
+    slow: int = 0
+
+    @property
+    def struct(self) -> LearnStruct:
+        """This as the core takes it."""
+        arrays = (pointer(array, np.int32) for array in (self.scale, self.rate, self.reduce))
+        return LearnStruct(*span(self.net.memory), *arrays, self.slow)
