@@ -107,11 +107,15 @@ class Mlp(nn.Module):
         self.hidden = nn.ModuleList(linear(inputs if i == 0 else hidden, hidden) for i in range(layers))
         self.out = linear(hidden + inputs, outputs, gain=0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """What the output layer sees: the last hidden layer's units, then the inputs."""
         h = x
         for layer in self.hidden:
             h = rectify(layer(h))
-        return self.out(torch.cat([h, x], dim=-1))
+        return torch.cat([h, x], dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.features(x))
 
 
 def clamp_scale(log2_scale: Tensor) -> Tensor:

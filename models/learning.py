@@ -25,14 +25,14 @@ from vlae_codec.weights.model import find_weights, read_weights
 
 from .data import load_images
 from .export import forms, quantise
-from .layers import rectify, split_mixture
+from .layers import split_mixture
 from .restore import restore
 from .sources import source_planes
 from .trainer import Settings, Trainer
 from .vlae import Vlae
 from .weights_file import save_weights
 
-RATE = 1.6e-5  # of a pixel, and what of it a file may halve
+RATE = 1.6e-5  # of a pixel; what codes may halve it, up to MAX_SLOW times
 RIDGE = 0.3
 STEP = 16  # of a score of root mean square
 SUMS = 16  # to which sums of scores of LEARN_PIXELS pixels, if they were independent, come
@@ -90,11 +90,9 @@ def moments(
         at = torch.randint(x[..., 0].numel(), (pixels,))
         use = torch.full((len(x),), i % 4 > 0)
         rows, ref, values, _, _ = model.rows(x, at, use, torch.zeros_like(use))
-        h = rows
-        for layer in model.local.hidden:
-            h = rectify(layer(h))
-        f = torch.cat([h, rows, torch.ones(pixels, 1)], dim=-1)
-        mixture = split_mixture(model.local.out(f[:, :-1]), config.mixtures, config.channels)
+        features = model.local.features(rows)
+        f = torch.cat([features, torch.ones(pixels, 1)], dim=-1)
+        mixture = split_mixture(model.local.out(features), config.mixtures, config.channels)
         image = at // (x.shape[1] * x.shape[2])
         q = scores(mixture, values - ref, values <= 0, values >= config.levels - 1, coded[image])
         products += (f.T @ f).double().numpy() / (pixels * BATCHES)

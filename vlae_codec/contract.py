@@ -65,6 +65,7 @@ LEARN_UNITS = 12  # bits of the parts of a score
 LEARN_SCALE_BITS = 16
 LEARN_LIMIT = 1 << 28  # of a step
 MAX_SLOW = 8  # rates may be divided by 2^8
+LEARN_WIDTH = 512  # inputs of the last layer and its bias, at most: the bounds hold wherever its weights move
 
 # Calls of the core
 SLACK = 64  # bytes behind pixels and features that the core may read

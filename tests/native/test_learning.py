@@ -17,6 +17,7 @@ from vlae_codec.contract import (
     LEARN_RATE_BITS,
     LEARN_SCALE_BITS,
     LEARN_UNITS,
+    LEARN_WIDTH,
     LEVEL_BITS,
     SIGMOID_HALF,
     window_offsets,
@@ -250,3 +251,14 @@ def test_tensors(random_vlae):
     for name, value in {"learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
         with pytest.raises(WeightsError, match="out of their range"):
             model.build(config, tensors | more | {name: np.full_like(more[name], value)})
+
+
+def test_width(random_vlae):
+    """Beyond some width the bounds would not hold wherever the weights move: such models do not learn."""
+    vlae = random_vlae(hidden=480)
+    config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
+    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
+    assert inputs > LEARN_WIDTH
+    more = learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
+    with pytest.raises(WeightsError, match="too wide"):
+        model.build(config, tensors | more)

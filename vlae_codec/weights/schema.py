@@ -150,6 +150,10 @@ def layer_forms(config: Config, learns: bool = False) -> Iterator[LayerForm]:
     )
     if learns:
         inputs = config.hidden + (window + 1) * c + config.context + side_features(config.side) + 1
+        if inputs > contract.LEARN_WIDTH:
+            raise WeightsError(
+                f"its last layer is too wide to learn: {inputs} over the limit of {contract.LEARN_WIDTH}"
+            )
         limit = np.full(inputs, contract.LEARN_LIMIT, np.int32)
         yield LayerForm(f"{LEARN}step", inputs, inputs, 0, (-limit, limit))
 

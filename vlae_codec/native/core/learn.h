@@ -87,6 +87,8 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
 {
     learner_parts(model, net, rows, l, base);
     memcpy(l->net, net, (size_t)net->size);
+    if (KIND == BYTES) /* outputs of channels that are not coded have no scores */
+        memset(l->scores, 128, sizeof(activation) * (size_t)(l->outputs + ROWS) * (size_t)l->room);
     packed_layer *layer = &l->net->layers[l->net->count - 1];
     const int64_t *addend = (const int64_t *)((uint8_t *)l->net + layer->addend);
     const int32_t low = PANEL / 2 * STEP, share = PANEL / layer->digits;
@@ -112,7 +114,7 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
     }
     for (int i = 0; i < VLAE_SCALES; i++) {
         int64_t argument = 64 * tables->inverse[i] >> 16; /* 2 h in 1/256 */
-        argument = argument < VLAE_SIGMOID_HALF ? argument : VLAE_SIGMOID_HALF;
+        argument = argument < 0 ? 0 : argument < VLAE_SIGMOID_HALF ? argument : VLAE_SIGMOID_HALF;
         int64_t tangent = 2 * (int64_t)tables->sigmoid[VLAE_SIGMOID_HALF + argument] - (1 << VLAE_SIGMOID_BITS);
         l->hyperbolic[i] = argument < 16 || tangent < 1 ? 1 << VLAE_LEARN_UNITS
                                                         : (int32_t)((argument << (VLAE_LEARN_UNITS - 9 + VLAE_SIGMOID_BITS)) / tangent);
@@ -161,12 +163,13 @@ INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const vo
             for (int k = 0; k < k_count; k++) {
                 ints below = ~first & sigmoids(tables->sigmoid, middle - half, &now, k, 0);
                 ints above = pick(final, (ints){0} + one, sigmoids(tables->sigmoid, middle + half, &now, k, 0));
-                ints t = (one - below - above) >> down, part = (above - below) >> down, around;
+                ints t = (one - below - above) >> down, part = (above - below) >> down, scale, around;
                 longs far = LONGS(middle - now.mean[k]) * LONGS(now.inverse[k]);
                 ints d = clamp(INTS(far >> 16), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF);
                 ints h = clamp(INTS(LONGS(now.inverse[k]) >> 11), 0, VLAE_SIGMOID_HALF);
                 for (int i = 0; i < SIDE; i++)
-                    around[i] = l->hyperbolic[params[i][k_count * (1 + channels) + k * channels + c]];
+                    scale[i] = params[i][k_count * (1 + channels) + k * channels + c];
+                around = entries(l->hyperbolic, clamp(scale, 0, VLAE_SCALES - 1));
                 around -= (h * part) >> VLAE_ARGUMENT_BITS;
                 ints inside = ((d * t) >> VLAE_ARGUMENT_BITS) + around;
                 ints ends = (pick(first, d + h, d - h) * t) >> VLAE_ARGUMENT_BITS;
@@ -208,7 +211,7 @@ static void pack_rows(learner *l)
             for (size_t j = 0; j < PANEL; j++)
                 for (size_t r = 0; r < STEP; r++) {
                     to[j * STEP + r] = (weight_t)(from[r * stride + j] ^ (KIND == BYTES ? 128 : 0));
-                    if (KIND == BYTES && n + (int64_t)r < l->count)
+                    if (KIND == BYTES)
                         l->of_inputs[first + j] += to[j * STEP + r];
                 }
     }

@@ -67,7 +67,8 @@ enum {
     VLAE_LEARN_RATE_BITS = 20,
     VLAE_LEARN_UNITS = 12,    /* bits of the parts of a score */
     VLAE_LEARN_SCALE_BITS = 16,
-    VLAE_MAX_SLOW = 8
+    VLAE_MAX_SLOW = 8,
+    VLAE_LEARN_WIDTH = 512    /* inputs of the last layer and its bias, at most: the bounds hold wherever its weights move */
 };
 
 typedef struct {
