@@ -21,6 +21,7 @@
 
 #define LEARN_REACH (4096 << VLAE_LEARN_BITS)
 #define LEARN_MOST (1 << 18) /* of a score before it is scaled */
+#define NO_SCORE (KIND == BYTES ? 128 : 0) /* as an activation */
 #define WEIGHT_LIMIT (127 << VLAE_DIGIT_BITS)
 
 /* All of a band's learning. */
@@ -88,7 +89,7 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
     learner_parts(model, net, rows, l, base);
     memcpy(l->net, net, (size_t)net->size);
     if (KIND == BYTES) /* outputs of channels that are not coded have no scores */
-        memset(l->scores, 128, sizeof(activation) * (size_t)(l->outputs + ROWS) * (size_t)l->room);
+        memset(l->scores, NO_SCORE, sizeof(activation) * (size_t)(l->outputs + ROWS) * (size_t)l->room);
     packed_layer *layer = &l->net->layers[l->net->count - 1];
     const int64_t *addend = (const int64_t *)((uint8_t *)l->net + layer->addend);
     const int32_t low = PANEL / 2 * STEP, share = PANEL / layer->digits;
@@ -125,7 +126,7 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
 INLINE void put_scores(learner *l, int64_t n, int64_t count, int32_t o, ints score)
 {
     score = clamp(score, -LEARN_MOST, LEARN_MOST) * l->model->scale[o] + (1 << (VLAE_LEARN_SCALE_BITS - 1));
-    score = clamp(score >> VLAE_LEARN_SCALE_BITS, -127, 127) + (KIND == BYTES ? 128 : 0);
+    score = clamp(score >> VLAE_LEARN_SCALE_BITS, -127, 127) + NO_SCORE;
     activation *to = l->scores + (size_t)o * (size_t)l->room + n;
     for (int64_t i = 0; i < count; i++)
         to[i] = (activation)score[i];
@@ -226,7 +227,7 @@ static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
     int32_t sums[ROWS * PANEL];
     for (int32_t r = 0; r < rows; r++)
         for (int64_t n = count; n < filled; n++)
-            scores[(size_t)r * room + (size_t)n] = KIND == BYTES ? 128 : 0;
+            scores[(size_t)r * room + (size_t)n] = (activation)NO_SCORE;
     begin_products();
     for (int32_t at = 0; at < l->width; at += PANEL) {
         dot(scores, room, l->panels + (size_t)at * room, (size_t)(filled / STEP), sums, VECTORS, NULL);
@@ -237,7 +238,7 @@ static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
     for (int32_t r = 0; r < rows; r++) {
         int32_t all = 0, *total = l->totals + (size_t)r * (size_t)l->width;
         for (int64_t n = 0; n < count; n++)
-            all += scores[(size_t)r * room + (size_t)n] - (KIND == BYTES ? 128 : 0);
+            all += scores[(size_t)r * room + (size_t)n] - NO_SCORE;
         const int32_t rest = KIND == WORDS ? 0 : 128 * all, less = KIND == WORDS ? 128 * all : 0;
         activation *to = l->memory + (size_t)r * (size_t)l->step->width;
         for (int32_t j = 0; j <= l->inputs; j++) {
