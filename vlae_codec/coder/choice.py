@@ -29,11 +29,13 @@ LEAST_BITS = 4  # of the coarse levels that a shift leaves
 
 class Draft:
     """What an encoder knows of a tile (H, W, C) before it is coded: its intervals without latents,
-    from the bottom up, and its posterior, as far as they were asked for.
+    from the bottom up, and its posterior, as far as they were asked for. A codec that learns is judged by what it is
+    before it has learnt anything.
     """
 
     def __init__(self, codec: TileCodec, tile: np.ndarray, coded: int, spread: Map = map) -> None:
         self.codec, self.tile, self.coded, self.spread = codec, tile, coded, spread
+        self.still = codec.learning(None)
         self.starts, self.freqs = np.zeros((2, *tile.shape), np.uint32)
         self.first = len(tile)
         self.rows: dict[int, np.ndarray] = {}
@@ -42,14 +44,17 @@ class Draft:
         """(starts, freqs), (rows, W, C) uint32, of the rows from `row` on."""
         if row < self.first:
             above, band = self.tile[:row], self.tile[row : self.first]
-            part = self.codec.pixel_codec.intervals(above, band, None, self.coded, self.spread)
+            part = self.still.pixel_codec.intervals(above, band, None, self.coded, self.spread)
             self.starts[row : self.first], self.freqs[row : self.first] = part
             self.first = row
         return self.starts[row:], self.freqs[row:]
 
     def known(self, split: int) -> Known:
         """What `TileCodec.tiles` need not find out again, if band B has `split` rows."""
-        return Known(self.below(split), self.posterior(split))
+        if self.codec.slow is None:
+            return Known(self.below(split), self.posterior(split))
+        above, band = self.tile[:split], self.tile[split:]
+        return Known(self.codec.pixel_codec.intervals(above, band, None, self.coded), self.posterior(split))
 
     def cost(self, row: int) -> int:
         """What the rows from `row` on take without latents, in units of 2^-20 bits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from vlae_codec.contract import (
     MAX_ESCAPE,
     MAX_LEVELS,
     MAX_SHIFT,
+    MAX_SLOW,
     PIXEL_CENTRE,
     RECTIFIED,
     REDUCTIONS,
@@ -28,6 +30,9 @@ from vlae_codec.native.pixels import Pixels, Setting
 from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.values import triples
 from vlae_codec.weights.model import Model
+
+
+SLOW = range(MAX_SLOW + 1)
 
 
 class Inference:
@@ -68,8 +73,22 @@ class Inference:
         made, own = copy(self), self.config.get("levels", 256)
         made.levels, made.shift = levels, shift
         made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
-        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None)
+        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None, learning=None)
         made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
+        return made
+
+    def learning(self, slow: int | None) -> Inference:
+        """The same networks, of which the last layer of the local one learns while it codes; None: it does not.
+
+        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError for a model that cannot, and for samples of
+        the deep and of the restricted form.
+        """
+        setting, found = self.pixels.setting, self.model.learning
+        if slow is not None and (found is None or setting.deep or setting.values is not None or slow not in SLOW):
+            raise ValueError("this model does not learn such samples while it codes")
+        made = copy(self)
+        learning = None if slow is None or found is None else replace(found, slow=slow)
+        made.pixels = Pixels(setting._replace(learning=learning), self.pixels.null, self.pixels.side)
         return made
 
     def beside(self, planes: Sequence[np.ndarray]) -> Inference:
@@ -89,7 +108,7 @@ class Inference:
         if (self.config["channels"], self.levels, self.shift) != (3, 256, 0):
             raise ValueError("only three channels of 256 levels without a shift are restricted")
         made = copy(self)
-        setting = self.pixels.setting._replace(escape=escape, values=triples(conversion))
+        setting = self.pixels.setting._replace(escape=escape, values=triples(conversion), learning=None)
         made.pixels = Pixels(setting, self.pixels.null)
         return made
 

@@ -76,6 +76,7 @@ class TileCodec:
         self.levels, self.shift = self.nets.levels, self.nets.shift
         self.pixel_codec: PixelCodec = self.nets.pixels
         self.restriction: tuple[str, int] | None = None
+        self.slow: int | None = None  # of learning
         if self.device is not None:
             try:
                 from vlae_codec.gpu.convoy import Convoy
@@ -98,11 +99,24 @@ class TileCodec:
         levels: 2 .. 65536; shift: 0 .. 10; a model's own are those of its configuration and 0. A device has only
         these, so that a codec of others is of the CPU. Raises ValueError for numbers out of range.
         """
-        if (levels, shift) == (self.levels, self.shift) and self.nets.pixels.setting.values is None:
+        if (levels, shift) == (self.levels, self.shift) and self.restriction is None and self.slow is None:
             return self
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.scaled(levels, shift), None, "cpu"
-        made.levels, made.shift, made.pixel_codec, made.restriction = levels, shift, made.nets.pixels, None
+        made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
+        made.restriction = made.slow = None
+        return made
+
+    def learning(self, slow: int | None) -> TileCodec:
+        """The codec that learns while it codes, of the CPU; None: the one that does not.
+
+        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError, as `Inference.learning` does.
+        """
+        if slow == self.slow:
+            return self
+        made = copy(self)
+        made.nets, made.device, made.backend, made.slow = self.nets.learning(slow), None, "cpu", slow
+        made.pixel_codec = made.nets.pixels
         return made
 
     def beside(self, planes: Sequence[np.ndarray]) -> TileCodec:
@@ -126,7 +140,7 @@ class TileCodec:
         """
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.restricted(conversion, escape), None, "cpu"
-        made.pixel_codec, made.restriction = made.nets.pixels, (conversion, escape)
+        made.pixel_codec, made.restriction, made.slow = made.nets.pixels, (conversion, escape), None
         return made
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:
