@@ -267,7 +267,10 @@ def _adapted(
     adapted = _plain(changed.learning(slow), learns, comparable, payload, options, run)
     if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
         return adapted
-    return min(plain or _plain(codec, source, comparable, None, options, run), adapted, key=size_of)
+    others = [plain or _plain(codec, source, comparable, None, options, run)]
+    if payload is not None and slow is not None:  # of few pixels the adapter alone may be what is too much
+        others.append(_plain(codec.learning(slow), learns, comparable, None, options, run))
+    return min(*others, adapted, key=size_of)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:
