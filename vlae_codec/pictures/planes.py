@@ -49,6 +49,11 @@ class Options(NamedTuple):
     origin: str = "auto"  # none, or the only one that is tried
     tile: int | None = None  # pixels a side, a multiple of 16; of planes at half size half as many
 
+    @property
+    def tile_size(self) -> int | None:
+        """Pixels a side; None: as usual."""
+        return self.tile or level(self.effort).tile
+
 
 class Tiles(Sequence[np.ndarray]):
     """All tiles (H, W, channels) of a source: each is made when it is asked for."""
