@@ -69,6 +69,11 @@ const TABLES = /** @type {[string, 'I32' | 'I64', number, number, number][]} */ 
   ['sigmoid', 'I32', 8193, 0, 1 << 20], ['exp', 'I32', 512, 1, 1 << 12], ['inverse', 'I64', 160, 1, 1 << 22],
   ['outer_scale', 'I64', 192, 1, 1 << 24], ['outer_inverse', 'I64', 192, 1, 1 << 20],
 ]);
+/** Tensors that say how the last layer learns while it codes begin so. */
+export const LEARN = 'learn.';
+const LEARN_WIDTH = 512; // inputs of a layer that learns, and its bias, at most
+const LEARN_PIXELS = 384; // between two steps
+const LEARN_LIMIT = 2 ** 28; // of a step
 const LARGEST = 1 << 26; // bytes of a weight file
 const MOST_WORK = 1 << 24; // multiply-adds a pixel
 
@@ -202,9 +207,10 @@ function checkConfig(given) {
  * Every layer of a model: name, inputs, outputs, and limits of an output layer.
  *
  * @param {Config} c
+ * @param {boolean} learns
  * @returns {[string, number, number, [number, number, number][] | null][]}
  */
-function layerForms(c) {
+function layerForms(c, learns) {
   const up = c.stride / 4;
   const seen = windowOffsets(c.prior_window).length * c.latents;
   const local = (windowOffsets(c.window).length + 1) * c.channels + c.context + sideFeatures(c);
@@ -229,6 +235,9 @@ function layerForms(c) {
   }
   for (let i = 0; i < c.layers; i++) forms.push([`local.hidden.${i}`, i ? c.hidden : local, c.hidden, null]);
   forms.push(['local.out', c.hidden + local, countOf(pixel), pixel]);
+  const step = c.hidden + local + 1;
+  if (learns && step > LEARN_WIDTH) throw malformed('its last layer is too wide to learn');
+  if (learns) forms.push([`${LEARN}step`, step, step, [[step, -LEARN_LIMIT, LEARN_LIMIT]]]);
   return forms;
 }
 
@@ -240,6 +249,7 @@ function layerForms(c) {
  */
 function pixelsOf(name, { stride }) {
   if (name.startsWith('local.')) return 1;
+  if (name.startsWith(LEARN)) return Infinity; // only some files learn
   if (['encoder.stem', 'topdown.fine', 'topdown.out'].includes(name)) return 16;
   const reduction = /^encoder\.down\.(\d+)$/.exec(name);
   if (!reduction) return stride * stride;
@@ -280,8 +290,9 @@ function checkTensors(config, tensors) {
       }
   }
   const layers = new Map();
+  const learns = [...tensors.keys()].some((name) => name.startsWith(LEARN));
   let work = 0;
-  for (const [name, inputs, outputs, limits] of layerForms(config)) {
+  for (const [name, inputs, outputs, limits] of layerForms(config, learns)) {
     if (inputs > 4096 || outputs > 4096) throw malformed(`the size of layer ${name}`);
     const weight = expect(`${name}.weight`, 'I8', [inputs, outputs], [inputs, 2 * outputs]);
     expect(`${name}.multiplier`, 'I64', [outputs]);
@@ -291,6 +302,12 @@ function checkTensors(config, tensors) {
     const digits = weight.shape[1] / outputs;
     layers.set(name, { name, inputs, outputs, digits, shift: viewOf(shift).getInt32(0, true), limits });
     work += (inputs * outputs * digits) / pixelsOf(name, config);
+  }
+  if (learns) {
+    const [inputs, outputs] = [`${LEARN}step`, 'local.out'].map((name) => layers.get(name).outputs);
+    checkRange(expect(`${LEARN}scale`, 'I32', [outputs]), 0, 1 << 12);
+    checkRange(expect(`${LEARN}rate`, 'I32', [outputs]), 0, 1 << 20);
+    checkRange(expect(`${LEARN}reduce`, 'I32', [inputs]), 0, 24);
   }
   if (work > MOST_WORK) throw malformed(`it takes ${work} multiply-adds a pixel`);
   if (wanted.size !== tensors.size) throw malformed('it has tensors of no use');
@@ -337,13 +354,20 @@ function modelId(given, tensors) {
 }
 
 /**
- * What a weight file says that it is, unverified: its id, '' if it says none, and int8 products a pixel.
+ * What a weight file says that it is, unverified: its id, '' if it says none, int8 products a pixel, and those that
+ * learning takes beside.
  *
  * @param {Uint8Array} file
  */
 export function describeModel(file) {
   const { metadata, entries } = readSafetensors(file);
-  let work = 0;
-  for (const [name, { shape }] of entries) if (/^local\..*\.weight$/.test(name)) work += shape[0] * shape[1];
-  return { id: typeof metadata.id === 'string' ? metadata.id : '', work };
+  const shapes = new Map(entries.map(([name, { shape }]) => [name, shape]));
+  const products = (/** @type {RegExp} */ names) => {
+    const found = entries.filter(([name]) => names.test(name));
+    return found.reduce((sum, [, { shape }]) => sum + shape[0] * shape[1], 0);
+  };
+  const sums = products(/^local\.out\.weight$/);
+  const outputs = shapes.get('local.out.addend')?.[0] ?? 0;
+  const learning = sums + (outputs * products(/^learn\..*\.weight$/)) / LEARN_PIXELS;
+  return { id: typeof metadata.id === 'string' ? metadata.id : '', work: products(/^local\..*\.weight$/), learning };
 }
