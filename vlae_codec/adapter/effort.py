@@ -1,4 +1,4 @@
-"""Effort levels: how much work goes into fitting an adapter to the pictures of a file."""
+"""Effort levels: how much work goes into fitting an adapter to the pictures of a file, and whether a model learns."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ class Effort(NamedTuple):
     passes: float  # over the pixels, at most
     richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
+    slow: int | None = None  # a model that can learns while it codes, at rates divided by 2^slow; None: it does not
 
 
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
-    2: Effort(0.25, 0.004, 0.0),
-    3: Effort(0.5, 0.005, 0.0),
-    4: Effort(1.5, 0.007, 0.0),
-    5: Effort(4.0, 0.009, 1e-3),
-    6: Effort(8.0, 0.011, 1e-3),
-    7: Effort(12.0, 0.012, 5e-4),
-    8: Effort(20.0, 0.014, 5e-4),
-    9: Effort(30.0, 0.015, 2e-4),
+    2: Effort(0.25, 0.004, 0.0, 1),
+    3: Effort(0.5, 0.005, 0.0, 1),
+    4: Effort(1.5, 0.007, 0.0, 1),
+    5: Effort(4.0, 0.009, 1e-3, 2),
+    6: Effort(8.0, 0.011, 1e-3, 2),
+    7: Effort(12.0, 0.012, 5e-4, 2),
+    8: Effort(20.0, 0.014, 5e-4, 2),
+    9: Effort(30.0, 0.015, 2e-4, 2),
 }
 DEFAULT = 3
 BEST = 7  # from which on the larger ones of the default models are taken

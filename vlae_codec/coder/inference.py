@@ -31,7 +31,6 @@ from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.values import triples
 from vlae_codec.weights.model import Model
 
-
 SLOW = range(MAX_SLOW + 1)
 
 
@@ -73,7 +72,9 @@ class Inference:
         made, own = copy(self), self.config.get("levels", 256)
         made.levels, made.shift = levels, shift
         made.stretch = STRETCH[own] if (levels, shift) == (own, 0) else 0
-        setting = self.pixels.setting._replace(levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None, learning=None)
+        setting = self.pixels.setting._replace(
+            levels=levels, stretch=made.stretch, shift=shift, escape=0, values=None, learning=None
+        )
         made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
         return made
 

@@ -68,7 +68,7 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
     fields = [
         (planes.model_id or b"", planes.model_id is not None),
         (pack_varint(planes.levels), planes.levels != layout.levels),
-        (bytes([planes.shift]), planes.shift != 0),
+        (bytes([planes.shift or _learning(planes)]), planes.shift != 0 or planes.slow is not None),
         (bytes(planes.scale), planes.scale != (1, 1)),
         (pack_varint(planes.tile_size // 8), planes.tile_size != TILE_SIZE),
         (pack_varint(planes.lane_symbols), planes.lane_symbols != LANE_SYMBOLS),
@@ -77,6 +77,10 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
     ]
     flags = sum(there << i for i, (_, there) in enumerate(fields))
     return bytes([planes.channels, flags]) + b"".join(data for data, there in fields if there)
+
+
+def _learning(planes: Planes) -> int:
+    return 0 if planes.slow is None else planes.slow + 1
 
 
 def _pack_values(values: Sequence[tuple[int, Form]]) -> bytes:
@@ -186,11 +190,15 @@ def _read_planes(reader: Reader, layout: Layout) -> Planes:
     channels, flags = reader.byte(), reader.byte()
     if not channels:
         raise CorruptFile(f"planes without channels: {DAMAGED}")
+    model_id = reader.take(8) if flags & 1 else None
+    levels = reader.varint() if flags & 2 else layout.levels
+    number = reader.byte() if flags & 4 else 0
     return Planes(
         channels,
-        model_id=reader.take(8) if flags & 1 else None,
-        levels=reader.varint() if flags & 2 else layout.levels,
-        shift=reader.byte() if flags & 4 else 0,
+        levels,
+        model_id,
+        shift=number if levels > 256 else 0,
+        slow=number - 1 if levels <= 256 and flags & 4 else None,
         scale=(reader.byte(), reader.byte()) if flags & 8 else (1, 1),
         tile_size=8 * reader.varint() if flags & 16 else TILE_SIZE,
         lane_symbols=reader.varint() if flags & 32 else LANE_SYMBOLS,

@@ -17,12 +17,15 @@ absence does, and MUST NOT stand otherwise.
                            form u8, 1 .. 3, see below; length varint; so many bytes of parameters
         planes             groups of channels, in the order of the channels, until all are in one:
             channels   u8       1 or more
-            flags      u8       1: a model follows   2: levels   4: a shift   8: a scale   16: a tile size
+            flags      u8       1: a model follows   2: levels   4: a shift, or learning   8: a scale   16: a tile size
                                 32: lane symbols   64: chains   128: values
             [model     8]       its id; without it, no stream of the group may need one. A model codes 1 or 3 channels
             [levels    varint]  of the symbols, 2 .. those of the layout, and fewer only where values follow; without it
                                 those of the layout
-            [shift     u8]      1 .. 10, of more than 256 levels only, see native/mixture.py; without it 0
+            [shift     u8]      1 .. 10, of more than 256 levels, see native/mixture.py; without it 0
+            [learning  u8]      1 .. 9, in the same place, of 256 levels or of mode 2, with a model, without chains and
+                                not of an origin's values: the model learns while it codes, at rates divided by 2 to
+                                the power of one less, see native/core/learn.h; without it, it does not
             [scale     u8 u8]   columns and rows of which one sample is coded, 1 .. 255; without it 1 and 1
             [tile size varint]  edge of a square tile in samples, a multiple of 8 in 8 .. 4096, divided by 8; without
                                 it 64 (512 samples)
@@ -110,6 +113,7 @@ TYPES = ("unsigned", "int8", "int16", "uint32", "int32", "float16", "float32", "
 BYTES = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4, "float64": 8}  # of types that are coded by bytes
 MAX_TILE = 4096  # bounds what a decoder takes for one tile
 MAX_SHIFT = 10
+SLOW = range(9)
 TILE_SIZE, LANE_SYMBOLS = 512, 32768
 RAW, LZMA, WEBP = 2, 3, 5  # methods of stored forms, see `container`
 SOURCE_PLANES, VALUES, JPEG = 1, 2, 3  # forms of origins
@@ -168,6 +172,7 @@ class Planes:
     values: tuple[tuple[int, Form], ...] = ()  # (count, differences) of the value of each symbol, one or one a channel
     kind: Kind = Kind.SAMPLES
     geometry: int = 0  # of a plane of chroma, as its origin has it
+    slow: int | None = None  # the model learns while it codes, at rates divided by 2^slow; None: it does not
 
     @property
     def halved(self) -> tuple[int, int]:
@@ -376,6 +381,13 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
     )
 
 
+def may_learn(planes: Planes, layout: Layout) -> bool:
+    """Whether the model of a group of planes of a layout may learn while it codes."""
+    values = layout.origin is not None and layout.origin.form == VALUES and planes is layout.planes[0]
+    own = planes.levels == 256 or (layout.mode == "1" and planes.levels == 2)
+    return own and planes.model_id is not None and not planes.chains and not values
+
+
 def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
     source = planes.kind == Kind.SOURCE
     simple = planes.kind in (Kind.EXCEPTIONS, Kind.COEFFICIENTS)
@@ -389,6 +401,7 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
         "coded levels": not 2 <= planes.levels <= layout.levels
         or (not planes.values and planes.levels != layout.levels),
         "shift": not 0 <= planes.shift <= (MAX_SHIFT if planes.levels > 256 else 0),
+        "learning": planes.slow is not None and (planes.slow not in SLOW or not may_learn(planes, layout)),
         "scale": not all(1 <= factor <= 255 for factor in planes.scale),
         "tile size": not 8 <= planes.tile_size <= MAX_TILE or planes.tile_size % 8 != 0,
         "lane symbols": not 1 <= planes.lane_symbols < 2**32,

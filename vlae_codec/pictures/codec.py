@@ -86,9 +86,12 @@ def _codec(model: Model, backend: str) -> TileCodec:
 
 
 def scaled(codec: TileCodec, planes: Planes) -> TileCodec:
-    """The codec at the levels and the shift of a group of planes; a restriction stays."""
+    """The codec at the levels and the shift of a group of planes, learning as they say; a restriction stays.
+
+    Raises ValueError where the model cannot learn.
+    """
     made = codec.scaled(planes.levels, planes.shift)
-    return made if codec.restriction is None else made.restricted(*codec.restriction)
+    return made.learning(planes.slow) if codec.restriction is None else made.restricted(*codec.restriction)
 
 
 def codecs_for(contents: Contents, model: str | Path | None, device: str) -> list[TileCodec | None]:
@@ -110,7 +113,11 @@ def codec_for(part: Part, model: str | Path | None, device: str) -> TileCodec:
         with suppress(UnknownModel):  # another model than that of the first planes
             codec = find_codec(model, part.planes.model_id, device, mode)
         model = None
-    codec = scaled(codec or find_codec(model, part.planes.model_id, device, mode), part.planes)
+    codec = codec or find_codec(model, part.planes.model_id, device, mode)
+    try:
+        codec = scaled(codec, part.planes)
+    except ValueError as error:
+        raise CorruptFile("the file's model cannot learn while it codes: the file is damaged") from error
     if part.layout.origin is not None and part.layout.origin.form == VALUES and part.channel == 0:
         codec = restricted(codec, part.layout.origin)
     return codec if part.adapter is None else with_adapter(codec, part.adapter)
@@ -135,4 +142,4 @@ def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
     except CorruptFile as error:
         raise type(error)(f"adapter: {error}") from error
     made = TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)
-    return made if codec.restriction is None else made.restricted(*codec.restriction)
+    return made.learning(codec.slow) if codec.restriction is None else made.restricted(*codec.restriction)

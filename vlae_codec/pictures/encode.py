@@ -44,6 +44,7 @@ from vlae_codec.pictures.planes import (
     find_chains,
     plan_planes,
     size_of,
+    without_model,
 )
 from vlae_codec.pictures.rebuild import Rebuilding
 from vlae_codec.threads import Run, counter
@@ -210,7 +211,7 @@ def _encode_group(
     source = plan_planes(codec, layout, planes, channel, pictures)
     part, drawn = encode_planes(codec, source, comparable, options, run)
     if not part.model_needed:
-        part = replace(part, planes=replace(part.planes, model_id=None, shift=0), adapter=None)
+        part = without_model(part)
     whole = whole_tile(plain) if drawn and chains == 0 else None
     return (part if whole is None else min(part, encode_whole(whole, comparable, run), key=size_of)), drawn
 

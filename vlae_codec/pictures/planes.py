@@ -18,7 +18,7 @@ from vlae_codec.contract import COST_BITS
 from vlae_codec.errors import WeightsError
 from vlae_codec.format import stored
 from vlae_codec.format.container import Part, Piece, TileRecord, tile_grid, tiles_of
-from vlae_codec.format.header import Layout, Planes
+from vlae_codec.format.header import Layout, Planes, may_learn
 from vlae_codec.pictures.codec import scaled, with_adapter
 from vlae_codec.pictures.layout import PALETTES, Source, by_lightness, find_values, make_source, whole_tile, with_values
 from vlae_codec.pictures.modes import tile_of, unpack_form
@@ -33,6 +33,7 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
+WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
 class Options(NamedTuple):
@@ -128,14 +129,25 @@ def encode_planes(
     if codec is None:
         return encode_whole(whole_tile(source) or source, comparable, run), True
     codec, effort = scaled(codec, source.part.planes), level(options.effort)
-    if effort.passes:
+    if effort.passes or _slow(codec, source, effort) is not None:
         part = _adapted(codec, source, comparable, effort, options, run)
     else:
         part = _plain(codec, source, comparable, None, options, run)
     drawn = sum(record.stored for record in part.records) * 2 >= len(part.records)
-    if not part.model_needed:  # then the file need not name it
-        part = replace(part, planes=replace(part.planes, model_id=None, shift=0), adapter=None)
+    if not part.model_needed:
+        part = without_model(part)
     return part, drawn
+
+
+def without_model(part: Part) -> Part:
+    """The part of which no stream needs its model: a file need not name it."""
+    return replace(part, planes=replace(part.planes, model_id=None, shift=0, slow=None), adapter=None)
+
+
+def _slow(codec: TileCodec, source: Source, effort: Effort) -> int | None:
+    """How slowly the model of a source learns at an effort; None: not at all."""
+    part = source.part
+    return effort.slow if codec.model.learning is not None and may_learn(part.planes, part.layout) else None
 
 
 def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
@@ -226,9 +238,10 @@ def _with_differences(record: TileRecord, source: Source, some: Sequence[Piece],
 def _adapted(
     codec: TileCodec, source: Source, comparable: set[int], effort: Effort, options: Options, run: Run
 ) -> Part:
-    """The smaller one of the parts without and with an adapter fitted to the pictures.
+    """The smaller one of the part under the model as it is, and of that under one that was fitted to the pictures and
+    learns while it codes.
 
-    The part without is not made where a sample of the pixels says that it would be larger.
+    The former is not made where a sample of the pixels says that it would be larger.
     """
     from vlae_codec.adapter.chunk import pack
     from vlae_codec.adapter.fit import fit, look
@@ -240,16 +253,21 @@ def _adapted(
         plain = _plain(codec, source, comparable, None, options, run)
         if 8 * size_of(plain) <= HOPELESS * problem.before:
             return plain
-    adapter = None
-    with suppress(WeightsError), alone():  # it would break the accumulator bound
-        adapter = fit(problem, effort, run, options.watch)
+    adapter, payload, slow = None, None, _slow(codec, source, effort)
+    if slow is None or effort.passes >= WORTH_IT:
+        with suppress(WeightsError), alone():  # it would break the accumulator bound
+            adapter = fit(problem, effort, run, options.watch)
+    if adapter is None and slow is None:
+        return plain or _plain(codec, source, comparable, None, options, run)
+    changed = codec
     if adapter is not None:
         payload = pack(adapter, codec.model.tables)
-        adapted = _plain(with_adapter(codec, payload), source, comparable, payload, options, run)
-        if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
-            return adapted
-        return min(plain or _plain(codec, source, comparable, None, options, run), adapted, key=size_of)
-    return plain or _plain(codec, source, comparable, None, options, run)
+        changed = with_adapter(codec, payload)
+    learns = source._replace(part=replace(source.part, planes=replace(source.part.planes, slow=slow)))
+    adapted = _plain(changed.learning(slow), learns, comparable, payload, options, run)
+    if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
+        return adapted
+    return min(plain or _plain(codec, source, comparable, None, options, run), adapted, key=size_of)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:

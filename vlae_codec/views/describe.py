@@ -54,6 +54,7 @@ def _planes(part: Part) -> dict[str, Any]:
         "channels": [part.channel, part.channel + planes.channels - 1],
         "levels": planes.levels,
         "shift": planes.shift,
+        "learning": None if planes.slow is None else 2.0**-planes.slow,
         "scale": list(planes.scale),
         "values": [count for count, _ in planes.values],
         "model": None if planes.model_id is None else planes.model_id.hex(),
