@@ -157,7 +157,8 @@ export async function readFile(data, limits, region) {
   listRecords(reader, data.subarray(streams.begin, streams.end), { layouts, groups, pictures, region, limits, memory });
   for (const group of groups)
     for (const { method, stream } of group.records) {
-      const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}`;
+      const learning = group.slow !== null && (method === NO_LATENTS || method === LATENTS) ? ', learning' : '';
+      const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}${learning}`;
       sizes[name] = (sizes[name] ?? 0) + stream.length;
     }
   for (const chunk of chunks) {
