@@ -74,6 +74,10 @@ export const LEARN = 'learn.';
 const LEARN_WIDTH = 512; // inputs of a layer that learns, and its bias, at most
 const LEARN_PIXELS = 384; // between two steps
 const LEARN_LIMIT = 2 ** 28; // of a step
+/** Its numbers in the core's order: name, a layer that has as many outputs, and their range. */
+export const LEARN_NUMBERS = /** @type {[string, string, number, number][]} */ ([
+  ['scale', 'local.out', 0, 1 << 12], ['rate', 'local.out', 0, 1 << 20], ['reduce', 'learn.step', 0, 24],
+]);
 const LARGEST = 1 << 26; // bytes of a weight file
 const MOST_WORK = 1 << 24; // multiply-adds a pixel
 
@@ -303,12 +307,9 @@ function checkTensors(config, tensors) {
     layers.set(name, { name, inputs, outputs, digits, shift: viewOf(shift).getInt32(0, true), limits });
     work += (inputs * outputs * digits) / pixelsOf(name, config);
   }
-  if (learns) {
-    const [inputs, outputs] = [`${LEARN}step`, 'local.out'].map((name) => layers.get(name).outputs);
-    checkRange(expect(`${LEARN}scale`, 'I32', [outputs]), 0, 1 << 12);
-    checkRange(expect(`${LEARN}rate`, 'I32', [outputs]), 0, 1 << 20);
-    checkRange(expect(`${LEARN}reduce`, 'I32', [inputs]), 0, 24);
-  }
+  if (learns)
+    for (const [name, layer, low, high] of LEARN_NUMBERS)
+      checkRange(expect(LEARN + name, 'I32', [layers.get(layer).outputs]), low, high);
   if (work > MOST_WORK) throw malformed(`it takes ${work} multiply-adds a pixel`);
   if (wanted.size !== tensors.size) throw malformed('it has tensors of no use');
   return { layers, work };

@@ -1,6 +1,6 @@
 import { readU32 } from './bytes.js';
-import { VlaeError, corrupt, must } from './errors.js';
-import { LEARN, REDUCTIONS, windowOffsets } from './model.js';
+import { VlaeError, must } from './errors.js';
+import { LEARN, LEARN_NUMBERS, REDUCTIONS, windowOffsets } from './model.js';
 
 /** @typedef {import('./core.js').Core} Core */
 /** @typedef {import('./model.js').Model} Model */
@@ -164,14 +164,14 @@ export class Networks {
     const { core, learners, model } = this;
     const known = learners.get(slow);
     if (known) return known;
-    const step = model.layers.get(`${LEARN}step`);
-    if (!step) throw corrupt('the model cannot learn while it codes');
+    const layers = [...model.layers.values()].filter(({ name }) => name.startsWith(LEARN));
+    must(layers.length > 0, 'the model cannot learn while it codes');
     this.learner ??= {
-      net: new Network(core, [this.place(step)], [step], false),
-      numbers: ['scale', 'rate', 'reduce'].map((name) => core.put(this.data(LEARN + name))),
+      net: new Network(core, layers.map((layer) => this.place(layer)), layers, false),
+      numbers: LEARN_NUMBERS.map(([name]) => core.put(this.data(LEARN + name))),
     };
     const { net, numbers } = this.learner;
-    const found = core.struct('plpppi', [net.at, net.size, ...numbers, slow]);
+    const found = core.struct(`pl${'p'.repeat(numbers.length)}i`, [net.at, net.size, ...numbers, slow]);
     learners.set(slow, found);
     return found;
   }
