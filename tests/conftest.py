@@ -74,6 +74,21 @@ def tiny() -> Path:
 
 
 @pytest.fixture(scope="session")
+def learns(
+    tmp_path_factory: pytest.TempPathFactory, tiny: Path, synthetic: Callable[[int, int, int], np.ndarray]
+) -> Path:
+    """The tiny model with what it needs to learn while it codes."""
+    from vlae_codec.models.learning import with_learning
+    from vlae_codec.models.trainer import Settings
+    from vlae_codec.models.weights_file import save_weights
+
+    images = [synthetic(96, 96, i) for i in range(3)]
+    path = tmp_path_factory.mktemp("learns") / "learns.safetensors"
+    save_weights(path, *with_learning(tiny, images, Settings(crop=32, batch=4, data_init=False)))
+    return path
+
+
+@pytest.fixture(scope="session")
 def synthetic() -> Callable[[int, int, int], np.ndarray]:
     """(height, width, seed) -> a picture for which the tiny model uses its latents."""
     return make_golden.synthetic  # type: ignore[no-any-return]

@@ -107,6 +107,7 @@ class Group:
     lane_symbols: int
     chains: int
     values: list[np.ndarray]
+    slow: int | None  # of learning
     shapes: dict[int, tuple[int, int]] = field(default_factory=dict)  # (rows, columns) of the pictures' samples
     records: list[tuple[int, bool, bytes]] = field(default_factory=list)  # (method, differences, stream)
     adapter: bytes | None = None
@@ -238,8 +239,12 @@ def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
     must(model_id is None or channels in (1, 3), "a model of so many channels")
     fewer = reader.optional(flags & 2, reader.varint, levels)
     must(2 <= fewer <= levels and (fewer == levels or flags & 128 > 0), "impossible levels of a group")
-    shift = reader.optional(flags & 4, reader.byte, 0)
-    must(shift <= (10 if fewer > 256 else 0), "an impossible shift")
+    number, slow = reader.optional(flags & 4, reader.byte, 0), None
+    must(number <= (10 if fewer > 256 else 9), "an impossible shift")
+    shift = number if fewer > 256 else 0
+    if number and not shift:
+        slow = number - 1
+        must(model_id is not None and not flags & 64, "a group that cannot learn")
     scale = reader.optional(flags & 8, lambda: (reader.byte(), reader.byte()), (1, 1))
     tile_size = 8 * reader.optional(flags & 16, reader.varint, 64)
     lane_symbols = reader.optional(flags & 32, reader.varint, 32768)
@@ -257,7 +262,7 @@ def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
             table = steps.cumsum() % n
             must(int(table.max()) < levels and len({*table.tolist()}) == count, "an impossible table")
             values.append(table)
-    return Group(layout, first, channels, model_id, fewer, shift, scale, tile_size, lane_symbols, chains, values)
+    return Group(layout, first, channels, model_id, fewer, shift, scale, tile_size, lane_symbols, chains, values, slow)
 
 
 def check_record(
@@ -480,16 +485,24 @@ class Model:
         return np.clip(self.layers[name].run(rows.astype(np.int64)), -128, 127)
 
     def out(self, name: str, rows: np.ndarray, limits: Sequence[tuple[int, int, int]]) -> np.ndarray:
-        """limits: (how many, low, high) of the outputs, in order."""
-        low, high = (np.repeat([limit[i] for limit in limits], [limit[0] for limit in limits]) for i in (1, 2))
-        return np.clip(self.layers[name].run(rows.astype(np.int64)), low, high)
+        return clipped(self.layers[name].run(rows.astype(np.int64)), limits)
 
     def chain(self, name: str, count: int, rows: np.ndarray, limits: Sequence[tuple[int, int, int]]) -> np.ndarray:
         """A network with a skip."""
-        hidden = rows
+        return self.out(f"{name}.out", self.skipped(name, count, rows), limits)
+
+    def skipped(self, name: str, count: int, rows: np.ndarray) -> np.ndarray:
+        """What its last layer sees."""
+        hidden = rows.astype(np.int64)
         for i in range(count):
             hidden = self.hidden(f"{name}.hidden.{i}", hidden)
-        return self.out(f"{name}.out", np.concatenate([hidden, rows], axis=1), limits)
+        return np.concatenate([hidden, rows], axis=1)
+
+
+def clipped(rows: np.ndarray, limits: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """limits: (how many, low, high) of the columns, in order."""
+    low, high = (np.repeat([limit[i] for limit in limits], [limit[0] for limit in limits]) for i in (1, 2))
+    return np.clip(rows, low, high)
 
 
 def row_limits(mixtures: int, channels: int, coupled: bool) -> list[tuple[int, int, int]]:
@@ -545,7 +558,8 @@ class Row:
         self.scales = [rest[kc + i * channels : kc + (i + 1) * channels] for i in range(k)]
         pairs = (len(params) - k - 2 * kc) // k
         self.coefficients = [rest[2 * kc + i * pairs : 2 * kc + (i + 1) * pairs] for i in range(k)]
-        self.e = [tables["exp"][min(max(logits) - logit, 511)] for logit in logits]
+        self.e = self.begun = [tables["exp"][min(max(logits) - logit, 511)] for logit in logits]
+        self.seen: list[list[tuple[int, ...]]] = []  # of each channel means, inverses, sigmoids
         self.u: list[int] = []
         self.next_channel()
 
@@ -592,8 +606,9 @@ class Row:
 
     def know(self, symbol: int) -> None:
         """Goes on to the next channel."""
-        c, above = len(self.u), self.sigmoids(symbol + 1)
-        products = [e * (b - a) for e, a, b in zip(self.e, self.sigmoids(symbol), above)]
+        c, below, above = len(self.u), self.sigmoids(symbol), self.sigmoids(symbol + 1)
+        self.seen.append([*zip(self.mean, self.inverse, below, above)])
+        products = [e * (b - a) for e, a, b in zip(self.e, below, above)]
         shift = max(0, max(products).bit_length() - 12)
         if max(products) > 0:
             self.e = [max(1, product >> shift) for product in products]
@@ -601,6 +616,67 @@ class Row:
         self.u.append(u >> self.shift)
         if len(self.u) < len(self.offsets):
             self.next_channel()
+
+
+class Learner:
+    """`local.out` while it follows the pixels of a band (12, "Learning")."""
+
+    def __init__(self, model: Model, slow: int) -> None:
+        self.model, self.slow, self.first = model, slow, model.layers["local.out"]
+        self.layer, self.sums, self.count = self.first, np.zeros((1, 1), np.int64), 0
+        self.moved = np.zeros((len(self.first.weight) + 1, len(self.first.multiplier)), np.int64)
+        self.hidden = len(self.first.weight) - len(model.layers["local.hidden.0"].weight)
+        self.begin()
+
+    def begin(self) -> None:
+        self.sums, self.count = np.zeros_like(self.moved), 0
+
+    def take(self, inputs: np.ndarray, scores: np.ndarray) -> None:
+        """A wave of pixels: what `local.out` saw of each, and the scores of its outputs."""
+        seen = inputs.astype(np.int64)
+        seen[:, : self.hidden] += 128
+        self.sums += np.concatenate([seen, np.full((len(seen), 1), 64)], axis=1).T @ scores
+        self.count += len(seen)
+        if self.count >= 384:
+            self.step()
+            self.begin()
+
+    def step(self) -> None:
+        tensors, n = self.model.tensors, 20 + self.slow
+        reduce = tensors["learn.reduce"].astype(np.int64)[:, None]
+        y = np.clip(self.sums + (1 << reduce >> 1) >> reduce, -127, 127)
+        z = np.clip(self.model.layers["learn.step"].run(y.T), -(1 << 28), 1 << 28).T
+        moved = self.moved - (z * tensors["learn.rate"].astype(np.int64) + (1 << n >> 1) >> n)
+        self.moved = np.clip(moved, -(1 << 24), 1 << 24)
+        change, first = self.moved + (1 << 11) >> 12, self.first
+        weight = np.clip(first.weight + change[:-1], -127 * 128, 127 * 128)
+        more = 64 * change[-1] + 128 * (weight - first.weight)[: self.hidden].sum(0)
+        self.layer = first._replace(weight=weight, addend=first.addend + first.multiplier * more)
+
+    def scores(self, row: Row, symbols: Sequence[int]) -> list[int]:
+        """Of a row whose first symbols are these, after all were known."""
+        t, k, channels = row.t, len(row.e), len(row.offsets)
+        logits = [(e << 12) // sum(row.begun) - (end << 12) // sum(row.e) for e, end in zip(row.begun, row.e)]
+        locations, scales, coefficients = np.zeros((3, k, channels), object)
+        coefficients = np.zeros((k, channels * (channels - 1) // 2), object)
+        for c, x in enumerate(symbols):
+            for i, (mean, inverse, lower, upper) in enumerate(row.seen[c]):
+                p, tail = (row.e[i] << 12) // sum(row.e), (1 << 20) - lower - upper >> 8
+                d = min(max((64 * x - mean) * inverse >> 16, -4096), 4096)
+                h, g = min(inverse >> 11, 4096), min(64 * inverse >> 16, 4096)
+                tangent = 2 * t["sigmoid"][4096 + g] - (1 << 20)
+                s = (d * tail >> 8) - (h * (upper - lower >> 8) >> 8)
+                s += 1 << 12 if g < 16 or tangent < 1 else (g << 23) // tangent
+                if x in (0, row.levels - 1):
+                    s = (d + (h if x == 0 else -h)) * tail >> 8
+                locations[i, c], scales[i, c] = p * tail >> 12, p * s >> 12
+                for e in range(c):
+                    u = 64 * symbols[e] - row.offsets[e]
+                    coefficients[i, c * (c - 1) // 2 + e] = locations[i, c] * u >> 6
+        flat = [*logits, *locations.ravel(), *scales.ravel(), *coefficients.ravel()]
+        factors = self.model.tensors["learn.scale"].tolist()
+        limited = [min(max(score, -(1 << 18)), 1 << 18) for score in flat]
+        return [min(max(s * f + (1 << 15) >> 16, -127), 127) for s, f in zip(limited, factors)]
 
 
 class Restricted(Row):
@@ -682,8 +758,8 @@ def pop_wave(stack: Stack, rows: list[Row], coded: int, before: int) -> list[lis
 
 
 class TileDecoder:
-    def __init__(self, model: Model) -> None:
-        self.model, self.c = model, model.config
+    def __init__(self, model: Model, slow: int | None = None) -> None:
+        self.model, self.c, self.slow = model, model.config, slow
         self.z = self.c["latents"]
         self.first = 1 << (model.bits - 1) if model.deep else 128
 
@@ -797,6 +873,7 @@ class TileDecoder:
         c, width, stretch, levels = self.c, tile.shape[1], self.model.stretch, self.model.levels
         channels, window = c["channels"], window_of(c["window"])
         limits = row_limits(c["mixtures"], channels, True)
+        learner = None if self.slow is None else Learner(self.model, self.slow)
         before = 0
         for wave in waves(last - first, width, c["window"][0] // 2 + 1):
             positions = [(first + r, s) for r, s in wave]
@@ -819,13 +896,17 @@ class TileDecoder:
                 inputs.append(np.concatenate([*differences, seen - 128, features(r, s)]))
                 references.append(reference)
                 shifts.append(shift)
-            out = self.model.chain("local", c["layers"], np.array(inputs), limits)
+            seen = self.model.skipped("local", c["layers"], np.array(inputs))
+            out = clipped((self.model.layers["local.out"] if learner is None else learner.layer).run(seen), limits)
             rows = [
                 self.row(params, (64 * reference) >> stretch, [64] * channels, c["mixtures"], channels, levels, shift)
                 for params, reference, shift in zip(out, references, shifts)
             ]
             for (r, s), symbols in zip(positions, pop_wave(stack, rows, coded, before)):
                 tile[r, s] = symbols if coded == channels else symbols[0]
+            if learner is not None:
+                known = [tile[at][:coded].tolist() for at in positions]
+                learner.take(seen, np.array([learner.scores(*one) for one in zip(rows, known)]))
             before += len(positions)
 
     def shift(self, differences: dict[tuple[int, int], np.ndarray], channels: int) -> int | None:
@@ -865,14 +946,20 @@ def splits_of(method: int, stream: bytes, heights: Sequence[int], stride: int) -
 
 
 def pop_tiles(
-    model: Model, method: int, stream: bytes, shapes: Sequence[tuple[int, int]], coded: int, lane_symbols: int
+    model: Model,
+    method: int,
+    stream: bytes,
+    shapes: Sequence[tuple[int, int]],
+    coded: int,
+    lane_symbols: int,
+    slow: int | None = None,
 ) -> list[np.ndarray]:
     """The tiles of a stream."""
     splits, at = splits_of(method, stream, [h for h, _ in shapes], model.config["stride"])
     symbols = sum(h * w for h, w in shapes) * coded
     must(symbols <= 8192 + 1024 * len(stream), "too many symbols for so few bytes")
     stack = Stack(stream[at:], max(1, symbols // lane_symbols))
-    decoder = TileDecoder(model)
+    decoder = TileDecoder(model, slow)
     found: list[np.ndarray] = []
     for (h, w), split in reversed([*zip(shapes, splits)]):
         found.insert(0, decoder.pop_tile(stack, h, w, split, coded).astype("<u2" if model.levels > 256 else "u1"))
@@ -937,6 +1024,7 @@ def make_model(group: Group, layout: Layout, weights: Sequence[str | Path]) -> M
     if group.adapter is not None:
         adapt(model, group.adapter)
     model.scale(group.levels, group.shift)
+    must(group.slow is None or (not model.deep and "learn.step" in model.layers), "a group that cannot learn")
     return model
 
 
@@ -954,7 +1042,7 @@ def decode_group(group: Group, layout: Layout, weights: Sequence[str | Path]) ->
                 pieces = [(i, tile) for i, _ in pieces for tile in tiles_of(group.shapes[i], group.tile_size)]
             assert model is not None
             shapes = [place[2:] for _, place in pieces]
-            tiles = pop_tiles(model, method, stream, shapes, group.channels, group.lane_symbols)
+            tiles = pop_tiles(model, method, stream, shapes, group.channels, group.lane_symbols, group.slow)
         for (i, (y, x, h, w)), tile in zip(pieces, tiles):
             symbols = tile[..., : group.channels].astype(np.int64)
             if differences:  # the picture before is done: streams are in the order of the pictures

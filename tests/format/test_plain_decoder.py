@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from vlae_codec import compress, compress_many
+from vlae_codec.adapter import chunk
 from vlae_codec.coder.choice import Draft
-from vlae_codec.coder.streams import with_latents
+from vlae_codec.coder.streams import with_latents, without_latents
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container, stored
 from vlae_codec.format.header import Planes
@@ -102,6 +103,24 @@ def test_other_models(changes, random_vlae, synthetic, tmp_path):
     data = make_golden.write_planes(Picture(pixels), [(codec, planes)], encode=encode)
     (found,) = plain_decoder.decode(data, path)
     assert same(found.pixels, pixels)
+
+
+def test_learning(learns):
+    """A model that learns, changed by an adapter: with latents, so in two bands of several steps each."""
+    pixels, model = make_golden.synthetic(29, 34, 6), load_weights(learns)
+    adapter = chunk.pack(make_golden.some_adapter(model.local, [1, 2]), model.tables)
+    planes = Planes(3, 256, model.id, tile_size=64, lane_symbols=500, slow=0)
+
+    for code in (with_latents, without_latents):
+
+        def encode(codec, tile, coded, lane_symbols, code=code):
+            made = code(Draft(codec, tile, coded), lane_symbols)
+            assert made is not None
+            return made[0]
+
+        data = make_golden.write_planes(Picture(pixels), [(TileCodec(model), planes)], [adapter], encode)
+        (found,) = plain_decoder.decode(data, learns)
+        assert same(found.pixels, pixels)
 
 
 def test_metadata(tiny):

@@ -10,6 +10,7 @@ from test_network import exact  # type: ignore[import-not-found]
 from test_pixels import null_context, picture  # type: ignore[import-not-found]
 from test_waves import plain_pixel_row  # type: ignore[import-not-found]
 
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import (
     LEARN_BIAS,
     LEARN_BITS,
@@ -221,19 +222,11 @@ def test_slower(learner):
         pixels_of(codec, learning, 9).intervals(x[:0], x, None, coded)
 
 
-def test_gain(tiny, synthetic):
+def test_gain(learns, synthetic):
     """A model that learns with moments of its own pictures takes fewer bits for a picture of another kind."""
-    from vlae_codec.coder.tile import TileCodec
-    from vlae_codec.models.learning import with_learning
-    from vlae_codec.models.trainer import Settings
-
-    images = [synthetic(96, 96, i) for i in range(3)]
-    made = model.build(*with_learning(tiny, images, Settings(crop=32, batch=4, data_init=False)))
-    codec = TileCodec(made)
+    codec = TileCodec(model.load_weights(learns))
     x = 255 - synthetic(128, 128, 9) // 2
-    still, moved = (
-        pixels.intervals(x[:0], x, None, 3)[1] for pixels in (codec.nets.pixels, pixels_of(codec, made.learning))
-    )
+    still, moved = (each.pixel_codec.intervals(x[:0], x, None, 3)[1] for each in (codec, codec.learning(0)))
     assert np.log2(moved).sum() - np.log2(still).sum() > 0.01 * x.size
 
 

@@ -13,6 +13,7 @@ class Effort(NamedTuple):
     richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
     slow: int | None = None  # a model that can learns while it codes, at rates divided by 2^slow; None: it does not
+    tile: int | None = None  # pixels a side, if not as usual: in each tile a model that learns begins afresh
 
 
 LEVELS = {
@@ -23,8 +24,8 @@ LEVELS = {
     5: Effort(4.0, 0.009, 1e-3, 2),
     6: Effort(8.0, 0.011, 1e-3, 2),
     7: Effort(12.0, 0.012, 5e-4, 2),
-    8: Effort(20.0, 0.014, 5e-4, 2),
-    9: Effort(30.0, 0.015, 2e-4, 2),
+    8: Effort(20.0, 0.014, 5e-4, 2, 1024),
+    9: Effort(30.0, 0.015, 2e-4, 2, 1024),
 }
 DEFAULT = 3
 BEST = 7  # from which on the larger ones of the default models are taken

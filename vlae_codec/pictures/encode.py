@@ -198,7 +198,7 @@ def _encode_group(
 ) -> tuple[Part, bool]:
     """The part of a group of planes, and whether it may be smaller without a model."""
     codec = _codec(layout, channel, channels, options)
-    size = options.tile if options.tile and chains == 0 else TILE_SIZE
+    size = options.tile_size if options.tile_size and chains == 0 else TILE_SIZE
     planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=size)
     if chains == 0:
         mine = [symbols[..., channel : channel + channels] for symbols in pictures.values()]

@@ -49,6 +49,11 @@ class Options(NamedTuple):
     origin: str = "auto"  # none, or the only one that is tried
     tile: int | None = None  # pixels a side, a multiple of 16; of planes at half size half as many
 
+    @property
+    def tile_size(self) -> int | None:
+        """Pixels a side; None: as usual."""
+        return self.tile or level(self.effort).tile
+
 
 class Tiles(Sequence[np.ndarray]):
     """All tiles (H, W, channels) of a source: each is made when it is asked for."""
@@ -267,7 +272,10 @@ def _adapted(
     adapted = _plain(changed.learning(slow), learns, comparable, payload, options, run)
     if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
         return adapted
-    return min(plain or _plain(codec, source, comparable, None, options, run), adapted, key=size_of)
+    others = [plain or _plain(codec, source, comparable, None, options, run)]
+    if payload is not None and slow is not None:  # of few pixels the adapter alone may be what is too much
+        others.append(_plain(codec.learning(slow), learns, comparable, None, options, run))
+    return min(*others, adapted, key=size_of)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:

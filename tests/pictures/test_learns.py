@@ -1,0 +1,73 @@
+"""Files whose model learns while it codes: which do, that they come back, and what is said of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vlae_codec import bits_map, compress, compress_many, decompress, errors
+from vlae_codec.format import container
+from vlae_codec.format.header import Header
+from vlae_codec.views.describe import describe
+from vlae_codec.weights.model import find_model
+
+
+@pytest.fixture(scope="module")
+def picture(synthetic):
+    return np.ascontiguousarray(255 - synthetic(70, 90, 9)[..., ::-1])
+
+
+def planes_of(data):
+    return [part.planes for part in container.read(data).parts]
+
+
+def test_efforts(learns, picture):
+    """From effort 2 on it learns, and the file is smaller; effort 2 fits no adapter."""
+    made = {effort: compress(picture, model=learns, effort=effort) for effort in (1, 2, 3)}
+    assert [planes_of(data)[0].slow for data in made.values()] == [None, 1, 1]
+    assert len(made[2]) < len(made[1])
+    assert container.read(made[2]).parts[0].adapter is None
+    for data in made.values():
+        assert np.array_equal(decompress(data, model=learns), picture)
+
+
+def test_grey_and_alpha(learns, picture):
+    """A model of three channels learns by one as well; another model's channels do as that one can."""
+    grey = np.ascontiguousarray(picture[..., 0])
+    data = compress(grey, model=learns, effort=2)
+    assert planes_of(data)[0].slow == 1
+    assert np.array_equal(decompress(data, model=learns), grey)
+    alpha = np.concatenate([picture, picture[..., :1]], axis=2)
+    data = compress(alpha, model=learns, effort=2)
+    assert planes_of(data)[0].slow == 1
+    assert np.array_equal(decompress(data, model=learns), alpha)
+
+
+def test_not(learns, tiny, picture):
+    """Models that cannot, chains, other levels and pictures that are stored do not learn."""
+    assert planes_of(compress(picture, model=tiny, effort=2))[0].slow is None
+    assert all(planes.slow is None for planes in planes_of(compress_many([picture[:24]] * 3, model=learns, effort=2)))
+    few = picture[..., 0] // 16
+    assert planes_of(compress(few * 16, model=learns, effort=2))[0].slow is None
+    assert planes_of(compress((few.astype(np.uint16) << 7), model=learns, effort=2))[0].slow is None
+    assert planes_of(compress(np.full_like(picture, 7), model=learns, effort=2))[0].slow is None
+
+
+def test_told(learns, picture):
+    """A report of the file says it, and where the bits are is seen as in any other."""
+    data = compress(picture, model=learns, effort=2)
+    assert describe(data)["planes"][0]["learning"] == 0.5
+    found = bits_map(data, learns)
+    assert found.local.sum() + found.latent.sum() == pytest.approx(8 * describe(data)["items"]["data"], rel=0.01)
+
+
+def test_cannot(learns, tiny, picture):
+    """A file that says so of a model that cannot learn is damaged."""
+    contents = container.read(compress(picture, model=learns, effort=2))
+    (part,) = contents.parts
+    planes = replace(part.planes, model_id=find_model(tiny).id)
+    layout = replace(part.layout, planes=(planes,))
+    head = Header.of([layout], [(0, picture.shape[1], picture.shape[0])])
+    data = container.write(head, [replace(part, layout=layout, planes=planes)])
+    with pytest.raises(errors.CorruptFile, match="cannot learn"):
+        decompress(data, model=tiny)
