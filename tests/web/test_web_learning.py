@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_web_node import decoded, repaired, shown  # type: ignore[import-not-found]
 
+from vlae_codec import compress
 from vlae_codec.adapter import chunk
 from vlae_codec.api import decompress_pictures
 from vlae_codec.coder.tile import TileCodec
@@ -21,7 +22,6 @@ from vlae_codec.format.header import Planes
 from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.learning import learning_tensors
-from vlae_codec.models.restore import restore
 from vlae_codec.models.weights_file import save_weights, write
 from vlae_codec.weights.model import load_weights, read_weights
 
@@ -33,12 +33,11 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def models(tiny, random_vlae, tmp_path_factory):
-    """The tiny model and random ones as models that can learn, with a preconditioner for moments of no sense."""
+def models(random_vlae, tmp_path_factory):
+    """A weight file of each of these random models that can learn, with a preconditioner for moments of no sense."""
     folder, rng = tmp_path_factory.mktemp("learning"), np.random.default_rng(3)
-    vlaes = {"tiny": restore(tiny)} | {name: random_vlae(**changes) for name, changes in MODELS.items()}
-    for name, vlae in vlaes.items():
-        tensors = read_weights(tiny)[1] if name == "tiny" else integer_tensors(vlae)
+    for name, changes in MODELS.items():
+        vlae, tensors = random_vlae(**changes), integer_tensors(random_vlae(**changes))
         inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
         f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
         squares = rng.uniform(0.02, 0.3, outputs) ** 2
@@ -58,17 +57,18 @@ def coded(path, pixels, payload=None, **fields):
 
 
 @pytest.fixture
-def files(models, synthetic):
+def files(models, learns, synthetic):
     """(weight file, its file) of pictures whose models learn."""
     pixels = synthetic(40, 61, 2)
     bits = Picture((synthetic(50, 43, 3)[..., 0] > 120).astype(np.uint8), mode="1", levels=2)
-    path = {name: models / f"{name}.safetensors" for name in ("tiny", *MODELS)}
-    local = load_weights(path["tiny"]).local
-    payload = chunk.pack(make_golden.some_adapter(local, [2, 3]), load_weights(path["tiny"]).tables)
+    path = {name: models / f"{name}.safetensors" for name in MODELS}
+    tiny = load_weights(learns)
+    payload = chunk.pack(make_golden.some_adapter(tiny.local, [2, 3]), tiny.tables)
     return [
-        (path["tiny"], coded(path["tiny"], pixels, slow=0, tile_size=32)),
-        (path["tiny"], coded(path["tiny"], pixels, payload, slow=1)),
-        (path["tiny"], coded(path["tiny"], pixels[..., 1], slow=2)),
+        (learns, coded(learns, pixels, slow=0, tile_size=32)),
+        (learns, coded(learns, pixels, payload, slow=1)),
+        (learns, coded(learns, pixels[..., 1], slow=2)),
+        (learns, compress(np.dstack([pixels, pixels[..., 0]]), model=learns, effort=2, origin="none", threads=1)),
         (path["grey"], coded(path["grey"], pixels[..., 0], slow=0)),
         (path["bilevel"], coded(path["bilevel"], bits, slow=0)),
         (path["photo"], coded(path["photo"], pixels, slow=8)),
@@ -81,7 +81,9 @@ def test_learning(node, files, tmp_path):
     paths, methods = [tmp_path / f"{i}.vlae" for i in range(len(files))], set()
     for path, (_, data) in zip(paths, files, strict=True):
         path.write_bytes(data)
-        methods |= {record.method for record in read(data).records}
+        contents = read(data)
+        assert any(part.planes.slow is not None for part in contents.parts)
+        methods |= {record.method for record in contents.records if record.method < Method.RAW}
     assert methods == {Method.NO_LATENTS, Method.LATENTS}
     models = sorted({str(model) for model, _ in files})
     for i, found in enumerate(decoded(node, *paths, models=models)):
@@ -91,7 +93,7 @@ def test_learning(node, files, tmp_path):
 
 def test_rates_matter(files):
     """Each rate gives other streams, so that a decoder that learnt at another one, or not, would find out."""
-    assert files[5][1] != files[6][1]
+    assert files[6][1] != files[7][1]
 
 
 def spoilt(monkeypatch, data, method, **fields):
@@ -108,11 +110,11 @@ def spoilt(monkeypatch, data, method, **fields):
         return container.write(replace(contents.header, layouts=(layout,)), parts)
 
 
-def test_refused(node, monkeypatch, models, synthetic, tmp_path):
+def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
     """What the header may not say is damage to both readers."""
-    pixels, path = synthetic(20, 26, 4), models / "tiny.safetensors"
-    whole = coded(path, pixels)
-    fewer = coded(path, Picture(np.minimum(pixels, 254), levels=255))
+    pixels = synthetic(20, 26, 4)
+    whole = coded(learns, pixels)
+    fewer = coded(learns, Picture(np.minimum(pixels, 254), levels=255))
     values = (make_golden.DATA / "past-values.vlae").read_bytes()
     cases = {
         "ten": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=9),
@@ -125,16 +127,16 @@ def test_refused(node, monkeypatch, models, synthetic, tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CorruptFile, match="in the header"):
             read(data)
-    for name, found in zip(cases, decoded(node, *(tmp_path / name for name in cases), models=[str(path)]), strict=True):
+    answers = decoded(node, *(tmp_path / name for name in cases), models=[str(learns)])
+    for name, found in zip(cases, answers, strict=True):
         assert found["code"] == "CorruptFile", name
         assert ("planes of an origin" if name == "values" else "learning") + " in the header" in found["message"], name
 
 
-def test_model_that_cannot(node, models, tiny, synthetic, tmp_path):
+def test_model_that_cannot(node, learns, tiny, synthetic, tmp_path):
     """A file whose model has no tensors of learning is damaged."""
-    path = models / "tiny.safetensors"
-    data = coded(path, synthetic(20, 26, 4), slow=0)
-    data = repaired(data.replace(load_weights(path).id, load_weights(tiny).id))
+    data = coded(learns, synthetic(20, 26, 4), slow=0)
+    data = repaired(data.replace(load_weights(learns).id, load_weights(tiny).id))
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(CorruptFile, match="learn"):
         decompress_pictures(data, model=tiny, threads=1)
@@ -142,17 +144,16 @@ def test_model_that_cannot(node, models, tiny, synthetic, tmp_path):
     assert (found["code"], "cannot learn" in found["message"]) == ("CorruptFile", True)
 
 
-def test_tensors(node, models, synthetic, tmp_path):
+def test_tensors(node, learns, synthetic, tmp_path):
     """Weight files with a part of the tensors, or with numbers out of range."""
-    path = models / "tiny.safetensors"
-    config, tensors, _ = read_weights(path)
-    (tmp_path / "file").write_bytes(coded(path, synthetic(20, 26, 4), slow=0))
+    config, tensors, _ = read_weights(learns)
+    (tmp_path / "file").write_bytes(coded(learns, synthetic(20, 26, 4), slow=0))
     cases = [{name: tensor for name, tensor in tensors.items() if name != "learn.reduce"}]
     for name, value in {"learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
         cases.append(tensors | {name: np.full_like(tensors[name], value)})
     for i, some in enumerate(cases):
         broken: Path = tmp_path / f"{i}.safetensors"
-        identity = load_weights(path).id.hex()
+        identity = load_weights(learns).id.hex()
         write(broken, some, {"vlae-codec": "1", "config": json.dumps(dict(config), sort_keys=True), "id": identity})
         (found,) = decoded(node, tmp_path / "file", models=[str(broken)], threads=0)
         assert found["code"] == "WeightsError", i
