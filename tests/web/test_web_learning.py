@@ -60,6 +60,8 @@ def coded(path, pixels, payload=None, **fields):
 def files(models, learns, synthetic):
     """(weight file, its file) of pictures whose models learn."""
     pixels = synthetic(40, 61, 2)
+    other = 255 - synthetic(70, 90, 9)[..., ::-1]
+    alpha = np.dstack([other, other[..., 0]])
     bits = Picture((synthetic(50, 43, 3)[..., 0] > 120).astype(np.uint8), mode="1", levels=2)
     path = {name: models / f"{name}.safetensors" for name in MODELS}
     tiny = load_weights(learns)
@@ -68,7 +70,7 @@ def files(models, learns, synthetic):
         (learns, coded(learns, pixels, slow=0, tile_size=32)),
         (learns, coded(learns, pixels, payload, slow=1)),
         (learns, coded(learns, pixels[..., 1], slow=2)),
-        (learns, compress(np.dstack([pixels, pixels[..., 0]]), model=learns, effort=2, origin="none", threads=1)),
+        (learns, compress(alpha, model=learns, effort=2, origin="none", threads=1)),
         (path["grey"], coded(path["grey"], pixels[..., 0], slow=0)),
         (path["bilevel"], coded(path["bilevel"], bits, slow=0)),
         (path["photo"], coded(path["photo"], pixels, slow=8)),
