@@ -59,11 +59,14 @@ TABLE_BITS = 16  # fraction of the tables of scales and their inverses
 # Learning while coding
 LEARN_PIXELS = 384  # after so many the last layer learns
 LEARN_BIAS = 64  # the activation of the bias
-LEARN_BITS = 12  # of a weight's fraction
-LEARN_RATE_BITS = 20
+LEARN_BITS = 8  # of a weight's fraction
+LEARN_STEP_BITS = 8  # of what the preconditioner gives, that a step is without
+LEARN_RATE_BITS = 6
 LEARN_UNITS = 12  # bits of the parts of a score
 LEARN_SCALE_BITS = 16
-LEARN_LIMIT = 1 << 28  # of a step
+LEARN_STEP = (1 << 15) - 1  # the largest step
+LEARN_LIMIT = 1 << 24  # of what the preconditioner's network gives
+LEARN_RANK = 64  # its hidden units
 MAX_SLOW = 8  # rates may be divided by 2^8
 LEARN_WIDTH = 512  # inputs of the last layer and its bias, at most: the bounds hold wherever its weights move
 

@@ -17,6 +17,8 @@ from vlae_codec.contract import (
     LEARN_PIXELS,
     LEARN_RATE_BITS,
     LEARN_SCALE_BITS,
+    LEARN_STEP,
+    LEARN_STEP_BITS,
     LEARN_UNITS,
     LEARN_WIDTH,
     LEVEL_BITS,
@@ -146,7 +148,8 @@ class PlainLearner:
         sums = np.array(self.rows).T @ np.array(self.scores)
         shift = self.learning.reduce[:, None].astype(np.int64)
         x = (sums + (1 << shift >> 1) >> shift).clip(-127, 127)
-        steps = exact(self.learning.net.network, x.T.astype(np.int8)).T
+        made = self.learning.diagonal[:, None] * x + exact(self.learning.net.network, x.T.astype(np.int8)).T
+        steps = (made + (1 << LEARN_STEP_BITS >> 1) >> LEARN_STEP_BITS).clip(-LEARN_STEP, LEARN_STEP)
         down = LEARN_RATE_BITS + self.learning.slow
         self.moved -= steps * self.learning.rate.astype(np.int64) + (1 << (down - 1)) >> down
         self.moved = self.moved.clip(-(4096 << LEARN_BITS), 4096 << LEARN_BITS)
@@ -241,9 +244,9 @@ def test_tensors(random_vlae):
     for name in more:
         with pytest.raises(WeightsError, match="lacks"):
             model.build(config, tensors | {key: value for key, value in more.items() if key != name})
-    for name, value in {"learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
+    for name, value in {"diagonal": 1 << 17, "reduce": 25, "scale": 4097, "rate": -1}.items():
         with pytest.raises(WeightsError, match="out of their range"):
-            model.build(config, tensors | more | {name: np.full_like(more[name], value)})
+            model.build(config, tensors | more | {f"learn.{name}": np.full_like(more[f"learn.{name}"], value)})
 
 
 def test_width(random_vlae):

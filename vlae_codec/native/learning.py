@@ -14,14 +14,15 @@ from vlae_codec.native.network import Packed
 class Learning:
     """What a model says of it. Steps are divided by 2^slow."""
 
-    net: Packed  # the preconditioner: an input and an output for each input of the last layer and for its bias
+    net: Packed  # of the preconditioner: an input and an output for each input of the last layer and for its bias
+    diagonal: np.ndarray  # (inputs + 1,) int32, of the preconditioner besides
+    reduce: np.ndarray  # (inputs + 1,) int32, shifts of the sums
     scale: np.ndarray  # (outputs,) int32, of scores
     rate: np.ndarray  # (outputs,) int32
-    reduce: np.ndarray  # (inputs + 1,) int32, shifts of the sums
     slow: int = 0
 
     @property
     def struct(self) -> LearnStruct:
         """This as the core takes it."""
-        arrays = (pointer(array, np.int32) for array in (self.scale, self.rate, self.reduce))
+        arrays = (pointer(array, np.int32) for array in (self.diagonal, self.reduce, self.scale, self.rate))
         return LearnStruct(*span(self.net.memory), *arrays, self.slow)

@@ -29,8 +29,8 @@ CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
     *("EXP_ENTRIES", "SCALES", "OUTER_SCALES", "OUTER_IDENTITY", "DIGIT_BITS", "LATENT_LEVELS", "OFFSET_LIMIT"),
     *("SLACK", "COST_BITS", "MAX_LEVELS", "MAX_SHIFT", "LOGIT_LIMIT", "LOC_LIMIT", "COEF_LIMIT", "MAX_ESCAPE"),
-    *("ARGUMENT_BITS", "LEARN_PIXELS", "LEARN_BIAS", "LEARN_BITS", "LEARN_RATE_BITS", "LEARN_UNITS"),
-    *("LEARN_SCALE_BITS", "MAX_SLOW", "LEARN_WIDTH"),
+    *("ARGUMENT_BITS", "LEARN_PIXELS", "LEARN_BIAS", "LEARN_BITS", "LEARN_STEP_BITS", "LEARN_RATE_BITS"),
+    *("LEARN_UNITS", "LEARN_SCALE_BITS", "MAX_SLOW", "LEARN_WIDTH"),
 )
 
 
@@ -71,7 +71,10 @@ class PixelsStruct(ctypes.Structure):
 
 
 class LearnStruct(ctypes.Structure):
-    _fields_ = _fields((c_void_p, "net"), (c_int64, "net_size"), (c_void_p, "scale rate reduce"), (c_int32, "slow"))
+    _fields_ = _fields(
+        *((c_void_p, "net"), (c_int64, "net_size")),
+        *((c_void_p, "diagonal reduce scale rate"), (c_int32, "slow")),
+    )
 
 
 class TileStruct(ctypes.Structure):

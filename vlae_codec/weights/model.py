@@ -96,8 +96,8 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
 
 
 def _learning(layers: tuple[Layer, ...], tensors: Mapping[str, np.ndarray]) -> Learning:
-    scale, rate, reduce = (tensors[f"learn.{name}"] for name in ("scale", "rate", "reduce"))
-    return Learning(Packed(Network(layers)), scale, rate, reduce)
+    diagonal, reduce, scale, rate = (tensors[f"learn.{name}"] for name in ("diagonal", "reduce", "scale", "rate"))
+    return Learning(Packed(Network(layers)), diagonal, reduce, scale, rate)
 
 
 # ---------------------------------------------------------------------------------------------------- files

@@ -9,8 +9,9 @@
     mixture.*     last step of the prior
     base          a constant row of parameters, in the place of a mixture, in a model with no flow step
     local.*       p(x | window, context, side planes)
-    learn.*       how the last layer of these learns while it codes (`core/learn.h`): step, its preconditioner, and a
-                  scale and a rate of each output, and a shift of each input; all of them or none
+    learn.*       how the last layer of these learns while it codes (`core/learn.h`): down and up, the layers of its
+                  preconditioner, a diagonal and a shift of each input, and a scale and a rate of each output; all of
+                  them or none
 
 A layer is four tensors: NAME.weight, NAME.multiplier, NAME.addend and NAME.shift (`vlae_codec.native.network`). A model
 has exactly the tensors that are listed here. The bounds are those of the native core; the last one keeps a model from
@@ -155,7 +156,8 @@ def layer_forms(config: Config, learns: bool = False) -> Iterator[LayerForm]:
                 f"its last layer is too wide to learn: {inputs} over the limit of {contract.LEARN_WIDTH}"
             )
         limit = np.full(inputs, contract.LEARN_LIMIT, np.int32)
-        yield LayerForm(f"{LEARN}step", inputs, inputs, 0, (-limit, limit))
+        yield LayerForm(f"{LEARN}down", inputs, contract.LEARN_RANK, 0)
+        yield LayerForm(f"{LEARN}up", contract.LEARN_RANK, inputs, 0, (-limit, limit))
 
 
 def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
@@ -178,10 +180,11 @@ def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
     place = (config.context,)
     forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), INT8_MIN, INT8_MAX)
     if learns:
-        ins, outs = forms["learn.step.addend"].shapes, forms["local.out.addend"].shapes
-        forms["learn.scale"] = TensorForm("int32", outs, 0, 1 << 12)
-        forms["learn.rate"] = TensorForm("int32", outs, 0, 1 << 20)
+        ins, outs = forms["learn.up.addend"].shapes, forms["local.out.addend"].shapes
+        forms["learn.diagonal"] = TensorForm("int32", ins, 0, 1 << 16)
         forms["learn.reduce"] = TensorForm("int32", ins, 0, 24)
+        forms["learn.scale"] = TensorForm("int32", outs, 0, 1 << 12)
+        forms["learn.rate"] = TensorForm("int32", outs, 0, 1 << 15)
     if not config.flow_steps:
         low, high = parameter_limits(1, config.latents, coupled=False)
         forms["base"] = TensorForm("int32", ((1, low.size),), low, high)

@@ -58,7 +58,7 @@ int vlae_constants(int32_t *values, int count)
                                   VLAE_LATENT_LEVELS, VLAE_OFFSET_LIMIT, VLAE_SLACK,         VLAE_COST_BITS,
                                   VLAE_MAX_LEVELS,   VLAE_MAX_SHIFT,    VLAE_LOGIT_LIMIT,    VLAE_LOC_LIMIT,
                                   VLAE_COEF_LIMIT,   VLAE_MAX_ESCAPE,   VLAE_ARGUMENT_BITS,  VLAE_LEARN_PIXELS,
-                                  VLAE_LEARN_BIAS,   VLAE_LEARN_BITS,   VLAE_LEARN_RATE_BITS, VLAE_LEARN_UNITS,
+                                  VLAE_LEARN_BIAS,   VLAE_LEARN_BITS,   VLAE_LEARN_STEP_BITS, VLAE_LEARN_RATE_BITS, VLAE_LEARN_UNITS,
                                   VLAE_LEARN_SCALE_BITS, VLAE_MAX_SLOW,     VLAE_LEARN_WIDTH};
     int have = sizeof all / sizeof *all;
     for (int i = 0; i < count && i < have; i++)
@@ -180,9 +180,10 @@ static int check_learn(const vlae_pixels *model)
     last = chosen->last_inputs(model->net);
     REQUIRE(last > 0 && last < VLAE_LEARN_WIDTH && chosen->fits(learn->net, learn->net_size, &inputs, &rows));
     REQUIRE(inputs == last + 1 && rows == last + 1 && chosen->last_inputs(learn->net) == -1);
-    REQUIRE(learn->scale && learn->rate && learn->reduce && learn->slow >= 0 && learn->slow <= VLAE_MAX_SLOW);
-    REQUIRE(within(learn->scale, outputs, 0, 1 << 12) && within(learn->rate, outputs, 0, 1 << 20));
-    REQUIRE(within(learn->reduce, last + 1, 0, 24));
+    REQUIRE(learn->diagonal && learn->reduce && learn->scale && learn->rate);
+    REQUIRE(within(learn->diagonal, last + 1, 0, 1 << 16) && within(learn->reduce, last + 1, 0, 24));
+    REQUIRE(within(learn->scale, outputs, 0, 1 << 12) && within(learn->rate, outputs, 0, 1 << 15));
+    REQUIRE(learn->slow >= 0 && learn->slow <= VLAE_MAX_SLOW);
     return VLAE_OK;
 }
 

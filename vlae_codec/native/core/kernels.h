@@ -9,7 +9,7 @@ struct vlae_kernels {
     int64_t (*pack_size)(const vlae_layer *layers, int count, int skip);
     int (*pack)(const vlae_layer *layers, int count, int skip, void *net, int64_t size);
     int (*fits)(const void *net, int64_t size, int64_t *inputs, int64_t *outputs); /* a packed network of this target */
-    int64_t (*last_inputs)(const void *net); /* of its last layer; -1 of an output layer alone, 0 where none learns */
+    int64_t (*last_inputs)(const void *net); /* of its last layer; -1 of one with no skip, 0 where none learns */
     void (*merge)(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
                   const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
     int64_t (*scratch_size)(const void *net, int32_t rows, int64_t lanes, int32_t mixtures);

@@ -6,13 +6,15 @@
  *
  *     sum[j][o]     = sum over pixels of a[j] * score[o]
  *     x[o][j]       = clamp((sum[j][o] + half) >> reduce[j])       int8
- *     step[o]       = precondition(x[o])                           a network of one layer, as many outputs as inputs
+ *     step[o][j]    = clamp((diagonal[j] * x[o][j] + net(x[o])[j] + half) >> VLAE_LEARN_STEP_BITS)  int16
  *     moved[j][o]  -= (step[o][j] * rate[o] + half) >> (VLAE_LEARN_RATE_BITS + slow), within +-LEARN_REACH
  *     W'[j][o]      = clamp(W[j][o] + ((moved[j][o] + half) >> VLAE_LEARN_BITS), +-127 * 128)
  *
  * and what is at rest stays: an addend becomes addend - multiplier * sum_j zero[j] * (W' - W)[j, o], plus that of the
  * bias. So it is stochastic gradient descent, preconditioned by the inverse covariance of the layer's inputs and a
- * diagonal one of the scores (Martens and Grosse 2015, arXiv 1503.05671), both found when the model was made.
+ * diagonal one of the scores (Martens and Grosse 2015, arXiv 1503.05671), both found when the model was made. That
+ * inverse is a diagonal less what a network of two layers gives, which has as many hidden units as there are directions
+ * in which the inputs vary most.
  */
 #ifndef VLAE_LEARN_H
 #define VLAE_LEARN_H
@@ -23,6 +25,8 @@
 #define LEARN_MOST (1 << 18) /* of a score before it is scaled */
 #define NO_SCORE (KIND == BYTES ? 128 : 0) /* as an activation */
 #define WEIGHT_LIMIT (127 << VLAE_DIGIT_BITS)
+#define STEP_LIMIT ((1 << 15) - 1)
+#define NET_LIMIT (1 << 24) /* of the preconditioner's network */
 
 /* All of a band's learning. */
 typedef struct {
@@ -218,11 +222,27 @@ static void pack_rows(learner *l)
     }
 }
 
+INLINE int32_t limit_to(int32_t v, int32_t low, int32_t high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
+/* Inputs of the preconditioner: n sums, each with `more`. */
+INLINE void put_sums(const int32_t *total, const int32_t *of_inputs, int32_t more, const int32_t *reduce, int32_t n,
+                     activation *to)
+{
+    for (int32_t j = 0; j < n; j++) {
+        const int32_t x = total[j] - (KIND == BYTES ? 128 * of_inputs[j] : 0) + more;
+        to[j] = ACTIVATION((uint8_t)(limit_to((x + (1 << reduce[j] >> 1)) >> reduce[j], -127, 127) + 128));
+    }
+}
+
 /* What the weights of outputs first .. first + rows get: inputs of the preconditioner. */
 static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
 {
     const size_t room = (size_t)l->room;
     const int64_t filled = ROUND_UP(count, UNIT);
+    const int32_t again = l->net->again, *reduce = l->model->reduce;
     activation *scores = l->scores + (size_t)first * room;
     int32_t sums[ROWS * PANEL];
     for (int32_t r = 0; r < rows; r++)
@@ -236,19 +256,16 @@ static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
     }
     end_products();
     for (int32_t r = 0; r < rows; r++) {
-        int32_t all = 0, *total = l->totals + (size_t)r * (size_t)l->width;
+        int32_t all = 0;
+        const int32_t *total = l->totals + (size_t)r * (size_t)l->width;
         for (int64_t n = 0; n < count; n++)
             all += scores[(size_t)r * room + (size_t)n] - NO_SCORE;
-        const int32_t rest = KIND == WORDS ? 0 : 128 * all, less = KIND == WORDS ? 128 * all : 0;
         activation *to = l->memory + (size_t)r * (size_t)l->step->width;
-        for (int32_t j = 0; j <= l->inputs; j++) {
-            const int32_t at = j < l->hidden ? j : l->net->again + j - l->hidden, shift = l->model->reduce[j];
-            int32_t x = VLAE_LEARN_BIAS * all;
-            if (j < l->inputs)
-                x = total[at] - (KIND == BYTES ? 128 * l->of_inputs[at] : 0) + (j < l->hidden ? rest : -less);
-            x = (x + (1 << shift >> 1)) >> shift;
-            to[j] = ACTIVATION((uint8_t)((x < -127 ? -127 : x > 127 ? 127 : x) + 128));
-        }
+        put_sums(total, l->of_inputs, KIND == WORDS ? 0 : 128 * all, reduce, l->hidden, to);
+        put_sums(total + again, l->of_inputs + again, KIND == WORDS ? -128 * all : 0, reduce + l->hidden,
+                 l->inputs - l->hidden, to + l->hidden);
+        const int32_t bias = VLAE_LEARN_BIAS * all, none = 0;
+        put_sums(&bias, &none, 0, reduce + l->inputs, 1, to + l->inputs);
     }
 }
 
@@ -260,43 +277,50 @@ static void put_weights_of(learner *l, int32_t o)
     const int32_t half = 1 << (VLAE_LEARN_BITS - 1), split = layer->digits == 2;
     weight_t *weights = (weight_t *)((uint8_t *)l->net + layer->weights) +
                         (size_t)(o / share) * (size_t)layer->steps * STEP * PANEL + (size_t)(o % share) * STEP;
-    int64_t rest = VLAE_LEARN_BIAS * ((moved[l->inputs] + half) >> VLAE_LEARN_BITS); /* that the accumulator has too little */
+    int32_t now[VLAE_LEARN_WIDTH], change = 0; /* of the inputs whose activations are stored with another zero */
+    for (int32_t j = 0; j < l->inputs; j++)
+        now[j] = limit_to(base[j] + ((moved[j] + half) >> VLAE_LEARN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT);
+    for (int32_t j = KIND == SIGNED ? 0 : l->hidden; j < (KIND == SIGNED ? l->hidden : l->inputs); j++)
+        change += now[j] - base[j];
     for (int32_t j = 0; j < l->inputs; j++) {
         const size_t k = (size_t)(j < l->hidden ? j : l->net->again + j - l->hidden);
         weight_t *at = weights + k / STEP * PANEL * STEP + k % STEP;
-        int32_t now = base[j] + ((moved[j] + half) >> VLAE_LEARN_BITS);
-        now = now < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : now > WEIGHT_LIMIT ? WEIGHT_LIMIT : now;
-        const int32_t high = split ? (now + 64) >> VLAE_DIGIT_BITS : now;
+        const int32_t high = split ? (now[j] + 64) >> VLAE_DIGIT_BITS : now[j];
         at[0] = (weight_t)high;
         if (split)
-            at[PANEL / 2 * STEP] = (weight_t)(now - high * (1 << VLAE_DIGIT_BITS));
-        if (KIND == SIGNED)
-            rest += j < l->hidden ? 128 * (now - base[j]) : 0;
-        else
-            rest -= j < l->hidden ? 0 : 128 * (now - base[j]);
+            at[PANEL / 2 * STEP] = (weight_t)(now[j] - high * (1 << VLAE_DIGIT_BITS));
     }
+    const int64_t rest = VLAE_LEARN_BIAS * ((moved[l->inputs] + half) >> VLAE_LEARN_BITS) +
+                         (int64_t)(KIND == SIGNED ? 128 : -128) * change; /* that the accumulator has too little */
     const int32_t *multiplier = (const int32_t *)((uint8_t *)l->net + layer->multiplier);
     ((int64_t *)((uint8_t *)l->net + layer->addend))[addend_at(o)] = l->addend[o] + multiplier[o] * rest;
+}
+
+/* How far an output's weights have moved after the step of its sums x, to which the preconditioner's network gave y. */
+INLINE void move(const learner *l, const activation *x, const int32_t *y, int32_t rate, int32_t *moved)
+{
+    const int32_t down = VLAE_LEARN_RATE_BITS + l->model->slow, half = 1 << (down - 1), *diagonal = l->model->diagonal;
+    for (int32_t j = 0; j <= l->inputs; j++) {
+        int32_t step = diagonal[j] * (x[j] - (KIND == SIGNED ? 0 : 128)) + limit_to(y[j], -NET_LIMIT, NET_LIMIT);
+        step = limit_to((step + (1 << (VLAE_LEARN_STEP_BITS - 1))) >> VLAE_LEARN_STEP_BITS, -STEP_LIMIT, STEP_LIMIT);
+        moved[j] = limit_to(moved[j] - ((step * rate + half) >> down), -LEARN_REACH, LEARN_REACH);
+    }
 }
 
 /* Moves the last layer by what the pixels since the last step say. */
 static void learn(learner *l)
 {
-    const int32_t down = VLAE_LEARN_RATE_BITS + l->model->slow;
-    const int64_t half = (int64_t)1 << (down - 1), count = l->count;
+    const int64_t count = l->count;
     pack_rows(l);
     l->count = 0;
     for (int32_t first = 0; first < l->outputs; first += ROWS) {
         const int32_t rows = l->outputs - first < ROWS ? l->outputs - first : ROWS;
         sum_scores(l, first, rows, count);
         forward(l->step, l->memory, l->steps, NULL);
-        for (int32_t o = first; o < first + rows; o++) {
-            const int32_t *step = l->steps + (o - first) * l->step->columns;
-            int32_t *moved = l->moved + o * (l->inputs + 1);
-            for (int32_t j = 0; j <= l->inputs; j++) {
-                int64_t now = moved[j] - ((step[j] * (int64_t)l->model->rate[o] + half) >> down);
-                moved[j] = (int32_t)(now < -LEARN_REACH ? -LEARN_REACH : now > LEARN_REACH ? LEARN_REACH : now);
-            }
+        for (int32_t r = 0; r < rows; r++) {
+            const int32_t o = first + r;
+            move(l, l->memory + (size_t)r * (size_t)l->step->width, l->steps + r * l->step->columns, l->model->rate[o],
+                 l->moved + o * (l->inputs + 1));
             put_weights_of(l, o);
         }
     }

@@ -218,7 +218,7 @@ static int64_t last_inputs(const void *memory)
 {
     const packed_net *net = memory;
     const packed_layer *last = &net->layers[net->count - 1];
-    return net->hidden ? 0 : net->count == 1 ? -1 : net->again && (KIND == WORDS || last->digits == 2) ? last->inputs : 0;
+    return net->hidden ? 0 : !net->again ? -1 : KIND == WORDS || last->digits == 2 ? last->inputs : 0;
 }
 
 /* The weights of a layer with left @ right * 2^product added, and what that moves an accumulator by at rest. */

@@ -63,8 +63,9 @@ enum {
     VLAE_ARGUMENT_BITS = 8,   /* a sigmoid's argument is in 1/256 */
     VLAE_LEARN_PIXELS = 384,  /* after so many the last layer learns */
     VLAE_LEARN_BIAS = 64,     /* activation of the bias */
-    VLAE_LEARN_BITS = 12,     /* of a weight's fraction */
-    VLAE_LEARN_RATE_BITS = 20,
+    VLAE_LEARN_BITS = 8,      /* of a weight's fraction */
+    VLAE_LEARN_STEP_BITS = 8, /* of what the preconditioner gives, that a step is without */
+    VLAE_LEARN_RATE_BITS = 6,
     VLAE_LEARN_UNITS = 12,    /* bits of the parts of a score */
     VLAE_LEARN_SCALE_BITS = 16,
     VLAE_MAX_SLOW = 8,
@@ -105,12 +106,13 @@ typedef struct {
 
 /* How the last layer of a local network learns while it codes: `learn.h`. */
 typedef struct {
-    const void *net; /* packed preconditioner: an output layer, of one input and one output for each of the last layer's
-                        inputs and for its bias */
+    const void *net; /* packed preconditioner: layers with no skip, the last one an output layer, of one input and one
+                        output for each of the last layer's inputs and for its bias; outputs within +-2^24 */
     int64_t net_size;
-    const int32_t *scale;  /* (outputs,) of scores, 0 .. 4096 */
-    const int32_t *rate;   /* (outputs,), 0 .. 2^20 */
-    const int32_t *reduce; /* (inputs + 1,), 0 .. 24 */
+    const int32_t *diagonal; /* (inputs + 1,) of the preconditioner besides, 0 .. 2^16 */
+    const int32_t *reduce;   /* (inputs + 1,), 0 .. 24 */
+    const int32_t *scale;    /* (outputs,) of scores, 0 .. 4096 */
+    const int32_t *rate;     /* (outputs,), 0 .. 2^15 */
     int32_t slow;          /* the rates are divided by 2^slow, 0 .. 8 */
 } vlae_learn;
 
