@@ -151,7 +151,7 @@ def test_tensors(node, learns, synthetic, tmp_path):
     config, tensors, _ = read_weights(learns)
     (tmp_path / "file").write_bytes(coded(learns, synthetic(20, 26, 4), slow=0))
     cases = [{name: tensor for name, tensor in tensors.items() if name != "learn.reduce"}]
-    for name, value in {"learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
+    for name, value in {"learn.diagonal": 65537, "learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
         cases.append(tensors | {name: np.full_like(tensors[name], value)})
     for i, some in enumerate(cases):
         broken: Path = tmp_path / f"{i}.safetensors"

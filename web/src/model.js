@@ -73,10 +73,11 @@ const TABLES = /** @type {[string, 'I32' | 'I64', number, number, number][]} */ 
 export const LEARN = 'learn.';
 const LEARN_WIDTH = 512; // inputs of a layer that learns, and its bias, at most
 const LEARN_PIXELS = 384; // between two steps
-const LEARN_LIMIT = 2 ** 28; // of a step
+const LEARN_RANK = 64; // hidden units of the preconditioner
+const LEARN_LIMIT = 1 << 24; // of its outputs
 /** Its numbers in the core's order: name, a layer that has as many outputs, and their range. */
 export const LEARN_NUMBERS = /** @type {[string, string, number, number][]} */ ([
-  ['scale', 'local.out', 0, 1 << 12], ['rate', 'local.out', 0, 1 << 20], ['reduce', 'learn.step', 0, 24],
+  ['diagonal', 'learn.up', 0, 1 << 16], ['reduce', 'learn.up', 0, 24], ['scale', 'local.out', 0, 1 << 12], ['rate', 'local.out', 0, 1 << 15],
 ]);
 const LARGEST = 1 << 26; // bytes of a weight file
 const MOST_WORK = 1 << 24; // multiply-adds a pixel
@@ -239,9 +240,9 @@ function layerForms(c, learns) {
   }
   for (let i = 0; i < c.layers; i++) forms.push([`local.hidden.${i}`, i ? c.hidden : local, c.hidden, null]);
   forms.push(['local.out', c.hidden + local, countOf(pixel), pixel]);
-  const step = c.hidden + local + 1;
-  if (learns && step > LEARN_WIDTH) throw malformed('its last layer is too wide to learn');
-  if (learns) forms.push([`${LEARN}step`, step, step, [[step, -LEARN_LIMIT, LEARN_LIMIT]]]);
+  const inputs = c.hidden + local + 1;
+  if (learns && inputs > LEARN_WIDTH) throw malformed('its last layer is too wide to learn');
+  if (learns) forms.push([`${LEARN}down`, inputs, LEARN_RANK, null], [`${LEARN}up`, LEARN_RANK, inputs, [[inputs, -LEARN_LIMIT, LEARN_LIMIT]]]);
   return forms;
 }
 
