@@ -56,7 +56,7 @@ WEB_FLAGS = (
 WEB_STACK = 1 << 20  # bytes
 WEB_NAMES = (  # what web/src calls
     *("abi", "source", "pack_size", "pack", "scratch_size", "run", "merge", "intervals", "push_region", "pop_band"),
-    *("prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
+    *("learn_scratch", "prior_scratch", "pop_prior", "origin_rebuild", "origin_triples", "idct", "enlarge", "jfif"),
     *("residual_scratch", "residual_decode", "coefficients_scratch", "pop_coefficients"),
     *("band_intervals", "prior_intervals", "pop_rows", "costs"),  # what an encoder needs beside
 )

@@ -1,8 +1,8 @@
 """The viewer page: one HTML file that holds the core, the models, the code and, if wanted, pictures.
 
-It makes no request: a policy in it forbids all network access and all scripts but its own, which it names by its hash.
-A module of `src/` becomes a function that returns what it exports. Bytes are written in base 85, four of them in five
-digits.
+It makes no request: a policy in it forbids all network access and all scripts but its own two, which it names by their
+hashes: a small one that unpacks the other. A module of `src/` becomes a function that returns what it exports. Bytes
+are written in base 85, four of them in five digits.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MODULES = (
 )
 MODELS = ("photo", "luma", "chroma", "photo-gray")  # in every page
 POLICY = (
-    "default-src 'none'; script-src 'sha256-{script}' 'wasm-unsafe-eval'; style-src 'sha256-{style}'; "
-    "worker-src blob:; img-src blob: data:; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'sha256-{loader}' 'sha256-{script}' 'wasm-unsafe-eval'; "
+    "style-src 'sha256-{style}'; worker-src blob:; img-src blob: data:; base-uri 'none'; form-action 'none'"
 )
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '[./a-z]*?/(\w+)\.js';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (async function|function|class|const) (\w+|\[[\w, ]+\])", re.MULTILINE)
@@ -57,8 +57,15 @@ def core_bytes() -> bytes:
 def script() -> str:
     """The code of the page, which is that of its workers, too."""
     parts = [_module(name, (HERE / "src" / f"{name}.js").read_text("utf-8")) for name in MODULES]
-    parts.append(_module("page", (HERE / "viewer" / "page.js").read_text("utf-8")))
+    parts += [_module(name, (HERE / "viewer" / f"{name}.js").read_text("utf-8")) for name in ("digits", "page")]
     return "'use strict';\n" + "\n".join(parts)
+
+
+def loader() -> str:
+    """The script that unpacks `script` and runs it."""
+    paths = ("src/errors.js", "src/lzma2.js", "viewer/digits.js", "viewer/load.js")
+    parts = [_module(Path(path).stem, (HERE / path).read_text("utf-8")) for path in paths]
+    return "(() => {\n'use strict';\n" + "\n".join(parts) + "\n})();"
 
 
 def _module(name: str, source: str) -> str:
@@ -102,15 +109,16 @@ def make_page(
     data = [_element(core_bytes(), "lzma2", id="core"), *dict.fromkeys(map(_model, models))]
     for name, content in pictures:
         data.append(_element(content, **{"class": "picture", "data-name": name}))
-    code, style = script(), (HERE / "viewer" / "page.css").read_text("utf-8")
-    if "</script" in code or "<!--" in code:
+    code, start, style = script(), loader(), (HERE / "viewer" / "page.css").read_text("utf-8")
+    if "</script" in start or "<!--" in start:
         raise VlaeError("the code of the page holds an end of scripts")
     values = {
-        "POLICY": POLICY.format(script=_hash(code), style=_hash(style)),
+        "POLICY": POLICY.format(loader=_hash(start), script=_hash(code), style=_hash(style)),
         "TITLE": html.escape(title),
         "STYLE": style,
         "DATA": "\n".join(data),
-        "CODE": code,
+        "CODE": _element(code.encode(), "lzma2", id="packed"),
+        "LOADER": start,
     }
     template = (HERE / "viewer" / "page.html").read_text("utf-8")
     return re.sub("@([A-Z]+)@", lambda match: values[match[1]], template)

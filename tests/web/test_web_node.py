@@ -211,18 +211,19 @@ def test_png(node, tmp_path):
 
 
 def test_page_script(node, web, tmp_path):
-    """The script of the page is one of its own, without imports, and small enough for the page."""
+    """The scripts of the page are its own, without imports, and small enough for the page."""
     from vlae_codec.web import page
     from vlae_codec.weights.model import weights_folder
 
-    path = tmp_path / "script.cjs"
-    path.write_text(page.script(), "utf-8")
-    node("--check", path)
+    for name, code in (("script", page.script()), ("loader", page.loader())):
+        path = tmp_path / f"{name}.cjs"
+        path.write_text(code, "utf-8")
+        node("--check", path)
     text = page.make_page(
         [("a </script>&.vlae", b"123")], [weights_folder() / f"{name}.safetensors" for name in page.MODELS]
     )
     assert len(text.encode()) < 2_500_000
-    assert text.count("</script>") == text.count("<script") == 3 + len(page.MODELS)
+    assert text.count("</script>") == text.count("<script") == 4 + len(page.MODELS)
     assert "default-src 'none'" in text
     assert "'unsafe-eval'" not in text
     assert "http://" not in text

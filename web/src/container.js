@@ -17,6 +17,7 @@ import { LZMA, RAW, WEBP, restore } from './stored.js';
  * @property {string | null} model id, 16 hexadecimal digits
  * @property {number} levels
  * @property {number} shift
+ * @property {number | null} slow the model learns while it codes, at rates divided by 2^slow; null: it does not
  * @property {[number, number]} scale columns and rows
  * @property {number} tileSize
  * @property {number} laneSymbols
@@ -77,6 +78,7 @@ const SLICE = 1 << 21; // bytes between which other things get their turn
 const [PICTURE_BYTES, METADATA_BYTES, ENTRY_BYTES, WEBP_BYTES] = [512, 64, 16, 28];
 const UNIT = 32; // pixels, the most that a JPEG begins before a picture that is a part of it
 const ENLARGED = 4; // pixels around one in which lie all samples of halved chroma that it is made of
+const [MAX_SHIFT, MAX_SLOW] = [10, 8];
 const NEWER = 'the file needs a newer version of this program';
 
 /**
@@ -155,7 +157,8 @@ export async function readFile(data, limits, region) {
   listRecords(reader, data.subarray(streams.begin, streams.end), { layouts, groups, pictures, region, limits, memory });
   for (const group of groups)
     for (const { method, stream } of group.records) {
-      const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}`;
+      const learning = group.slow !== null && (method === NO_LATENTS || method === LATENTS) ? ', learning' : '';
+      const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}${learning}`;
       sizes[name] = (sizes[name] ?? 0) + stream.length;
     }
   for (const chunk of chunks) {
@@ -295,7 +298,7 @@ function readLayout(reader, number) {
   const groups = [];
   for (let first = 0; first < coded || groups.length < own.length; ) {
     const [what, geometry] = own[groups.length] ?? ['samples', 0];
-    const group = readGroup(reader, number, what === 'exceptions' || what === 'coefficients' ? 0 : first, levels, what);
+    const group = readGroup(reader, number, what === 'exceptions' || what === 'coefficients' ? 0 : first, levels, mode === '1' ? 2 : 256, what);
     group.geometry = geometry;
     groups.push(group);
     if (what === 'source') {
@@ -311,7 +314,7 @@ function readLayout(reader, number) {
     }
     must(first <= coded || what !== 'samples', 'groups of planes in the header do not fit');
   }
-  if (origin?.form === VALUES) must(groups[0].channels === 3, 'impossible planes of an origin in the header');
+  if (origin?.form === VALUES) must(groups[0].channels === 3 && groups[0].slow === null, 'impossible planes of an origin in the header');
   return { mode, type, levels, channels, origin, palette, groups };
 }
 
@@ -346,23 +349,26 @@ function groupsOfOrigin(form, data, mode, kind, levels) {
  * @param {number} layout
  * @param {number} channel
  * @param {number} levels of the layout
+ * @param {number} own of models of such planes
  * @param {Group['kind']} kind
  * @returns {Group}
  */
-function readGroup(reader, layout, channel, levels, kind) {
+function readGroup(reader, layout, channel, levels, own, kind) {
   const [channels, flags] = [reader.byte(), reader.byte()];
   must(channels > 0, 'a group of no planes in the header');
   const model = flags & 1 ? hex(reader.take(8)) : null;
   must(model === null || channels === 1 || channels === 3, 'a model of so many channels in the header');
   const coded = reader.optional(flags & 2, () => reader.varint(), levels);
   must(coded >= 2 && coded <= levels && (coded === levels || (flags & 128) > 0), 'impossible coded levels in the header');
-  const shift = reader.optional(flags & 4, () => reader.byte(), 0);
-  must(shift <= (coded > 256 ? 10 : 0), 'an impossible shift in the header');
+  const number = reader.optional(flags & 4, () => reader.byte(), 0);
+  const [shift, slow] = coded > 256 ? [number, null] : [0, number ? number - 1 : null];
+  must(shift <= MAX_SHIFT, 'an impossible shift in the header');
   const one = /** @type {[number, number]} */ ([1, 1]);
   const scale = reader.optional(flags & 8, () => /** @type {[number, number]} */ ([reader.byte(), reader.byte()]), one);
   const tileSize = 8 * reader.optional(flags & 16, () => reader.varint(), 64);
   const laneSymbols = reader.optional(flags & 32, () => reader.varint(), 32768);
   const chains = reader.optional(flags & 64, () => reader.varint(), 0);
+  must(slow === null || (slow <= MAX_SLOW && coded === own && model !== null && !chains), 'impossible learning in the header');
   must(Math.min(...scale) > 0 && tileSize >= 8 && tileSize <= 4096 && laneSymbols > 0 && laneSymbols < 2 ** 32, 'an impossible group of planes in the header');
   /** @type {Uint16Array[]} */
   const values = [];
@@ -372,7 +378,7 @@ function readGroup(reader, layout, channel, levels, kind) {
     for (let i = 0; i < tables; i++) values.push(readValues(reader, coded, levels));
   }
   return {
-    number: 0, layout, kind, channel, channels, model, levels: coded, shift, scale, tileSize, laneSymbols, chains, values,
+    number: 0, layout, kind, channel, channels, model, levels: coded, shift, slow, scale, tileSize, laneSymbols, chains, values,
     geometry: 0, pictures: [], adapter: null, records: [],
   };
 }

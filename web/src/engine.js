@@ -18,8 +18,8 @@ import { popTiles } from './tiles.js';
  * @typedef {TilesJob | StoredJob | RebuildJob | MendJob | CoefficientsJob | RowsJob | EncodeJob | LookJob | KeepJob} Job
  *
  * @typedef {{kind: 'tiles', model: string, adapter: Uint8Array | null, key: string, channels: number, method: number,
- *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, own: number, laneSymbols: number,
- *   side: import('./origins.js').Beside | null, conversion: number, escape: number}} TilesJob own: levels that the model must have; conversion: 0,
+ *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, slow: number | null, own: number,
+ *   laneSymbols: number, side: import('./origins.js').Beside | null, conversion: number, escape: number}} TilesJob own: levels that the model must have; conversion: 0,
  *   or of the restricted form
  * @typedef {{kind: 'stored', method: number, stream: Uint8Array, crc: number, shapes: [number, number][],
  *   channels: number, levels: number}} StoredJob
@@ -130,7 +130,7 @@ export class Engine {
   push(job, laneSymbols, work) {
     const networks = this.networksOf(job);
     const { samples, height, width, channels: coded, levels } = job;
-    const coding = { levels, shift: 0, coded, laneSymbols, side: [], set: 0, escape: 0 };
+    const coding = { levels, shift: 0, coded, laneSymbols, side: [], set: 0, learn: 0, escape: 0 };
     return this.core.scoped(() => work(new TilePusher(networks, coding, samples, height, width)));
   }
 
@@ -160,7 +160,8 @@ export class Engine {
     const side = job.side ? planesBeside(job.side).slice(0, config.side) : [];
     must(side.length === config.side, 'a model of planes that are not there');
     const { levels, shift, channels: coded, laneSymbols, escape } = job;
-    const coding = { levels, shift, coded, laneSymbols, side, set, escape };
+    const learn = job.slow === null ? 0 : networks.learning(job.slow);
+    const coding = { levels, shift, coded, laneSymbols, side, set, learn, escape };
     return this.core.scoped(() => popTiles(networks, local, coding, job.method, job.stream, job.shapes));
   }
 

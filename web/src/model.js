@@ -69,6 +69,16 @@ const TABLES = /** @type {[string, 'I32' | 'I64', number, number, number][]} */ 
   ['sigmoid', 'I32', 8193, 0, 1 << 20], ['exp', 'I32', 512, 1, 1 << 12], ['inverse', 'I64', 160, 1, 1 << 22],
   ['outer_scale', 'I64', 192, 1, 1 << 24], ['outer_inverse', 'I64', 192, 1, 1 << 20],
 ]);
+/** Tensors that say how the last layer learns while it codes begin so. */
+export const LEARN = 'learn.';
+const LEARN_WIDTH = 512; // inputs of a layer that learns, and its bias, at most
+const LEARN_PIXELS = 384; // between two steps
+const LEARN_RANK = 64; // hidden units of the preconditioner
+const LEARN_LIMIT = 1 << 24; // of its outputs
+/** Its numbers in the core's order: name, a layer that has as many outputs, and their range. */
+export const LEARN_NUMBERS = /** @type {[string, string, number, number][]} */ ([
+  ['diagonal', 'learn.up', 0, 1 << 16], ['reduce', 'learn.up', 0, 24], ['scale', 'local.out', 0, 1 << 12], ['rate', 'local.out', 0, 1 << 15],
+]);
 const LARGEST = 1 << 26; // bytes of a weight file
 const MOST_WORK = 1 << 24; // multiply-adds a pixel
 
@@ -202,9 +212,10 @@ function checkConfig(given) {
  * Every layer of a model: name, inputs, outputs, and limits of an output layer.
  *
  * @param {Config} c
+ * @param {boolean} learns
  * @returns {[string, number, number, [number, number, number][] | null][]}
  */
-function layerForms(c) {
+function layerForms(c, learns) {
   const up = c.stride / 4;
   const seen = windowOffsets(c.prior_window).length * c.latents;
   const local = (windowOffsets(c.window).length + 1) * c.channels + c.context + sideFeatures(c);
@@ -229,6 +240,9 @@ function layerForms(c) {
   }
   for (let i = 0; i < c.layers; i++) forms.push([`local.hidden.${i}`, i ? c.hidden : local, c.hidden, null]);
   forms.push(['local.out', c.hidden + local, countOf(pixel), pixel]);
+  const inputs = c.hidden + local + 1;
+  if (learns && inputs > LEARN_WIDTH) throw malformed('its last layer is too wide to learn');
+  if (learns) forms.push([`${LEARN}down`, inputs, LEARN_RANK, null], [`${LEARN}up`, LEARN_RANK, inputs, [[inputs, -LEARN_LIMIT, LEARN_LIMIT]]]);
   return forms;
 }
 
@@ -240,6 +254,7 @@ function layerForms(c) {
  */
 function pixelsOf(name, { stride }) {
   if (name.startsWith('local.')) return 1;
+  if (name.startsWith(LEARN)) return Infinity; // only some files learn
   if (['encoder.stem', 'topdown.fine', 'topdown.out'].includes(name)) return 16;
   const reduction = /^encoder\.down\.(\d+)$/.exec(name);
   if (!reduction) return stride * stride;
@@ -280,8 +295,9 @@ function checkTensors(config, tensors) {
       }
   }
   const layers = new Map();
+  const learns = [...tensors.keys()].some((name) => name.startsWith(LEARN));
   let work = 0;
-  for (const [name, inputs, outputs, limits] of layerForms(config)) {
+  for (const [name, inputs, outputs, limits] of layerForms(config, learns)) {
     if (inputs > 4096 || outputs > 4096) throw malformed(`the size of layer ${name}`);
     const weight = expect(`${name}.weight`, 'I8', [inputs, outputs], [inputs, 2 * outputs]);
     expect(`${name}.multiplier`, 'I64', [outputs]);
@@ -292,6 +308,9 @@ function checkTensors(config, tensors) {
     layers.set(name, { name, inputs, outputs, digits, shift: viewOf(shift).getInt32(0, true), limits });
     work += (inputs * outputs * digits) / pixelsOf(name, config);
   }
+  if (learns)
+    for (const [name, layer, low, high] of LEARN_NUMBERS)
+      checkRange(expect(LEARN + name, 'I32', [layers.get(layer).outputs]), low, high);
   if (work > MOST_WORK) throw malformed(`it takes ${work} multiply-adds a pixel`);
   if (wanted.size !== tensors.size) throw malformed('it has tensors of no use');
   return { layers, work };
@@ -337,13 +356,20 @@ function modelId(given, tensors) {
 }
 
 /**
- * What a weight file says that it is, unverified: its id, '' if it says none, and int8 products a pixel.
+ * What a weight file says that it is, unverified: its id, '' if it says none, int8 products a pixel, and those that
+ * learning takes beside.
  *
  * @param {Uint8Array} file
  */
 export function describeModel(file) {
   const { metadata, entries } = readSafetensors(file);
-  let work = 0;
-  for (const [name, { shape }] of entries) if (/^local\..*\.weight$/.test(name)) work += shape[0] * shape[1];
-  return { id: typeof metadata.id === 'string' ? metadata.id : '', work };
+  const shapes = new Map(entries.map(([name, { shape }]) => [name, shape]));
+  const products = (/** @type {RegExp} */ names) => {
+    const found = entries.filter(([name]) => names.test(name));
+    return found.reduce((sum, [, { shape }]) => sum + shape[0] * shape[1], 0);
+  };
+  const sums = products(/^local\.out\.weight$/);
+  const outputs = shapes.get('local.out.addend')?.[0] ?? 0;
+  const learning = sums + (outputs * products(/^learn\..*\.weight$/)) / LEARN_PIXELS;
+  return { id: typeof metadata.id === 'string' ? metadata.id : '', work: products(/^local\..*\.weight$/), learning };
 }

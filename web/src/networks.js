@@ -1,6 +1,6 @@
 import { readU32 } from './bytes.js';
 import { VlaeError, must } from './errors.js';
-import { REDUCTIONS, windowOffsets } from './model.js';
+import { LEARN, LEARN_NUMBERS, REDUCTIONS, windowOffsets } from './model.js';
 
 /** @typedef {import('./core.js').Core} Core */
 /** @typedef {import('./model.js').Model} Model */
@@ -72,7 +72,8 @@ export class Networks {
     this.core = core;
     this.model = model;
     const { config } = model;
-    this.layers = new Map([...model.layers.values()].map((layer) => [layer.name, this.place(layer)]));
+    const fixed = [...model.layers.values()].filter(({ name }) => !name.startsWith(LEARN));
+    this.layers = new Map(fixed.map((layer) => [layer.name, this.place(layer)]));
     this.tables = ['sigmoid', 'exp', 'inverse', 'outer_scale', 'outer_inverse'].map((name) => core.put(this.data(`tables.${name}`)));
     this.tablesAt = core.struct('ppppp', this.tables);
     const one = (/** @type {string} */ name) => this.network([name]);
@@ -88,6 +89,10 @@ export class Networks {
     this.localNames = [...Array.from({ length: config.layers }, (_, i) => `local.hidden.${i}`), 'local.out'];
     this.local = this.network(this.localNames, true);
     this.null = this.makeNull();
+    /** @type {{net: Network, numbers: number[]} | null} */
+    this.learner = null;
+    /** @type {Map<number, number>} */
+    this.learners = new Map();
   }
 
   /** @param {string} name */
@@ -148,6 +153,27 @@ export class Networks {
     const { stride, context } = this.model.config;
     const data = this.data('null');
     return Uint8Array.from({ length: stride * stride * context }, (_, i) => data[i % data.length] ^ 128);
+  }
+
+  /**
+   * The address of the struct that says how the last layer of the local network learns while it codes.
+   *
+   * @param {number} slow rates are divided by 2^slow
+   */
+  learning(slow) {
+    const { core, learners, model } = this;
+    const known = learners.get(slow);
+    if (known) return known;
+    const layers = [...model.layers.values()].filter(({ name }) => name.startsWith(LEARN));
+    must(layers.length > 0, 'the model cannot learn while it codes');
+    this.learner ??= {
+      net: new Network(core, layers.map((layer) => this.place(layer)), layers, false),
+      numbers: LEARN_NUMBERS.map(([name]) => core.put(this.data(LEARN + name))),
+    };
+    const { net, numbers } = this.learner;
+    const found = core.struct(`pl${'p'.repeat(numbers.length)}i`, [net.at, net.size, ...numbers, slow]);
+    learners.set(slow, found);
+    return found;
   }
 
   /**

@@ -21,6 +21,7 @@ const AROUND = [-1, 0, 1].flatMap((r) => [-2, -1, 0, 1, 2].filter((c) => r || c)
  * @property {number} laneSymbols
  * @property {Uint8Array[]} side planes known beside the only tile
  * @property {number} set address of the set of triples of the restricted form, or 0
+ * @property {number} learn address of the struct that says how the model learns while it codes, or 0: it does not
  * @property {number} escape
  */
 
@@ -182,8 +183,20 @@ export class TilePopper {
   popBand(x, bytes, width, first, last, context, period) {
     const { core, config, coding, local } = this;
     const structs = this.structs(x, bytes, width, last, context, period);
-    const scratch = local.scratch(last - first, this.lanes, config.channels);
+    const scratch = coding.learn ? this.learnScratch(structs[0], last - first) : local.scratch(last - first, this.lanes, config.channels);
     core.call('pop_band', 'a tile', ...structs, first, last, coding.coded, this.stack, ...scratch);
+  }
+
+  /**
+   * The address of memory in which the core works on so many rows of a model that learns, and its size.
+   *
+   * @param {number} pixels address of the model's struct
+   * @param {number} rows
+   * @returns {[number, bigint]}
+   */
+  learnScratch(pixels, rows) {
+    const size = this.core.call('learn_scratch', 'a tile', pixels, rows, BigInt(this.lanes));
+    return [this.core.alloc(size), BigInt(size)];
   }
 
   /**
@@ -200,7 +213,7 @@ export class TilePopper {
     const { core, config, coding, local } = this;
     const features = period * width * this.features;
     const pixels = core.struct('pl' + 'ppppp' + 'pp' + 'iiiiiiiii', [
-      local.at, local.size, ...this.networks.tables, coding.set, 0, config.channels, ...config.window, this.features,
+      local.at, local.size, ...this.networks.tables, coding.set, coding.learn, config.channels, ...config.window, this.features,
       config.mixtures, coding.levels, this.stretch, coding.shift, coding.escape,
     ]);
     const tile = core.struct('ppll' + 'iii', [x, context, bytes + SLACK, features + SLACK, last, width, period]);

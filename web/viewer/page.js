@@ -8,6 +8,7 @@ import { webThread } from '../src/pool.js';
 import { toPng } from '../src/png.js';
 import { isPng } from '../src/readpng.js';
 import { rangeOf, toRgba } from '../src/show.js';
+import { readDigits } from './digits.js';
 
 /** @typedef {import('../src/decode.js').Picture} Picture */
 /** @typedef {import('../src/origins.js').Region} Region */
@@ -26,8 +27,8 @@ import { rangeOf, toRgba } from '../src/show.js';
  */
 
 const SIDE = 256; // pixels of a part that is painted at once
+const PART = 1000000; // digits that are read at once
 const BUDGET = 8; // milliseconds of painting between two frames
-const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%.()*+-;,=:?@^_`{|}~'; // those of web/page.py
 
 /**
  * The bytes that an element of the page holds, five digits of base 85 for four of them.
@@ -37,15 +38,10 @@ const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#
  */
 async function embedded(element) {
   const text = element.textContent ?? '';
-  const values = new Uint8Array(128);
-  for (let i = 0; i < 85; i++) values[DIGITS.charCodeAt(i)] = i;
   const packed = new Uint8Array((text.length / 5) * 4);
-  const view = new DataView(packed.buffer);
-  for (let i = 0, at = 0; i < text.length; i += 5, at += 4) {
-    if (i % 1000000 === 999995) await new Promise((resolve) => setTimeout(resolve, 0));
-    let value = 0;
-    for (let k = 0; k < 5; k++) value = value * 85 + values[text.charCodeAt(i + k)];
-    view.setUint32(at, value);
+  for (let i = 0; i < text.length; i += PART) {
+    if (i) await new Promise((resolve) => setTimeout(resolve, 0));
+    readDigits(text, i, Math.min(i + PART, text.length), packed);
   }
   const data = packed.subarray(0, Number(element.dataset.size));
   if (element.dataset.packed === 'lzma2') return unpackLzma2(data, Number(element.dataset.whole));

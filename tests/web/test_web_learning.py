@@ -1,0 +1,161 @@
+"""Models that learn while they code, in Node: the very samples, and typed errors for what no file may say."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import make_golden  # type: ignore[import-not-found]
+import numpy as np
+import pytest
+from test_web_node import decoded, repaired, shown  # type: ignore[import-not-found]
+
+from vlae_codec import compress
+from vlae_codec.adapter import chunk
+from vlae_codec.api import decompress_pictures
+from vlae_codec.coder.tile import TileCodec
+from vlae_codec.errors import CorruptFile
+from vlae_codec.format import container
+from vlae_codec.format import fields as header_fields
+from vlae_codec.format.container import Method, read
+from vlae_codec.format.header import Planes
+from vlae_codec.images.picture import Picture
+from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.learning import learning_tensors
+from vlae_codec.models.weights_file import save_weights, write
+from vlae_codec.weights.model import load_weights, read_weights
+
+MODELS: dict[str, dict[str, Any]] = {
+    "grey": {"channels": 1},
+    "bilevel": {"channels": 1, "levels": 2},
+    "photo": {"mixtures": 5, "layers": 3, "hidden": 40},
+}
+
+
+@pytest.fixture(scope="module")
+def models(random_vlae, tmp_path_factory):
+    """A weight file of each of these random models that can learn, with a preconditioner for moments of no sense."""
+    folder, rng = tmp_path_factory.mktemp("learning"), np.random.default_rng(3)
+    for name, changes in MODELS.items():
+        vlae, tensors = random_vlae(**changes), integer_tensors(random_vlae(**changes))
+        inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
+        f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
+        squares = rng.uniform(0.02, 0.3, outputs) ** 2
+        more = learning_tensors(vlae, tensors, f.T @ f / len(f), squares)
+        save_weights(folder / f"{name}.safetensors", vlae.config.to_dict(), tensors | more)
+    return folder
+
+
+def coded(path, pixels, payload=None, **fields):
+    """The file of a picture whose planes are coded by a model in one group."""
+    codec = TileCodec(load_weights(path))
+    picture = pixels if isinstance(pixels, Picture) else Picture(pixels)
+    channels = 1 if picture.pixels.ndim == 2 else picture.pixels.shape[2]
+    planes = Planes(channels, picture.levels, codec.model.id, **{"lane_symbols": 3000, **fields})
+    data: bytes = make_golden.write_planes(picture, [(codec, planes)], [payload])
+    return data
+
+
+@pytest.fixture
+def files(models, learns, synthetic):
+    """(weight file, its file) of pictures whose models learn."""
+    pixels = synthetic(40, 61, 2)
+    other = 255 - synthetic(70, 90, 9)[..., ::-1]
+    alpha = np.dstack([other, other[..., 0]])
+    bits = Picture((synthetic(50, 43, 3)[..., 0] > 120).astype(np.uint8), mode="1", levels=2)
+    path = {name: models / f"{name}.safetensors" for name in MODELS}
+    tiny = load_weights(learns)
+    payload = chunk.pack(make_golden.some_adapter(tiny.local, [2, 3]), tiny.tables)
+    return [
+        (learns, coded(learns, pixels, slow=0, tile_size=32)),
+        (learns, coded(learns, pixels, payload, slow=1)),
+        (learns, coded(learns, pixels[..., 1], slow=2)),
+        (learns, compress(alpha, model=learns, effort=2, origin="none", threads=1)),
+        (path["grey"], coded(path["grey"], pixels[..., 0], slow=0)),
+        (path["bilevel"], coded(path["bilevel"], bits, slow=0)),
+        (path["photo"], coded(path["photo"], pixels, slow=8)),
+        (path["photo"], coded(path["photo"], pixels, slow=0)),
+    ]
+
+
+def test_learning(node, files, tmp_path):
+    """With and without an adapter and latents, of one and of three channels, of two levels, at several rates."""
+    paths, methods = [tmp_path / f"{i}.vlae" for i in range(len(files))], set()
+    for path, (_, data) in zip(paths, files, strict=True):
+        path.write_bytes(data)
+        contents = read(data)
+        assert any(part.planes.slow is not None for part in contents.parts)
+        methods |= {record.method for record in contents.records if record.method < Method.RAW}
+    assert methods == {Method.NO_LATENTS, Method.LATENTS}
+    models = sorted({str(model) for model, _ in files})
+    for i, found in enumerate(decoded(node, *paths, models=models)):
+        wanted = decompress_pictures(files[i][1], model=files[i][0], threads=1)
+        assert found == [shown(one) for one in wanted], i
+
+
+def test_rates_matter(files):
+    """Each rate gives other streams, so that a decoder that learnt at another one, or not, would find out."""
+    assert files[6][1] != files[7][1]
+
+
+def spoilt(monkeypatch, data, method, **fields):
+    """A file whose first group of planes, and all of its streams, say something else, which no writer would write."""
+    contents = read(data)
+    (layout,) = contents.header.layouts
+    first, *others = layout.planes
+    layout = replace(layout, planes=(replace(first, **fields), *others))
+    parts = [replace(part, layout=layout, planes=planes) for part, planes in zip(contents.parts, layout.planes)]
+    parts[0] = replace(parts[0], records=tuple(replace(record, method=method) for record in parts[0].records))
+    with monkeypatch.context() as patched:
+        for module in (container, header_fields):
+            patched.setattr(module, "check_header", lambda *_: None)
+        return container.write(replace(contents.header, layouts=(layout,)), parts)
+
+
+def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
+    """What the header may not say is damage to both readers."""
+    pixels = synthetic(20, 26, 4)
+    whole = coded(learns, pixels)
+    fewer = coded(learns, Picture(np.minimum(pixels, 254), levels=255))
+    values = (make_golden.DATA / "past-values.vlae").read_bytes()
+    cases = {
+        "ten": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=9),
+        "chains": spoilt(monkeypatch, whole, Method.CHAIN, slow=0, chains=1),
+        "no model": spoilt(monkeypatch, whole, Method.RAW, slow=0, model_id=None),
+        "levels": spoilt(monkeypatch, fewer, Method.NO_LATENTS, slow=0),
+        "values": spoilt(monkeypatch, values, Method.NO_LATENTS, slow=0),
+    }
+    for name, data in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CorruptFile, match="in the header"):
+            read(data)
+    answers = decoded(node, *(tmp_path / name for name in cases), models=[str(learns)])
+    for name, found in zip(cases, answers, strict=True):
+        assert found["code"] == "CorruptFile", name
+        assert ("planes of an origin" if name == "values" else "learning") + " in the header" in found["message"], name
+
+
+def test_model_that_cannot(node, learns, tiny, synthetic, tmp_path):
+    """A file whose model has no tensors of learning is damaged."""
+    data = coded(learns, synthetic(20, 26, 4), slow=0)
+    data = repaired(data.replace(load_weights(learns).id, load_weights(tiny).id))
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(CorruptFile, match="learn"):
+        decompress_pictures(data, model=tiny, threads=1)
+    (found,) = decoded(node, tmp_path / "file", models=[str(tiny)])
+    assert (found["code"], "cannot learn" in found["message"]) == ("CorruptFile", True)
+
+
+def test_tensors(node, learns, synthetic, tmp_path):
+    """Weight files with a part of the tensors, or with numbers out of range."""
+    config, tensors, _ = read_weights(learns)
+    (tmp_path / "file").write_bytes(coded(learns, synthetic(20, 26, 4), slow=0))
+    cases = [{name: tensor for name, tensor in tensors.items() if name != "learn.reduce"}]
+    for name, value in {"learn.diagonal": 65537, "learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
+        cases.append(tensors | {name: np.full_like(tensors[name], value)})
+    for i, some in enumerate(cases):
+        broken: Path = tmp_path / f"{i}.safetensors"
+        identity = load_weights(learns).id.hex()
+        write(broken, some, {"vlae-codec": "1", "config": json.dumps(dict(config), sort_keys=True), "id": identity})
+        (found,) = decoded(node, tmp_path / "file", models=[str(broken)], threads=0)
+        assert found["code"] == "WeightsError", i
