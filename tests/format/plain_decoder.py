@@ -642,13 +642,14 @@ class Learner:
             self.begin()
 
     def step(self) -> None:
-        tensors, n = self.model.tensors, 20 + self.slow
+        tensors, n = self.model.tensors, 6 + self.slow
         reduce = tensors["learn.reduce"].astype(np.int64)[:, None]
         y = np.clip(self.sums + (1 << reduce >> 1) >> reduce, -127, 127)
-        z = np.clip(self.model.layers["learn.step"].run(y.T), -(1 << 28), 1 << 28).T
-        moved = self.moved - (z * tensors["learn.rate"].astype(np.int64) + (1 << n >> 1) >> n)
-        self.moved = np.clip(moved, -(1 << 24), 1 << 24)
-        change, first = self.moved + (1 << 11) >> 12, self.first
+        z = self.model.layers["learn.up"].run(self.model.hidden("learn.down", y.T)).clip(-(1 << 24), 1 << 24)
+        step = (tensors["learn.diagonal"] * y.T + z + 128 >> 8).clip(-32767, 32767)
+        moved = self.moved - (step.T * tensors["learn.rate"].astype(np.int64) + (1 << n >> 1) >> n)
+        self.moved = np.clip(moved, -(1 << 20), 1 << 20)
+        change, first = self.moved + (1 << 7) >> 8, self.first
         weight = np.clip(first.weight + change[:-1], -127 * 128, 127 * 128)
         more = 64 * change[-1] + 128 * (weight - first.weight)[: self.hidden].sum(0)
         self.layer = first._replace(weight=weight, addend=first.addend + first.multiplier * more)
@@ -1024,7 +1025,7 @@ def make_model(group: Group, layout: Layout, weights: Sequence[str | Path]) -> M
     if group.adapter is not None:
         adapt(model, group.adapter)
     model.scale(group.levels, group.shift)
-    must(group.slow is None or (not model.deep and "learn.step" in model.layers), "a group that cannot learn")
+    must(group.slow is None or (not model.deep and "learn.up" in model.layers), "a group that cannot learn")
     return model
 
 
