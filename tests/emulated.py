@@ -45,6 +45,7 @@ PARTS = {  # where the checkout's folders are installed: see pyproject.toml
 }
 NOT_INSTALLED = ("__pycache__", "core", "_core.*")
 MANY = "56f61615e9d1eb56693a7b71ca4771ea825ddc2c24aeef755276677ea124baea"  # SHA-256 of make_golden.many_pictures()
+LEARNING = "7fb172406dde7d2f"  # the beginning of that of make_golden.learning_picture()
 KINDS = {  # the beginning of the SHA-256 of the samples, little-endian, of make_golden.kinds()
     "deep": "2ca5747edecaaee9",
     "deep-rgb": "cdd3de725f8e8d1c",
@@ -246,6 +247,14 @@ def check_adapted(data: Path) -> Iterator[str]:
     yield same(container.write(contents.header, [replace(part, records=records)]), golden, "bytes")
 
 
+def check_learning(data: Path) -> Iterator[str]:
+    """The check decodes a picture under an adapter whose model learns."""
+    from vlae_codec import decompress
+
+    pixels = decompress((data / "learning.vlae").read_bytes(), threads=1)
+    yield same(hashlib.sha256(pixels.tobytes()).hexdigest()[:16].encode(), LEARNING.encode(), "pixels")
+
+
 def check_kinds(data: Path) -> Iterator[str]:
     """The check decodes pictures of other kinds than 8 bits of grey or RGB."""
     from vlae_codec.api import decompress_pictures
@@ -391,6 +400,7 @@ def checks(data: Path) -> dict[str, Callable[[], Iterator[str]]]:
         **{name: lambda name=name: check_picture(data, name) for name in names},  # type: ignore[misc]
         "threads": lambda: check_threads(data),
         "adapted": lambda: check_adapted(data),
+        "learning": lambda: check_learning(data),
         "many": lambda: check_many(data),
         "kinds": lambda: check_kinds(data),
         "deep": lambda: check_deep(data),

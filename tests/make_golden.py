@@ -219,8 +219,22 @@ def compress_past(name: str, **options: Any) -> bytes:
     return compress(pasts()[name], effort=1, origin="values" if name == "values" else "auto", **options)
 
 
+def learning_picture() -> np.ndarray:
+    """A part of the README's example, of several steps."""
+    return np.ascontiguousarray(np.array(Image.open(EXAMPLE))[100:150, 60:124])
+
+
+def write_learning(backend: str = "cpu") -> bytes:
+    """Its file under `photo` and an adapter, learning at half the rate, whether or not it pays."""
+    codec = find_codec("photo", None, backend, "RGB")
+    adapter = chunk.pack(some_adapter(codec.model.local, [1] * len(codec.model.local.layers), 2), codec.model.tables)
+    return write_planes(Picture(learning_picture()), [(codec, Planes(3, 256, codec.model.id, slow=1))], [adapter])
+
+
 def shipped() -> None:
-    """The example of the README under its model, and parts of it under the others; pictures with an origin."""
+    """The example of the README under its model, and parts of it under the others, one learning; pictures with an
+    origin."""
+    (DATA / "learning.vlae").write_bytes(write_learning())
     (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE, effort=1))
     for name in pasts():
         data = compress_past(name)

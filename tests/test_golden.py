@@ -143,6 +143,18 @@ def test_shipped(name, target):
     assert compress(pixels, model=name, effort=1, threads=1, verify=False) == data
 
 
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+def test_learning(target, device):
+    """A file whose model learns, with an adapter, both ways; a device leaves it to the CPU."""
+    pixels, data = make_golden.learning_picture(), (make_golden.DATA / "learning.vlae").read_bytes()
+    (part,) = container.read(data).parts
+    assert part.planes.slow == 1
+    assert part.adapter is not None
+    assert np.array_equal(decompress(data, device=device, threads=1), pixels)
+    if device == "cpu":
+        assert make_golden.write_learning() == data
+
+
 @pytest.mark.parametrize("name", ["photocd", "webp", "values", "jpeg"])
 def test_pasts(name, target):
     """Pictures with an origin."""

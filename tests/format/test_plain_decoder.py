@@ -24,16 +24,21 @@ from vlae_codec.models.weights_file import save_weights
 from vlae_codec.weights.model import load_weights, weights_folder
 
 DATA = make_golden.DATA
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("mnist-binary", "cifar10", "photo-gray", "mountains")]
+LONG = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("mnist-binary", "cifar10", "photo-gray", "mountains", "learning")
+]
 
 
 def weights(name):
-    shipped = {"mountains": "photo"}.get(name, name)
+    shipped = {"mountains": "photo", "learning": "photo"}.get(name, name)
     path = weights_folder() / f"{shipped}.safetensors"
     return path if path.exists() else DATA / "tiny.safetensors"
 
 
 def expected(name):
+    if name == "learning":
+        return make_golden.learning_picture()
     path = make_golden.EXAMPLE if name == "mountains" else DATA / f"{name.replace('adapted', 'colour')}.png"
     return np.array(Image.open(path))
 

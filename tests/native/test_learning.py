@@ -258,3 +258,14 @@ def test_width(random_vlae):
     more = learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
     with pytest.raises(WeightsError, match="too wide"):
         model.build(config, tensors | more)
+
+
+def test_digits(random_vlae):
+    """Only weights of two digits learn."""
+    vlae = random_vlae()
+    config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
+    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
+    tensors |= learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
+    tensors["local.out.weight"] = np.ascontiguousarray(tensors["local.out.weight"][:, :outputs])
+    with pytest.raises(WeightsError, match="one digit"):
+        model.build(config, tensors)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 
@@ -51,6 +52,14 @@ def test_not(learns, tiny, picture):
     assert planes_of(compress(few * 16, model=learns, effort=2))[0].slow is None
     assert planes_of(compress((few.astype(np.uint16) << 7), model=learns, effort=2))[0].slow is None
     assert planes_of(compress(np.full_like(picture, 7), model=learns, effort=2))[0].slow is None
+
+
+def test_origin():
+    """Source planes learn, too: of the shipped models."""
+    picture = make_golden.pasts()["webp"].pixels
+    data = compress(picture, effort=2)
+    assert [planes.slow for planes in planes_of(data)] == [1, 1, 1, None]
+    assert np.array_equal(decompress(data), picture)
 
 
 def test_told(learns, picture):

@@ -93,6 +93,12 @@ class TileCodec:
         """The type of the tiles' samples: uint16 for more than 256 levels."""
         return mixture.sample_type(self.levels)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Int8 products a pixel."""
+        learning = self.nets.pixels.setting.learning
+        return self.model.multiply_adds + (0 if learning is None else learning.multiply_adds)
+
     def scaled(self, levels: int, shift: int) -> TileCodec:
         """The codec of samples 0 .. levels - 1 in coarse levels of 2^shift levels, with the networks of this one.
 

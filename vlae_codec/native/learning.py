@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlae_codec.contract import LEARN_PIXELS
 from vlae_codec.native.library import LearnStruct, pointer, span
 from vlae_codec.native.network import Packed
 
@@ -20,6 +21,12 @@ class Learning:
     scale: np.ndarray  # (outputs,) int32, of scores
     rate: np.ndarray  # (outputs,) int32
     slow: int = 0
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a pixel: the sums, and its share of a step."""
+        inputs, outputs, hidden = len(self.reduce), len(self.rate), self.net.network.layers[0].multiplier.size
+        return outputs * inputs + -(-outputs * 2 * hidden * inputs // LEARN_PIXELS)
 
     @property
     def struct(self) -> LearnStruct:

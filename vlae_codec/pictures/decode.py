@@ -181,4 +181,4 @@ def check_work(contents: Contents, codecs: Codecs, limits: Limits) -> None:
     """Raises ImageTooLarge for a file whose decoding would take longer than the limits allow, by an estimate."""
     for part, codec in zip(contents.parts, codecs):
         if codec is not None:
-            limits.check_work(part.model_pixels, codec.model.multiply_adds, part.tile_count)
+            limits.check_work(part.model_pixels, codec.multiply_adds, part.tile_count)

@@ -208,6 +208,8 @@ def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]
         dtype, shape = given[name]
         if dtype != form.dtype or shape not in form.shapes:
             raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {' or '.join(map(str, form.shapes))}")
+        if name == "local.out.weight" and learns(given) and shape == form.shapes[0]:
+            raise WeightsError("its last layer has weights of one digit, which do not learn")
         if form.pixels:
             total += shape[0] * shape[1] * 256 // form.pixels  # a weight of two digits counts twice
     if total > MAX_MULTIPLY_ADDS * 256:
