@@ -212,13 +212,19 @@ static void pack_rows(learner *l)
     for (int64_t n = 0; n < filled; n += STEP) {
         const activation *from = l->rows + (size_t)n * stride;
         weight_t *to = l->panels + (size_t)n * PANEL;
-        for (size_t first = 0; first < width; first += PANEL, to += (size_t)l->room * PANEL, from += PANEL)
+        for (size_t first = 0; first < width; first += PANEL, to += (size_t)l->room * PANEL, from += PANEL) {
+            activation rows[STEP][PANEL];
+            weight_t panel[PANEL][STEP];
+            for (size_t r = 0; r < STEP; r++)
+                memcpy(rows[r], from + r * stride, sizeof rows[r]);
             for (size_t j = 0; j < PANEL; j++)
-                for (size_t r = 0; r < STEP; r++) {
-                    to[j * STEP + r] = (weight_t)(from[r * stride + j] ^ (KIND == BYTES ? 128 : 0));
-                    if (KIND == BYTES)
-                        l->of_inputs[first + j] += to[j * STEP + r];
-                }
+                for (size_t r = 0; r < STEP; r++)
+                    panel[j][r] = (weight_t)(rows[r][j] ^ (KIND == BYTES ? 128 : 0));
+            memcpy(to, panel, sizeof panel);
+            for (size_t j = 0; j < (KIND == BYTES ? PANEL : 0); j++)
+                for (size_t r = 0; r < STEP; r++)
+                    l->of_inputs[first + j] += panel[j][r];
+        }
     }
 }
 
@@ -269,38 +275,51 @@ static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
     }
 }
 
+/* Puts n weights into a column of a panel. */
+INLINE void put_column(const int32_t *weights, size_t n, const int split, weight_t *to)
+{
+    for (size_t k = 0; k < n; k++) {
+        const size_t at = k / STEP * PANEL * STEP + k % STEP;
+        const int32_t high = split ? (weights[k] + 64) >> VLAE_DIGIT_BITS : weights[k];
+        to[at] = (weight_t)high;
+        if (split)
+            to[at + PANEL / 2 * STEP] = (weight_t)(weights[k] - high * (1 << VLAE_DIGIT_BITS));
+    }
+}
+
 /* The weights and the addend of an output by how far they have moved. */
 static void put_weights_of(learner *l, int32_t o)
 {
     const packed_layer *layer = &l->net->layers[l->net->count - 1];
     const int32_t share = PANEL / layer->digits, *base = l->base + o * (l->inputs + 1), *moved = l->moved + o * (l->inputs + 1);
-    const int32_t half = 1 << (VLAE_LEARN_BITS - 1), split = layer->digits == 2;
+    const int32_t half = 1 << (VLAE_LEARN_BITS - 1), hidden = l->hidden, inputs = l->inputs;
     weight_t *weights = (weight_t *)((uint8_t *)l->net + layer->weights) +
                         (size_t)(o / share) * (size_t)layer->steps * STEP * PANEL + (size_t)(o % share) * STEP;
     int32_t now[VLAE_LEARN_WIDTH], change = 0; /* of the inputs whose activations are stored with another zero */
-    for (int32_t j = 0; j < l->inputs; j++)
+    for (int32_t j = 0; j < inputs; j++)
         now[j] = limit_to(base[j] + ((moved[j] + half) >> VLAE_LEARN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT);
-    for (int32_t j = KIND == SIGNED ? 0 : l->hidden; j < (KIND == SIGNED ? l->hidden : l->inputs); j++)
+    for (int32_t j = KIND == SIGNED ? 0 : hidden; j < (KIND == SIGNED ? hidden : inputs); j++)
         change += now[j] - base[j];
-    for (int32_t j = 0; j < l->inputs; j++) {
-        const size_t k = (size_t)(j < l->hidden ? j : l->net->again + j - l->hidden);
-        weight_t *at = weights + k / STEP * PANEL * STEP + k % STEP;
-        const int32_t high = split ? (now[j] + 64) >> VLAE_DIGIT_BITS : now[j];
-        at[0] = (weight_t)high;
-        if (split)
-            at[PANEL / 2 * STEP] = (weight_t)(now[j] - high * (1 << VLAE_DIGIT_BITS));
+    weight_t *again = weights + (size_t)l->net->again * PANEL; /* a multiple of STEP */
+    if (layer->digits == 2) {
+        put_column(now, (size_t)hidden, 1, weights);
+        put_column(now + hidden, (size_t)(inputs - hidden), 1, again);
+    } else {
+        put_column(now, (size_t)hidden, 0, weights);
+        put_column(now + hidden, (size_t)(inputs - hidden), 0, again);
     }
-    const int64_t rest = VLAE_LEARN_BIAS * ((moved[l->inputs] + half) >> VLAE_LEARN_BITS) +
+    const int64_t rest = VLAE_LEARN_BIAS * ((moved[inputs] + half) >> VLAE_LEARN_BITS) +
                          (int64_t)(KIND == SIGNED ? 128 : -128) * change; /* that the accumulator has too little */
     const int32_t *multiplier = (const int32_t *)((uint8_t *)l->net + layer->multiplier);
     ((int64_t *)((uint8_t *)l->net + layer->addend))[addend_at(o)] = l->addend[o] + multiplier[o] * rest;
 }
 
 /* How far an output's weights have moved after the step of its sums x, to which the preconditioner's network gave y. */
-INLINE void move(const learner *l, const activation *x, const int32_t *y, int32_t rate, int32_t *moved)
+INLINE void move(const activation *x, const int32_t *y, const int32_t *diagonal, int32_t n, int32_t rate, int32_t down,
+                 int32_t *restrict moved)
 {
-    const int32_t down = VLAE_LEARN_RATE_BITS + l->model->slow, half = 1 << (down - 1), *diagonal = l->model->diagonal;
-    for (int32_t j = 0; j <= l->inputs; j++) {
+    const int32_t half = 1 << (down - 1);
+    for (int32_t j = 0; j < n; j++) {
         int32_t step = diagonal[j] * (x[j] - (KIND == SIGNED ? 0 : 128)) + limit_to(y[j], -NET_LIMIT, NET_LIMIT);
         step = limit_to((step + (1 << (VLAE_LEARN_STEP_BITS - 1))) >> VLAE_LEARN_STEP_BITS, -STEP_LIMIT, STEP_LIMIT);
         moved[j] = limit_to(moved[j] - ((step * rate + half) >> down), -LEARN_REACH, LEARN_REACH);
@@ -319,8 +338,8 @@ static void learn(learner *l)
         forward(l->step, l->memory, l->steps, NULL);
         for (int32_t r = 0; r < rows; r++) {
             const int32_t o = first + r;
-            move(l, l->memory + (size_t)r * (size_t)l->step->width, l->steps + r * l->step->columns, l->model->rate[o],
-                 l->moved + o * (l->inputs + 1));
+            move(l->memory + (size_t)r * (size_t)l->step->width, l->steps + r * l->step->columns, l->model->diagonal,
+                 l->inputs + 1, l->model->rate[o], VLAE_LEARN_RATE_BITS + l->model->slow, l->moved + o * (l->inputs + 1));
             put_weights_of(l, o);
         }
     }
