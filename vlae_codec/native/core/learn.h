@@ -34,17 +34,17 @@ typedef struct {
     packed_net *net;            /* the local network, of which the last layer moves */
     const packed_net *step;     /* the preconditioner */
     activation *kept[VLAE_MAX_LAYERS];
-    activation *rows;           /* (room, net->width) activations of the last layer's inputs since the last step */
-    weight_t *panels;           /* the same as `dot` takes weights: a panel of all pixels after the other */
+    activation *rows;           /* (rows, net->width) activations of the last layer's inputs that are not in panels */
+    weight_t *panels;           /* those since the last step as `dot` takes weights: panels of all pixels in turn */
     activation *scores;         /* (outputs, room) */
     activation *memory;         /* of `forward` */
-    int32_t *totals;            /* (ROWS, width) */
+    int32_t *totals;            /* (outputs, width) */
     int32_t *of_inputs;         /* (width,) sums of what is in the panels, if activations are BYTES */
     int32_t *steps;             /* ROWS rows of outputs of `step` */
     int32_t *base, *moved;      /* (outputs, inputs + 1): weights at first, and how far they have moved */
     int64_t *addend;            /* (outputs,) at first */
     int32_t *hyperbolic;        /* (VLAE_SCALES,) h coth h of half a level h in scales */
-    int64_t room, count;        /* pixels */
+    int64_t room, count, packed; /* pixels: for how many there is room, how many there are and are in panels */
     int32_t hidden, inputs, outputs, width;
 } learner;
 
@@ -62,11 +62,11 @@ static int64_t learner_parts(const vlae_learn *model, const packed_net *net, int
     const int32_t width = ROUND_UP(net->again + net->inputs, PANEL);
     const size_t sizes[13] = {(size_t)net->size,
                               sizeof(activation) * ROWS * stride * (size_t)net->count,
-                              sizeof(activation) * (size_t)(room + ROWS) * stride,
+                              sizeof(activation) * (size_t)(rows + UNIT + ROWS) * stride,
                               sizeof(weight_t) * (size_t)(room * width),
                               sizeof(activation) * (outputs + ROWS) * (size_t)room,
                               forward_size(step),
-                              4 * ROWS * (size_t)width,
+                              4 * (outputs + ROWS) * (size_t)width,
                               4 * (size_t)width,
                               4 * ROWS * (size_t)step->columns,
                               4 * (inputs + 1) * outputs,
@@ -202,24 +202,38 @@ INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const vo
     }
 }
 
-/* The activations since the last step as `dot` takes weights: as they are if those are WORDS, else what they stand for. */
-static void pack_rows(learner *l)
+/* Puts the first rows into panels, as `dot` takes weights, until those have `end` pixels, a multiple of STEP; `left` rows
+ * stay and go to the front. Activations stay as they are if they are WORDS, else they become what they stand for. */
+static void pack_rows(learner *l, int64_t end, int64_t left)
 {
     const size_t stride = (size_t)l->net->width, width = (size_t)l->width;
-    const int64_t filled = ROUND_UP(l->count, UNIT);
-    memset(l->rows + (size_t)l->count * stride, 0, sizeof *l->rows * stride * (size_t)(filled - l->count));
-    memset(l->of_inputs, 0, 4 * width);
-    for (int64_t n = 0; n < filled; n += STEP) {
-        const activation *from = l->rows + (size_t)n * stride;
+    const activation *row = l->rows;
+    for (int64_t n = l->packed; n < end; n += STEP, row += STEP * stride) {
+        const activation *from = row;
         weight_t *to = l->panels + (size_t)n * PANEL;
-        for (size_t first = 0; first < width; first += PANEL, to += (size_t)l->room * PANEL, from += PANEL)
+        for (size_t first = 0; first < width; first += PANEL, to += (size_t)l->room * PANEL, from += PANEL) {
+            activation rows[STEP][PANEL];
+            weight_t panel[PANEL][STEP];
+            for (size_t r = 0; r < STEP; r++)
+                memcpy(rows[r], from + r * stride, sizeof rows[r]);
             for (size_t j = 0; j < PANEL; j++)
-                for (size_t r = 0; r < STEP; r++) {
-                    to[j * STEP + r] = (weight_t)(from[r * stride + j] ^ (KIND == BYTES ? 128 : 0));
-                    if (KIND == BYTES)
-                        l->of_inputs[first + j] += to[j * STEP + r];
-                }
+                for (size_t r = 0; r < STEP; r++)
+                    panel[j][r] = (weight_t)(rows[r][j] ^ (KIND == BYTES ? 128 : 0));
+            memcpy(to, panel, sizeof panel);
+            for (size_t j = 0; j < (KIND == BYTES ? PANEL : 0); j++)
+                for (size_t r = 0; r < STEP; r++)
+                    l->of_inputs[first + j] += panel[j][r];
+        }
     }
+    if (end > l->packed)
+        memcpy(l->rows, row, sizeof *row * stride * (size_t)left);
+    l->packed = end;
+}
+
+/* Takes note of the activations of n pixels more, which are behind those that `pack_rows` left. */
+INLINE void keep_rows(learner *l, int64_t n)
+{
+    pack_rows(l, (l->count + n) / STEP * STEP, (l->count + n) % STEP);
 }
 
 INLINE int32_t limit_to(int32_t v, int32_t low, int32_t high)
@@ -237,35 +251,52 @@ INLINE void put_sums(const int32_t *total, const int32_t *of_inputs, int32_t mor
     }
 }
 
-/* What the weights of outputs first .. first + rows get: inputs of the preconditioner. */
-static void sum_scores(learner *l, int32_t first, int32_t rows, int64_t count)
+/* Sums over the pixels since the last step, for all outputs. */
+static void sum_scores(learner *l)
 {
-    const size_t room = (size_t)l->room;
-    const int64_t filled = ROUND_UP(count, UNIT);
-    const int32_t again = l->net->again, *reduce = l->model->reduce;
-    activation *scores = l->scores + (size_t)first * room;
+    const size_t room = (size_t)l->room, width = (size_t)l->width, filled = ROUND_UP((size_t)l->count, UNIT);
+    const size_t stride = (size_t)l->net->width, left = (size_t)(l->count - l->packed);
     int32_t sums[ROWS * PANEL];
-    for (int32_t r = 0; r < rows; r++)
-        for (int64_t n = count; n < filled; n++)
-            scores[(size_t)r * room + (size_t)n] = (activation)NO_SCORE;
+    memset(l->rows + left * stride, 0, sizeof *l->rows * stride * (filled - (size_t)l->count));
+    pack_rows(l, (int64_t)filled, 0);
+    for (size_t o = 0; o < (size_t)l->outputs; o++)
+        for (size_t n = (size_t)l->count; n < filled; n++)
+            l->scores[o * room + n] = (activation)NO_SCORE;
     begin_products();
-    for (int32_t at = 0; at < l->width; at += PANEL) {
-        dot(scores, room, l->panels + (size_t)at * room, (size_t)(filled / STEP), sums, VECTORS, NULL);
-        for (int32_t r = 0; r < rows; r++)
-            memcpy(l->totals + (size_t)r * (size_t)l->width + at, sums + r * PANEL, sizeof(int32_t) * PANEL);
-    }
+    for (size_t at = 0; at < width; at += PANEL)
+        for (size_t first = 0; first < (size_t)l->outputs; first += ROWS) {
+            dot(l->scores + first * room, room, l->panels + at * room, filled / STEP, sums, VECTORS, NULL);
+            for (size_t r = 0; r < ROWS; r++)
+                memcpy(l->totals + (first + r) * width + at, sums + r * PANEL, sizeof(int32_t) * PANEL);
+        }
     end_products();
-    for (int32_t r = 0; r < rows; r++) {
-        int32_t all = 0;
-        const int32_t *total = l->totals + (size_t)r * (size_t)l->width;
-        for (int64_t n = 0; n < count; n++)
-            all += scores[(size_t)r * room + (size_t)n] - NO_SCORE;
-        activation *to = l->memory + (size_t)r * (size_t)l->step->width;
-        put_sums(total, l->of_inputs, KIND == WORDS ? 0 : 128 * all, reduce, l->hidden, to);
-        put_sums(total + again, l->of_inputs + again, KIND == WORDS ? -128 * all : 0, reduce + l->hidden,
-                 l->inputs - l->hidden, to + l->hidden);
-        const int32_t bias = VLAE_LEARN_BIAS * all, none = 0;
-        put_sums(&bias, &none, 0, reduce + l->inputs, 1, to + l->inputs);
+}
+
+/* Sums of output o as inputs of the preconditioner. */
+static void put_sums_of(const learner *l, int32_t o, activation *to)
+{
+    const int32_t again = l->net->again, hidden = l->hidden, inputs = l->inputs, *reduce = l->model->reduce;
+    const int32_t *total = l->totals + (size_t)o * (size_t)l->width;
+    const activation *scores = l->scores + (size_t)o * (size_t)l->room;
+    int32_t all = 0;
+    for (int64_t n = 0; n < l->count; n++)
+        all += scores[n] - NO_SCORE;
+    put_sums(total, l->of_inputs, KIND == WORDS ? 0 : 128 * all, reduce, hidden, to);
+    put_sums(total + again, l->of_inputs + again, KIND == WORDS ? -128 * all : 0, reduce + hidden, inputs - hidden,
+             to + hidden);
+    const int32_t bias = VLAE_LEARN_BIAS * all, none = 0;
+    put_sums(&bias, &none, 0, reduce + inputs, 1, to + inputs);
+}
+
+/* Puts n weights into a column of a panel. */
+INLINE void put_column(const int32_t *weights, size_t n, const int split, weight_t *to)
+{
+    for (size_t k = 0; k < n; k++) {
+        const size_t at = k / STEP * PANEL * STEP + k % STEP;
+        const int32_t high = split ? (weights[k] + 64) >> VLAE_DIGIT_BITS : weights[k];
+        to[at] = (weight_t)high;
+        if (split)
+            to[at + PANEL / 2 * STEP] = (weight_t)(weights[k] - high * (1 << VLAE_DIGIT_BITS));
     }
 }
 
@@ -274,33 +305,34 @@ static void put_weights_of(learner *l, int32_t o)
 {
     const packed_layer *layer = &l->net->layers[l->net->count - 1];
     const int32_t share = PANEL / layer->digits, *base = l->base + o * (l->inputs + 1), *moved = l->moved + o * (l->inputs + 1);
-    const int32_t half = 1 << (VLAE_LEARN_BITS - 1), split = layer->digits == 2;
+    const int32_t half = 1 << (VLAE_LEARN_BITS - 1), hidden = l->hidden, inputs = l->inputs;
     weight_t *weights = (weight_t *)((uint8_t *)l->net + layer->weights) +
                         (size_t)(o / share) * (size_t)layer->steps * STEP * PANEL + (size_t)(o % share) * STEP;
     int32_t now[VLAE_LEARN_WIDTH], change = 0; /* of the inputs whose activations are stored with another zero */
-    for (int32_t j = 0; j < l->inputs; j++)
+    for (int32_t j = 0; j < inputs; j++)
         now[j] = limit_to(base[j] + ((moved[j] + half) >> VLAE_LEARN_BITS), -WEIGHT_LIMIT, WEIGHT_LIMIT);
-    for (int32_t j = KIND == SIGNED ? 0 : l->hidden; j < (KIND == SIGNED ? l->hidden : l->inputs); j++)
+    for (int32_t j = KIND == SIGNED ? 0 : hidden; j < (KIND == SIGNED ? hidden : inputs); j++)
         change += now[j] - base[j];
-    for (int32_t j = 0; j < l->inputs; j++) {
-        const size_t k = (size_t)(j < l->hidden ? j : l->net->again + j - l->hidden);
-        weight_t *at = weights + k / STEP * PANEL * STEP + k % STEP;
-        const int32_t high = split ? (now[j] + 64) >> VLAE_DIGIT_BITS : now[j];
-        at[0] = (weight_t)high;
-        if (split)
-            at[PANEL / 2 * STEP] = (weight_t)(now[j] - high * (1 << VLAE_DIGIT_BITS));
+    weight_t *again = weights + (size_t)l->net->again * PANEL; /* a multiple of STEP */
+    if (layer->digits == 2) {
+        put_column(now, (size_t)hidden, 1, weights);
+        put_column(now + hidden, (size_t)(inputs - hidden), 1, again);
+    } else {
+        put_column(now, (size_t)hidden, 0, weights);
+        put_column(now + hidden, (size_t)(inputs - hidden), 0, again);
     }
-    const int64_t rest = VLAE_LEARN_BIAS * ((moved[l->inputs] + half) >> VLAE_LEARN_BITS) +
+    const int64_t rest = VLAE_LEARN_BIAS * ((moved[inputs] + half) >> VLAE_LEARN_BITS) +
                          (int64_t)(KIND == SIGNED ? 128 : -128) * change; /* that the accumulator has too little */
     const int32_t *multiplier = (const int32_t *)((uint8_t *)l->net + layer->multiplier);
     ((int64_t *)((uint8_t *)l->net + layer->addend))[addend_at(o)] = l->addend[o] + multiplier[o] * rest;
 }
 
 /* How far an output's weights have moved after the step of its sums x, to which the preconditioner's network gave y. */
-INLINE void move(const learner *l, const activation *x, const int32_t *y, int32_t rate, int32_t *moved)
+INLINE void move(const activation *x, const int32_t *y, const int32_t *diagonal, int32_t n, int32_t rate, int32_t down,
+                 int32_t *restrict moved)
 {
-    const int32_t down = VLAE_LEARN_RATE_BITS + l->model->slow, half = 1 << (down - 1), *diagonal = l->model->diagonal;
-    for (int32_t j = 0; j <= l->inputs; j++) {
+    const int32_t half = 1 << (down - 1);
+    for (int32_t j = 0; j < n; j++) {
         int32_t step = diagonal[j] * (x[j] - (KIND == SIGNED ? 0 : 128)) + limit_to(y[j], -NET_LIMIT, NET_LIMIT);
         step = limit_to((step + (1 << (VLAE_LEARN_STEP_BITS - 1))) >> VLAE_LEARN_STEP_BITS, -STEP_LIMIT, STEP_LIMIT);
         moved[j] = limit_to(moved[j] - ((step * rate + half) >> down), -LEARN_REACH, LEARN_REACH);
@@ -310,23 +342,25 @@ INLINE void move(const learner *l, const activation *x, const int32_t *y, int32_
 /* Moves the last layer by what the pixels since the last step say. */
 static void learn(learner *l)
 {
-    const int64_t count = l->count;
-    pack_rows(l);
-    l->count = 0;
+    const size_t stride = (size_t)l->step->width;
+    sum_scores(l);
     for (int32_t first = 0; first < l->outputs; first += ROWS) {
         const int32_t rows = l->outputs - first < ROWS ? l->outputs - first : ROWS;
-        sum_scores(l, first, rows, count);
+        for (int32_t r = 0; r < rows; r++)
+            put_sums_of(l, first + r, l->memory + (size_t)r * stride);
         forward(l->step, l->memory, l->steps, NULL);
         for (int32_t r = 0; r < rows; r++) {
             const int32_t o = first + r;
-            move(l, l->memory + (size_t)r * (size_t)l->step->width, l->steps + r * l->step->columns, l->model->rate[o],
-                 l->moved + o * (l->inputs + 1));
+            move(l->memory + (size_t)r * stride, l->steps + r * l->step->columns, l->model->diagonal, l->inputs + 1,
+                 l->model->rate[o], VLAE_LEARN_RATE_BITS + l->model->slow, l->moved + o * (l->inputs + 1));
             put_weights_of(l, o);
         }
     }
+    memset(l->of_inputs, 0, 4 * (size_t)l->width);
+    l->count = l->packed = 0;
 }
 
-/* Takes note of rows of pixels, whose activations `forward` has put behind those there are; learns when it is time. */
+/* Takes note of rows of pixels, whose activations `keep_rows` has; learns when it is time. */
 INLINE void observe_rows(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, learner *l)
 {
     if (rows->mixtures == 5 && rows->channels == 3)

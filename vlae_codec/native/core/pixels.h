@@ -373,11 +373,13 @@ PER_WAVE int code_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, 
         }
         int32_t *params = memory->params + (size_t)begin * (size_t)net->columns;
         if (l) {
-            l->kept[net->count - 2] = l->rows + (size_t)(l->count + begin) * (size_t)net->width;
+            l->kept[net->count - 2] = l->rows + (size_t)(l->count - l->packed + begin) * (size_t)net->width;
             forward(net, memory->activations, params, l->kept);
         } else
             forward(net, memory->activations, params, NULL);
     }
+    if (l)
+        keep_rows(l, n);
     offsets_of(model, memory, n, deep);
     vlae_rows rows = rows_of(model, memory, n, coded);
     if (!n)
