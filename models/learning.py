@@ -179,10 +179,11 @@ def with_learning(path: str | Path, images: list[np.ndarray], settings: Settings
 @click.option(
     "--planes", default="", type=click.Choice(["", "luma", "chroma"]), help="Of the pictures, as in the recipe."
 )
-def main(weights: str, images: tuple[str, ...], output: str, planes: str) -> None:
+@click.option("--crop", default=96, show_default=True, type=click.IntRange(min=8), help="Pixels a side, of crops.")
+def main(weights: str, images: tuple[str, ...], output: str, planes: str, crop: int) -> None:
     """Writes WEIGHTS with what its last layer needs to learn, found on IMAGES."""
     config = restore(find_weights(weights)).config
-    settings = Settings(crop=96, planes=planes, data_init=False)
+    settings = Settings(crop=crop, planes=planes, data_init=False)
     loaded = load_images(images, settings.crop, 3 if planes else config.channels, 0, config.levels)
     loaded = source_planes(loaded, planes, settings.crop) if planes else loaded
     print(save_weights(output, *with_learning(weights, loaded, settings)).hex())

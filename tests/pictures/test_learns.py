@@ -60,6 +60,8 @@ def test_origin():
     data = compress(picture, effort=2)
     assert [planes.slow for planes in planes_of(data)] == [1, 1, 1, None]
     assert np.array_equal(decompress(data), picture)
+    data = compress(make_golden.pasts()["values"].pixels, effort=2, origin="values")  # this form does not
+    assert [planes.slow for planes in planes_of(data)] == [None]
 
 
 def test_told(learns, picture):

@@ -381,9 +381,9 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
     )
 
 
-def may_learn(planes: Planes, layout: Layout) -> bool:
-    """Whether the model of a group of planes of a layout may learn while it codes."""
-    values = layout.origin is not None and layout.origin.form == VALUES and planes is layout.planes[0]
+def may_learn(planes: Planes, layout: Layout, first: bool) -> bool:
+    """Whether the model of a group of planes of a layout may learn while it codes. first: it is the first group."""
+    values = first and layout.origin is not None and layout.origin.form == VALUES
     own = planes.levels == 256 or (layout.mode == "1" and planes.levels == 2)
     return own and planes.model_id is not None and not planes.chains and not values
 
@@ -401,7 +401,8 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
         "coded levels": not 2 <= planes.levels <= layout.levels
         or (not planes.values and planes.levels != layout.levels),
         "shift": not 0 <= planes.shift <= (MAX_SHIFT if planes.levels > 256 else 0),
-        "learning": planes.slow is not None and (planes.slow not in SLOW or not may_learn(planes, layout)),
+        "learning": planes.slow is not None
+        and (planes.slow not in SLOW or not may_learn(planes, layout, planes is layout.planes[0])),
         "scale": not all(1 <= factor <= 255 for factor in planes.scale),
         "tile size": not 8 <= planes.tile_size <= MAX_TILE or planes.tile_size % 8 != 0,
         "lane symbols": not 1 <= planes.lane_symbols < 2**32,

@@ -152,7 +152,8 @@ def without_model(part: Part) -> Part:
 def _slow(codec: TileCodec, source: Source, effort: Effort) -> int | None:
     """How slowly the model of a source learns at an effort; None: not at all."""
     part = source.part
-    return effort.slow if codec.model.learning is not None and may_learn(part.planes, part.layout) else None
+    able = codec.model.learning is not None and may_learn(part.planes, part.layout, part.channel == 0)
+    return effort.slow if able else None
 
 
 def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
