@@ -18,14 +18,14 @@ class Effort(NamedTuple):
 
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
-    2: Effort(0.25, 0.004, 0.0, 1),
-    3: Effort(0.5, 0.005, 0.0, 1),
+    2: Effort(0.25, 0.004, 0.0, 0),
+    3: Effort(0.5, 0.005, 0.0, 0),
     4: Effort(1.5, 0.007, 0.0, 1),
-    5: Effort(4.0, 0.009, 1e-3, 2),
-    6: Effort(8.0, 0.011, 1e-3, 2),
-    7: Effort(12.0, 0.012, 5e-4, 2),
-    8: Effort(20.0, 0.014, 5e-4, 2, 1024),
-    9: Effort(30.0, 0.015, 2e-4, 2, 1024),
+    5: Effort(4.0, 0.009, 1e-3, 1),
+    6: Effort(8.0, 0.011, 1e-3, 1),
+    7: Effort(12.0, 0.012, 5e-4, 1),
+    8: Effort(20.0, 0.014, 5e-4, 1, 1024),
+    9: Effort(30.0, 0.015, 2e-4, 1, 1024),
 }
 DEFAULT = 3
 BEST = 7  # from which on the larger ones of the default models are taken
