@@ -19,7 +19,7 @@ class Effort(NamedTuple):
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
     2: Effort(0.25, 0.004, 0.0, 0),
-    3: Effort(0.5, 0.005, 0.0, 0),
+    3: Effort(1.0, 0.006, 0.0, 1),
     4: Effort(1.5, 0.007, 0.0, 1),
     5: Effort(4.0, 0.009, 1e-3, 1),
     6: Effort(8.0, 0.011, 1e-3, 1),
