@@ -12,7 +12,8 @@ a limit to the step, too: with one at eight times that codes would be 0.1 % long
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from vlae_codec.contract import (
     LEARN_SCALE_BITS,
     LEARN_STEP_BITS,
     LEARN_UNITS,
+    LEARN_WIDTH,
 )
 from vlae_codec.gpu.logistics import Mixture, logistic_mass, mixture_units
 from vlae_codec.weights.model import find_weights, read_weights
@@ -172,6 +174,20 @@ def with_learning(path: str | Path, images: list[np.ndarray], settings: Settings
     return config, tensors | learning_tensors(model, tensors, *found)
 
 
+def learned(path: str | Path, inputs: Sequence[str], settings: Settings, output: str | Path) -> bytes:
+    """Writes a weight file with what its last layer needs to learn, and returns its id; too wide a one as it is.
+
+    inputs: pictures as `train` takes them; settings: those of the training.
+    """
+    model = restore(find_weights(path))
+    if model.local.out.in_features >= LEARN_WIDTH:
+        return save_weights(output, *read_weights(find_weights(path))[:2])
+    channels = 3 if settings.planes else model.config.channels
+    loaded = load_images(inputs, settings.crop, channels, settings.mosaic, model.config.levels)
+    loaded = source_planes(loaded, settings.planes, settings.crop) if settings.planes else loaded
+    return save_weights(output, *with_learning(path, loaded, replace(settings, data_init=False)))
+
+
 @click.command()
 @click.argument("weights")
 @click.argument("images", nargs=-1, required=True)
@@ -182,11 +198,7 @@ def with_learning(path: str | Path, images: list[np.ndarray], settings: Settings
 @click.option("--crop", default=96, show_default=True, type=click.IntRange(min=8), help="Pixels a side, of crops.")
 def main(weights: str, images: tuple[str, ...], output: str, planes: str, crop: int) -> None:
     """Writes WEIGHTS with what its last layer needs to learn, found on IMAGES."""
-    config = restore(find_weights(weights)).config
-    settings = Settings(crop=crop, planes=planes, data_init=False)
-    loaded = load_images(images, settings.crop, 3 if planes else config.channels, 0, config.levels)
-    loaded = source_planes(loaded, planes, settings.crop) if planes else loaded
-    print(save_weights(output, *with_learning(weights, loaded, settings)).hex())
+    print(learned(weights, images, Settings(crop=crop, planes=planes), output).hex())
 
 
 if __name__ == "__main__":

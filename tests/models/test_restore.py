@@ -41,7 +41,8 @@ def test_integers(random_vlae, tmp_path, changes):
 
 @pytest.mark.parametrize("path", sorted(weights_folder().glob("*.safetensors")), ids=lambda path: path.stem)
 def test_shipped(path):
-    assert differences(read_weights(path)[1], integer_tensors(restore(path))) == []
+    tensors = {name: tensor for name, tensor in read_weights(path)[1].items() if not name.startswith("learn.")}
+    assert differences(tensors, integer_tensors(restore(path))) == []
 
 
 def test_bits(random_vlae, tmp_path, synthetic):
