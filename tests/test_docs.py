@@ -96,8 +96,8 @@ def options(command: list[str]) -> set[str] | None:
     """The options of a command of ours; None for others' programs."""
     if command[0] == "vlae-codec":
         found = main.get_command(click.Context(main), command[1])
-    elif command[:2] == ["python", "-m"] and command[2].startswith("bench."):
-        module = importlib.import_module(f"vlae_codec.{command[2]}")
+    elif command[:2] == ["python", "-m"] and command[2].startswith(("bench.", "vlae_codec.")):
+        module = importlib.import_module(f"vlae_codec.{command[2].removeprefix('vlae_codec.')}")
         found = module.main
     elif command[0] == "python":
         scripts = [ROOT / word for word in command[1:] if word.endswith(".py")]  # sanitized.py runs another one
