@@ -26,13 +26,22 @@ def planes_of(data):
 
 
 def test_efforts(learns, picture):
-    """From effort 2 on it learns, and the file is smaller; effort 2 fits no adapter."""
+    """From effort 2 on it learns, a small picture at the full rate, and it is smaller; effort 2 fits no adapter."""
     made = {effort: compress(picture, model=learns, effort=effort) for effort in (1, 2, 3)}
-    assert [planes_of(data)[0].slow for data in made.values()] == [None, 0, 1]
+    assert [planes_of(data)[0].slow for data in made.values()] == [None, 0, 0]
     assert len(made[2]) < len(made[1])
     assert container.read(made[2]).parts[0].adapter is None
     for data in made.values():
         assert np.array_equal(decompress(data, model=learns), picture)
+    assert len(made[3]) <= len(made[2])
+
+
+def test_larger(learns, synthetic):
+    """A larger picture learns at half of it."""
+    picture = 255 - synthetic(400, 360, 9)
+    data = compress(picture, model=learns, effort=3)
+    assert planes_of(data)[0].slow == 1
+    assert np.array_equal(decompress(data, model=learns), picture)
 
 
 def test_grey_and_alpha(learns, picture):

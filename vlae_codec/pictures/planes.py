@@ -33,6 +33,9 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
+SMALL = (
+    1 << 17
+)  # pixels of a tile up to which a model learns twice as fast, and of all that are also coded without a fit
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
@@ -134,7 +137,7 @@ def encode_planes(
     if codec is None:
         return encode_whole(whole_tile(source) or source, comparable, run), True
     codec, effort = scaled(codec, source.part.planes), level(options.effort)
-    if effort.passes or _slow(codec, source, effort) is not None:
+    if effort.passes:
         part = _adapted(codec, source, comparable, effort, options, run)
     else:
         part = _plain(codec, source, comparable, None, options, run)
@@ -153,7 +156,10 @@ def _slow(codec: TileCodec, source: Source, effort: Effort) -> int | None:
     """How slowly the model of a source learns at an effort; None: not at all."""
     part = source.part
     able = codec.model.learning is not None and may_learn(part.planes, part.layout, part.channel == 0)
-    return effort.slow if able else None
+    if not able or effort.slow is None:
+        return None
+    largest = max(h * w for some in part.pieces for _, (_, _, h, w) in some)
+    return max(effort.slow - 1, 0) if largest <= SMALL else effort.slow
 
 
 def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
@@ -271,12 +277,13 @@ def _adapted(
         changed = with_adapter(codec, payload)
     learns = source._replace(part=replace(source.part, planes=replace(source.part.planes, slow=slow)))
     adapted = _plain(changed.learning(slow), learns, comparable, payload, options, run)
-    if plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation:
-        return adapted
-    others = [plain or _plain(codec, source, comparable, None, options, run)]
-    if payload is not None and slow is not None:  # of few pixels the adapter alone may be what is too much
-        others.append(_plain(codec.learning(slow), learns, comparable, None, options, run))
-    return min(*others, adapted, key=size_of)
+    found, few = [adapted], sum(tile[..., 0].size for tile in tiles) <= SMALL
+    clear = plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation
+    if not clear:
+        found.append(plain or _plain(codec, source, comparable, None, options, run))
+    if payload is not None and slow is not None and (few or not clear):  # the adapter alone may be what is too much
+        found.append(_plain(codec.learning(slow), learns, comparable, None, options, run))
+    return min(found, key=size_of)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:
