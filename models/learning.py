@@ -7,7 +7,7 @@ A step of the learner is  W <- W - RATE * diag(1 / s) E[q f^T] (C + RIDGE diag(C
 last layer and a 1 for its bias, C = E[f f^T], q the scores, each in units of its root mean square s. It is a step of
 K-FAC (Martens and Grosse 2015, arXiv 1503.05671) with a factor C found beforehand and a diagonal other one. The sums
 over a step's pixels are clamped at four times what they would come to if the pixels' scores were independent, which is
-a limit to the step, too: with one at eight times that codes would be 0.1 % longer.
+a limit to the step, too.
 """
 
 from __future__ import annotations
