@@ -45,7 +45,10 @@ PARTS = {  # where the checkout's folders are installed: see pyproject.toml
 }
 NOT_INSTALLED = ("__pycache__", "core", "_core.*")
 MANY = "56f61615e9d1eb56693a7b71ca4771ea825ddc2c24aeef755276677ea124baea"  # SHA-256 of make_golden.many_pictures()
-LEARNING = "7fb172406dde7d2f"  # the beginning of that of make_golden.learning_picture()
+LEARNING = {  # the beginning of those of the samples, little-endian, of make_golden.learning_picture()
+    "learning": "7fb172406dde7d2f",
+    "learning-deep": "2c162987cdaf9ab4",
+}
 KINDS = {  # the beginning of the SHA-256 of the samples, little-endian, of make_golden.kinds()
     "deep": "2ca5747edecaaee9",
     "deep-rgb": "cdd3de725f8e8d1c",
@@ -248,11 +251,13 @@ def check_adapted(data: Path) -> Iterator[str]:
 
 
 def check_learning(data: Path) -> Iterator[str]:
-    """The check decodes a picture under an adapter whose model learns."""
+    """The check decodes pictures, one of 12 bits, under adapters whose models learn."""
     from vlae_codec import decompress
 
-    pixels = decompress((data / "learning.vlae").read_bytes(), threads=1)
-    yield same(hashlib.sha256(pixels.tobytes()).hexdigest()[:16].encode(), LEARNING.encode(), "pixels")
+    for name, wanted in LEARNING.items():
+        pixels = decompress((data / f"{name}.vlae").read_bytes(), threads=1)
+        samples = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+        yield same(hashlib.sha256(samples).hexdigest()[:16].encode(), wanted.encode(), name)
 
 
 def check_kinds(data: Path) -> Iterator[str]:

@@ -219,22 +219,25 @@ def compress_past(name: str, **options: Any) -> bytes:
     return compress(pasts()[name], effort=1, origin="values" if name == "values" else "auto", **options)
 
 
-def learning_picture() -> np.ndarray:
-    """A part of the README's example, of several steps."""
-    return np.ascontiguousarray(np.array(Image.open(EXAMPLE))[100:150, 60:124])
+def learning_picture(deep: bool = False) -> Picture:
+    """A part of the README's example, of several steps; deep: of 12 bits of grey that are made of it."""
+    part = np.ascontiguousarray(np.array(Image.open(EXAMPLE))[100:150, 60:124])
+    return Picture(11 * part[..., 1].astype(np.uint16) + 5 * part[..., 0], levels=4096) if deep else Picture(part)
 
 
-def write_learning(backend: str = "cpu") -> bytes:
-    """Its file under `photo` and an adapter, learning at half the rate, whether or not it pays."""
-    codec = find_codec("photo", None, backend, "RGB")
+def write_learning(deep: bool = False) -> bytes:
+    """Its file under `photo` and an adapter, learning at half the rate; deep: under `photo-gray` and a shift."""
+    codec = find_codec("photo-gray" if deep else "photo", None, "cpu", "L" if deep else "RGB")
     adapter = chunk.pack(some_adapter(codec.model.local, [1] * len(codec.model.local.layers), 2), codec.model.tables)
-    return write_planes(Picture(learning_picture()), [(codec, Planes(3, 256, codec.model.id, slow=1))], [adapter])
+    planes = Planes(1, 4096, codec.model.id, 1) if deep else Planes(3, 256, codec.model.id)
+    return write_planes(learning_picture(deep), [(codec, replace(planes, slow=1))], [adapter])
 
 
 def shipped() -> None:
-    """The example of the README under its model, and parts of it under the others, one learning; pictures with an
+    """The example of the README under its model, and parts of it under the others, two learning; pictures with an
     origin."""
     (DATA / "learning.vlae").write_bytes(write_learning())
+    (DATA / "learning-deep.vlae").write_bytes(write_learning(deep=True))
     (DATA / "mountains.vlae").write_bytes(compress(EXAMPLE, effort=1))
     for name in pasts():
         data = compress_past(name)

@@ -144,15 +144,16 @@ def test_shipped(name, target):
 
 
 @pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
-def test_learning(target, device):
+@pytest.mark.parametrize("deep", [False, True])
+def test_learning(target, deep, device):
     """A file whose model learns, with an adapter, both ways; a device leaves it to the CPU."""
-    pixels, data = make_golden.learning_picture(), (make_golden.DATA / "learning.vlae").read_bytes()
+    data = (make_golden.DATA / f"learning{'-deep' * deep}.vlae").read_bytes()
     (part,) = container.read(data).parts
-    assert part.planes.slow == 1
+    assert (part.planes.slow, part.planes.shift) == (1, int(deep))
     assert part.adapter is not None
-    assert np.array_equal(decompress(data, device=device, threads=1), pixels)
+    assert np.array_equal(decompress(data, device=device, threads=1), make_golden.learning_picture(deep).pixels)
     if device == "cpu":
-        assert make_golden.write_learning() == data
+        assert make_golden.write_learning(deep) == data
 
 
 @pytest.mark.parametrize("name", ["photocd", "webp", "values", "jpeg"])

@@ -412,3 +412,17 @@ def test_ledger_of_stored_tiles(tiny, many):
     ledger = account(data, tiny)
     (record,) = container.read(data).records
     assert ledger.bits == {"stored": 8 * len(record.data)}
+
+
+def test_ranks_where_the_last_layer_learns(tiny_codec):
+    """It gets a quarter of the others' rank, and all layers together fewer numbers; too few are none."""
+    network = tiny_codec.model.local
+    plain, learns = (fitting._ranks(network, 9000, learns) for learns in (False, True))
+    assert plain is not None
+    assert learns is not None
+    assert len({*plain}) == len({*learns[:-1]}) == 1
+    assert learns[-1] == round(fitting.LAST * learns[0]) > 0
+    sizes = [len(layer.weight) + layer.multiplier.size for layer in network.layers]
+    spent = [sum(rank * size for rank, size in zip(ranks, sizes)) for ranks in (plain, learns)]
+    assert fitting.LEFT * 0.8 < spent[1] / spent[0] < fitting.LEFT * 1.2
+    assert fitting._ranks(network, fitting.FEWEST - 1, True) is None

@@ -239,12 +239,10 @@ def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
     must(model_id is None or channels in (1, 3), "a model of so many channels")
     fewer = reader.optional(flags & 2, reader.varint, levels)
     must(2 <= fewer <= levels and (fewer == levels or flags & 128 > 0), "impossible levels of a group")
-    number, slow = reader.optional(flags & 4, reader.byte, 0), None
-    must(number <= (10 if fewer > 256 else 9), "an impossible shift")
-    shift = number if fewer > 256 else 0
-    if number and not shift:
-        slow = number - 1
-        must(model_id is not None and not flags & 64, "a group that cannot learn")
+    learning, shift = divmod(reader.optional(flags & 4, reader.byte, 0), 16)
+    must(shift <= (10 if fewer > 256 else 0) and learning <= 9, "an impossible shift")
+    must(not learning or (model_id is not None and not flags & 64), "a group that cannot learn")
+    slow = learning - 1 if learning else None
     scale = reader.optional(flags & 8, lambda: (reader.byte(), reader.byte()), (1, 1))
     tile_size = 8 * reader.optional(flags & 16, reader.varint, 64)
     lane_symbols = reader.optional(flags & 32, reader.varint, 32768)
@@ -662,17 +660,19 @@ class Learner:
         coefficients = np.zeros((k, channels * (channels - 1) // 2), object)
         for c, x in enumerate(symbols):
             for i, (mean, inverse, lower, upper) in enumerate(row.seen[c]):
-                p, tail = (row.e[i] << 12) // sum(row.e), (1 << 20) - lower - upper >> 8
-                d = min(max((64 * x - mean) * inverse >> 16, -4096), 4096)
-                h, g = min(inverse >> 11, 4096), min(64 * inverse >> 16, 4096)
+                p, more = (row.e[i] << 12) // sum(row.e), row.more
+                tail, part = (1 << 20 + more) - lower - upper >> 8 + more, upper - lower >> 8 + more
+                d = min(max((64 * x - mean) * inverse >> 16 + row.shift, -4096), 4096)
+                fine = t["inverse"][min(row.scales[i][c] + 16 * row.shift, 159)]
+                h, g = min(fine >> 11, 4096), min(64 * fine >> 16, 4096)
                 tangent = 2 * t["sigmoid"][4096 + g] - (1 << 20)
-                s = (d * tail >> 8) - (h * (upper - lower >> 8) >> 8)
+                s = (d * tail >> 8) - (h * part >> 8)
                 s += 1 << 12 if g < 16 or tangent < 1 else (g << 23) // tangent
                 if x in (0, row.levels - 1):
                     s = (d + (h if x == 0 else -h)) * tail >> 8
                 locations[i, c], scales[i, c] = p * tail >> 12, p * s >> 12
                 for e in range(c):
-                    u = 64 * symbols[e] - row.offsets[e]
+                    u = min(max(row.u[e], -(1 << 18)), 1 << 18)
                     coefficients[i, c * (c - 1) // 2 + e] = locations[i, c] * u >> 6
         flat = [*logits, *locations.ravel(), *scales.ravel(), *coefficients.ravel()]
         factors = self.model.tensors["learn.scale"].tolist()
@@ -1025,7 +1025,7 @@ def make_model(group: Group, layout: Layout, weights: Sequence[str | Path]) -> M
     if group.adapter is not None:
         adapt(model, group.adapter)
     model.scale(group.levels, group.shift)
-    must(group.slow is None or (not model.deep and "learn.up" in model.layers), "a group that cannot learn")
+    must(group.slow is None or "learn.up" in model.layers, "a group that cannot learn")
     return model
 
 

@@ -26,19 +26,19 @@ from vlae_codec.weights.model import load_weights, weights_folder
 DATA = make_golden.DATA
 LONG = [
     pytest.param(name, marks=pytest.mark.slow)
-    for name in ("mnist-binary", "cifar10", "photo-gray", "mountains", "learning")
+    for name in ("mnist-binary", "cifar10", "photo-gray", "mountains", "learning", "learning-deep")
 ]
 
 
 def weights(name):
-    shipped = {"mountains": "photo", "learning": "photo"}.get(name, name)
+    shipped = {"mountains": "photo", "learning": "photo", "learning-deep": "photo-gray"}.get(name, name)
     path = weights_folder() / f"{shipped}.safetensors"
     return path if path.exists() else DATA / "tiny.safetensors"
 
 
 def expected(name):
-    if name == "learning":
-        return make_golden.learning_picture()
+    if name.startswith("learning"):
+        return make_golden.learning_picture(name == "learning-deep").pixels
     path = make_golden.EXAMPLE if name == "mountains" else DATA / f"{name.replace('adapted', 'colour')}.png"
     return np.array(Image.open(path))
 
@@ -126,6 +126,22 @@ def test_learning(learns):
         data = make_golden.write_planes(Picture(pixels), [(TileCodec(model), planes)], [adapter], encode)
         (found,) = plain_decoder.decode(data, learns)
         assert same(found.pixels, pixels)
+
+
+@pytest.mark.parametrize("levels", [101, 4096, 65536])
+def test_learning_deep(learns, levels):
+    """A model that learns samples of other levels: with a shift and without, of one channel and of three."""
+    rng, model = np.random.default_rng(levels), load_weights(learns)
+    smooth = make_golden.synthetic(23, 30, 6) / 256 + rng.normal(0, 0.01, (23, 30, 3))
+    pixels = (smooth * levels).clip(0, levels - 1).astype(np.uint8 if levels <= 256 else np.uint16)
+    for channels in (1, 3):
+        picture = Picture(pixels if channels == 3 else np.ascontiguousarray(pixels[..., 0]), levels=levels)
+        for shift in (0, 5) if levels > 256 else (0,):
+            planes = Planes(channels, levels, model.id, shift, tile_size=64, lane_symbols=500, slow=0)
+            data = make_golden.write_planes(picture, [(TileCodec(model), planes)])
+            assert container.read(data).parts[0].records[0].method not in container.STORED
+            (found,) = plain_decoder.decode(data, learns)
+            assert same(found.pixels, picture.pixels)
 
 
 def test_metadata(tiny):

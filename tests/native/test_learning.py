@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_deep import picture as deep_picture  # type: ignore[import-not-found]
 from test_mixture import plain_cdfs  # type: ignore[import-not-found]
 from test_network import exact  # type: ignore[import-not-found]
 from test_pixels import null_context, picture  # type: ignore[import-not-found]
+from test_restricted import converted  # type: ignore[import-not-found]
 from test_waves import plain_pixel_row  # type: ignore[import-not-found]
 
 from vlae_codec.coder.tile import TileCodec
@@ -22,6 +24,7 @@ from vlae_codec.contract import (
     LEARN_UNITS,
     LEARN_WIDTH,
     LEVEL_BITS,
+    MAX_LEVELS,
     SIGMOID_HALF,
     window_offsets,
 )
@@ -213,6 +216,43 @@ def test_pop(target, learner, height, width, lanes):
         (left,), (found,) = pixels.pop([message], [x[:0]], [height], None, coded)
         assert np.array_equal(found, x)
         assert left == begun
+
+
+@pytest.mark.parametrize(("levels", "shift"), [(101, 0), (1000, 0), (4096, 1), (MAX_LEVELS, 6), (256, 2)])
+def test_deep(each_target, random_codec, random_vlae, levels, shift):
+    """Samples of other levels: the same on every target, and a decoder learns as its encoder did."""
+    for changes in MODELS.values():
+        learning = learning_model(random_vlae(**changes)).learning
+        codec = random_codec(**changes).scaled(levels, shift)
+        pixels, coded, found = pixels_of(codec, learning), codec.config["channels"], set()
+        x = deep_picture(levels, 29, 33, coded)
+        for _ in each_target():
+            starts, freqs = pixels.intervals(x[:0], x, None, coded)
+            found.add(starts.tobytes() + freqs.tobytes())
+            message = waves.push_region(ans.empty(2, 5), starts, freqs, codec.nets.slope, coded)
+            (left,), (popped,) = pixels.pop([message], [x[:0]], [29], None, coded)
+            assert np.array_equal(popped, x)
+            assert left == ans.empty(2, 5)
+        assert len(found) == 1
+        assert not np.array_equal(freqs, codec.nets.pixels.intervals(x[:0], x, None, coded)[1])
+
+
+def test_restricted(each_target, random_codec, random_vlae):
+    """Pixels of an origin's values have the scores of the plain form, so that the first channel's intervals, which the
+    set does not change, are those of the plain form after any steps.
+    """
+    learning = learning_model(random_vlae()).learning
+    codec, x = random_codec(), converted(27, 41)
+    plain, narrow = pixels_of(codec, learning), pixels_of(codec.restricted("jfif", 7), learning)
+    for _ in each_target():
+        starts, freqs = narrow.intervals(x[:0], x, None, 3)
+        expected = plain.intervals(x[:0], x, None, 3)
+        assert np.array_equal(freqs[..., 0], expected[1][..., 0])
+        assert not np.array_equal(freqs[..., 2], expected[1][..., 2])
+        message = waves.push_region(ans.empty(3, 5), starts, freqs, codec.nets.slope, 3)
+        (left,), (found,) = narrow.pop([message], [x[:0]], [27], None, 3)
+        assert np.array_equal(found, x)
+        assert left == ans.empty(3, 5)
 
 
 def test_slower(learner):

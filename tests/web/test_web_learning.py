@@ -23,7 +23,7 @@ from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import integer_tensors
 from vlae_codec.models.learning import learning_tensors
 from vlae_codec.models.weights_file import save_weights, write
-from vlae_codec.weights.model import load_weights, read_weights
+from vlae_codec.weights.model import load_weights, read_weights, weights_folder
 
 MODELS: dict[str, dict[str, Any]] = {
     "grey": {"channels": 1},
@@ -61,10 +61,12 @@ def files(models, learns, synthetic):
     """(weight file, its file) of pictures whose models learn."""
     pixels = synthetic(40, 61, 2)
     other = 255 - synthetic(70, 90, 9)[..., ::-1]
+    deep = pixels.astype(np.uint16) * 251 + pixels[::-1] // 5
     alpha = np.dstack([other, other[..., 0]])
     bits = Picture((synthetic(50, 43, 3)[..., 0] > 120).astype(np.uint8), mode="1", levels=2)
     path = {name: models / f"{name}.safetensors" for name in MODELS}
     tiny = load_weights(learns)
+    shipped = weights_folder() / "photo.safetensors"
     payload = chunk.pack(make_golden.some_adapter(tiny.local, [2, 3]), tiny.tables)
     return [
         (learns, coded(learns, pixels, slow=0, tile_size=32)),
@@ -75,6 +77,10 @@ def files(models, learns, synthetic):
         (path["bilevel"], coded(path["bilevel"], bits, slow=0)),
         (path["photo"], coded(path["photo"], pixels, slow=8)),
         (path["photo"], coded(path["photo"], pixels, slow=0)),
+        (shipped, compress(make_golden.pasts()["values"].pixels, effort=2, origin="values", threads=1)),
+        (path["photo"], coded(path["photo"], Picture(deep, levels=1 << 16), shift=5, slow=0)),
+        (path["grey"], coded(path["grey"], Picture(deep[..., 0] >> 4, levels=1 << 12), shift=1, slow=1)),
+        (path["grey"], coded(path["grey"], Picture(pixels[..., 0] // 3, levels=86), slow=0)),
     ]
 
 
@@ -116,14 +122,11 @@ def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
     """What the header may not say is damage to both readers."""
     pixels = synthetic(20, 26, 4)
     whole = coded(learns, pixels)
-    fewer = coded(learns, Picture(np.minimum(pixels, 254), levels=255))
-    values = (make_golden.DATA / "past-values.vlae").read_bytes()
     cases = {
         "ten": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=9),
         "chains": spoilt(monkeypatch, whole, Method.CHAIN, slow=0, chains=1),
         "no model": spoilt(monkeypatch, whole, Method.RAW, slow=0, model_id=None),
-        "levels": spoilt(monkeypatch, fewer, Method.NO_LATENTS, slow=0),
-        "values": spoilt(monkeypatch, values, Method.NO_LATENTS, slow=0),
+        "shift": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=0, shift=3),
     }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
@@ -132,7 +135,7 @@ def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
     answers = decoded(node, *(tmp_path / name for name in cases), models=[str(learns)])
     for name, found in zip(cases, answers, strict=True):
         assert found["code"] == "CorruptFile", name
-        assert ("planes of an origin" if name == "values" else "learning") + " in the header" in found["message"], name
+        assert ("shift" if name == "shift" else "learning") + " in the header" in found["message"], name
 
 
 def test_model_that_cannot(node, learns, tiny, synthetic, tmp_path):

@@ -40,6 +40,10 @@ EVEN = 0.5  # of the mean cost, added to a pixel's cost where pixels are drawn b
 SPREAD = 4.0  # standard deviation of the left factors at the start; right ones and biases are zero
 PRODUCT = {1: -4, 2: 3}  # exponent of the product by the digits of a layer
 NUMBER_BITS = 4.0  # that a number costs, roughly
+LAST, LEFT = (
+    0.25,
+    0.7,
+)  # of the other layers' rank, that of a last layer that learns, and of all numbers those left then
 FEWEST = 100  # numbers for which an adapter is worth a try
 WORSE = 0.005  # by so much worse than its best pass a fit may end
 REPORTS = 8  # per pass
@@ -89,17 +93,20 @@ def look(
     return Problem(codec, coded, sample, rng, costs)
 
 
-def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = None) -> Adapter | None:
+def fit(
+    problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = None, learns: bool = False
+) -> Adapter | None:
     """An adapter for these pixels, or None where none can pay.
 
-    run: a `map` over blocks of pixels; watch: a function that is told how far the fit is.
+    run: a `map` over blocks of pixels; watch: a function that is told how far the fit is; learns: the last layer will
+    learn while the model codes.
     Raises WeightsError if the adapter would break the accumulator bound.
     """
     codec, coded, sample, rng, costs = problem
     network, config, before = codec.model.local, codec.model.config, problem.before
     everything = np.arange(len(sample.rows))
-    rank = _rank(network, effort.richness * before / NUMBER_BITS) if effort.passes else None
-    if rank is None:
+    ranks = _ranks(network, effort.richness * before / NUMBER_BITS, learns) if effort.passes else None
+    if ranks is None:
         return None
 
     def block_at(adapter: Adapter) -> Block:
@@ -112,7 +119,7 @@ def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = 
         factors = [(part.left, part.right, part.product, part.bias_unit) for part in adapter]
         return block_function(merged(network, adapter), factors, *shape)
 
-    numbers = _Numbers(network, rank, rng)
+    numbers = _Numbers(network, ranks, rng)
     values, edges = sample.values(), sample.edges(codec.levels)
     batch = min(BATCH, len(everything))
     block = BLOCK if codec.device is None else batch
@@ -155,13 +162,20 @@ def fit(problem: Problem, effort: Effort, run: Map = map, watch: Watch | None = 
     return adapter
 
 
-def _rank(network: Network, numbers: float) -> int | None:
-    """The rank of an adapter of about so many numbers; None when it is not worth a try."""
+def _ranks(network: Network, numbers: float, learns: bool) -> list[int] | None:
+    """The rank of each layer in an adapter of about so many numbers; None when it is not worth a try.
+
+    A last layer that learns needs less, since most of what it would get so it learns.
+    """
     if numbers < FEWEST:
         return None
+    share = np.ones(len(network.layers))
+    if learns:
+        numbers, share[-1] = LEFT * numbers, LAST
     biases = sum(layer.multiplier.size for layer in network.layers)
-    each = biases + sum(len(layer.weight) for layer in network.layers)
-    return int(np.clip(round((numbers - biases) / each), 0, MAX_RANK))
+    each = share @ [len(layer.weight) + layer.multiplier.size for layer in network.layers]
+    rank = np.clip(round((numbers - biases) / each), 0, MAX_RANK)
+    return [round(float(one)) for one in rank * share]
 
 
 def _blocks(at: np.ndarray, length: int) -> list[np.ndarray]:
@@ -175,9 +189,9 @@ def _apply(function: Block, arguments: Any) -> tuple[np.ndarray, Gradient]:
 class _Numbers:
     """An adapter's numbers as real ones, in groups, and the state of their descent."""
 
-    def __init__(self, network: Network, rank: int, rng: np.random.Generator) -> None:
+    def __init__(self, network: Network, ranks: Sequence[int], rng: np.random.Generator) -> None:
         self.units, self.groups = [], []
-        for i, layer in enumerate(network.layers):
+        for i, (layer, rank) in enumerate(zip(network.layers, ranks, strict=True)):
             inputs, outputs = len(layer.weight), layer.multiplier.size
             last = i == len(network.layers) - 1
             self.units.append((PRODUCT[layer.weight.shape[1] // outputs], 0 if last else -1))

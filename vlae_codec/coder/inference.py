@@ -81,12 +81,11 @@ class Inference:
     def learning(self, slow: int | None) -> Inference:
         """The same networks, of which the last layer of the local one learns while it codes; None: it does not.
 
-        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError for a model that cannot, and for samples of
-        the deep and of the restricted form.
+        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError for a model that cannot.
         """
         setting, found = self.pixels.setting, self.model.learning
-        if slow is not None and (found is None or setting.deep or setting.values is not None or slow not in SLOW):
-            raise ValueError("this model does not learn such samples while it codes")
+        if slow is not None and (found is None or slow not in SLOW):
+            raise ValueError("this model does not learn while it codes")
         made = copy(self)
         learning = None if slow is None or found is None else replace(found, slow=slow)
         made.pixels = Pixels(setting._replace(learning=learning), self.pixels.null, self.pixels.side)
@@ -109,7 +108,7 @@ class Inference:
         if (self.config["channels"], self.levels, self.shift) != (3, 256, 0):
             raise ValueError("only three channels of 256 levels without a shift are restricted")
         made = copy(self)
-        setting = self.pixels.setting._replace(escape=escape, values=triples(conversion), learning=None)
+        setting = self.pixels.setting._replace(escape=escape, values=triples(conversion))
         made.pixels = Pixels(setting, self.pixels.null)
         return made
 

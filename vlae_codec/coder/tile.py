@@ -146,7 +146,7 @@ class TileCodec:
         """
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.restricted(conversion, escape), None, "cpu"
-        made.pixel_codec, made.restriction, made.slow = made.nets.pixels, (conversion, escape), None
+        made.pixel_codec, made.restriction = made.nets.pixels, (conversion, escape)
         return made
 
     def posterior(self, xs: Arrays, ledger: Ledger | None = None, rows: Arrays | None = None) -> Codec:

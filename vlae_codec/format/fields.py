@@ -68,7 +68,7 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
     fields = [
         (planes.model_id or b"", planes.model_id is not None),
         (pack_varint(planes.levels), planes.levels != layout.levels),
-        (bytes([planes.shift or _learning(planes)]), planes.shift != 0 or planes.slow is not None),
+        (bytes([planes.shift + 16 * _learning(planes)]), planes.shift != 0 or planes.slow is not None),
         (bytes(planes.scale), planes.scale != (1, 1)),
         (pack_varint(planes.tile_size // 8), planes.tile_size != TILE_SIZE),
         (pack_varint(planes.lane_symbols), planes.lane_symbols != LANE_SYMBOLS),
@@ -80,6 +80,7 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
 
 
 def _learning(planes: Planes) -> int:
+    """The high digit of the byte of which the low one is the shift."""
     return 0 if planes.slow is None else planes.slow + 1
 
 
@@ -192,13 +193,13 @@ def _read_planes(reader: Reader, layout: Layout) -> Planes:
         raise CorruptFile(f"planes without channels: {DAMAGED}")
     model_id = reader.take(8) if flags & 1 else None
     levels = reader.varint() if flags & 2 else layout.levels
-    number = reader.byte() if flags & 4 else 0
+    learning, shift = divmod(reader.byte() if flags & 4 else 0, 16)
     return Planes(
         channels,
         levels,
         model_id,
-        shift=number if levels > 256 else 0,
-        slow=number - 1 if levels <= 256 and flags & 4 else None,
+        shift=shift,
+        slow=learning - 1 if learning else None,
         scale=(reader.byte(), reader.byte()) if flags & 8 else (1, 1),
         tile_size=8 * reader.varint() if flags & 16 else TILE_SIZE,
         lane_symbols=reader.varint() if flags & 32 else LANE_SYMBOLS,

@@ -22,10 +22,10 @@ absence does, and MUST NOT stand otherwise.
             [model     8]       its id; without it, no stream of the group may need one. A model codes 1 or 3 channels
             [levels    varint]  of the symbols, 2 .. those of the layout, and fewer only where values follow; without it
                                 those of the layout
-            [shift     u8]      1 .. 10, of more than 256 levels, see native/mixture.py; without it 0
-            [learning  u8]      1 .. 9, in the same place, of 256 levels or of mode 2, with a model, without chains and
-                                not of an origin's values: the model learns while it codes, at rates divided by 2 to
-                                the power of one less, see native/core/learn.h; without it, it does not
+            [shift     u8]      the low 4 bits are the shift, of more than 256 levels up to 10, see native/mixture.py,
+                                else 0; the high ones are the learning, 0 .. 9, and 0 without a model or with chains:
+                                if not 0, the model learns while it codes, at rates divided by 2 to the power of one
+                                less, see native/core/learn.h. Without it, both are 0
             [scale     u8 u8]   columns and rows of which one sample is coded, 1 .. 255; without it 1 and 1
             [tile size varint]  edge of a square tile in samples, a multiple of 8 in 8 .. 4096, divided by 8; without
                                 it 64 (512 samples)
@@ -381,11 +381,9 @@ def _wrong_origin(layout: Layout, origin: Origin) -> bool:
     )
 
 
-def may_learn(planes: Planes, layout: Layout, first: bool) -> bool:
-    """Whether the model of a group of planes of a layout may learn while it codes. first: it is the first group."""
-    values = first and layout.origin is not None and layout.origin.form == VALUES
-    own = planes.levels == 256 or (layout.mode == "1" and planes.levels == 2)
-    return own and planes.model_id is not None and not planes.chains and not values
+def may_learn(planes: Planes) -> bool:
+    """Whether the model of a group of planes may learn while it codes."""
+    return planes.model_id is not None and not planes.chains
 
 
 def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
@@ -401,8 +399,7 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
         "coded levels": not 2 <= planes.levels <= layout.levels
         or (not planes.values and planes.levels != layout.levels),
         "shift": not 0 <= planes.shift <= (MAX_SHIFT if planes.levels > 256 else 0),
-        "learning": planes.slow is not None
-        and (planes.slow not in SLOW or not may_learn(planes, layout, planes is layout.planes[0])),
+        "learning": planes.slow is not None and (planes.slow not in SLOW or not may_learn(planes)),
         "scale": not all(1 <= factor <= 255 for factor in planes.scale),
         "tile size": not 8 <= planes.tile_size <= MAX_TILE or planes.tile_size % 8 != 0,
         "lane symbols": not 1 <= planes.lane_symbols < 2**32,

@@ -63,7 +63,7 @@ class Setting(NamedTuple):
     shift: int = 0  # the network works in coarse levels of 2^shift levels
     escape: int = 0  # 1 .. 16 in the restricted form
     values: np.ndarray | None = None  # (65536, 4) uint64, the set of the restricted form (`origins.triples`)
-    learning: Learning | None = None  # only in the plain form, and with no set
+    learning: Learning | None = None
 
     @property
     def deep(self) -> bool:

@@ -33,9 +33,7 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
-SMALL = (
-    1 << 17
-)  # pixels of a tile up to which a model learns twice as fast, and of all that are also coded without a fit
+SMALL = 1 << 17  # pixels up to which a model that learns is also tried without a fit
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
@@ -152,16 +150,6 @@ def without_model(part: Part) -> Part:
     return replace(part, planes=replace(part.planes, model_id=None, shift=0, slow=None), adapter=None)
 
 
-def _slow(codec: TileCodec, source: Source, effort: Effort) -> int | None:
-    """How slowly the model of a source learns at an effort; None: not at all."""
-    part = source.part
-    able = codec.model.learning is not None and may_learn(part.planes, part.layout, part.channel == 0)
-    if not able or effort.slow is None:
-        return None
-    largest = max(h * w for some in part.pieces for _, (_, _, h, w) in some)
-    return max(effort.slow - 1, 0) if largest <= SMALL else effort.slow
-
-
 def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
     """The part of a group of planes without a model."""
     planes = source.part.planes
@@ -265,24 +253,28 @@ def _adapted(
         plain = _plain(codec, source, comparable, None, options, run)
         if 8 * size_of(plain) <= HOPELESS * problem.before:
             return plain
-    adapter, payload, slow = None, None, _slow(codec, source, effort)
-    if slow is None or effort.passes >= WORTH_IT:
+    adapter, payload = None, None
+    learns = effort.learns and codec.model.learning is not None and may_learn(source.part.planes)
+    if not learns or effort.passes >= WORTH_IT:
         with suppress(WeightsError), alone():  # it would break the accumulator bound
-            adapter = fit(problem, effort, run, options.watch)
-    if adapter is None and slow is None:
+            adapter = fit(problem, effort, run, options.watch, learns)
+    if adapter is None and not learns:
         return plain or _plain(codec, source, comparable, None, options, run)
-    changed = codec
+    learner, learning = codec, source
+    if learns:
+        learner = codec.learning(0)
+        learning = source._replace(part=replace(source.part, planes=replace(source.part.planes, slow=0)))
     if adapter is not None:
         payload = pack(adapter, codec.model.tables)
-        changed = with_adapter(codec, payload)
-    learns = source._replace(part=replace(source.part, planes=replace(source.part.planes, slow=slow)))
-    adapted = _plain(changed.learning(slow), learns, comparable, payload, options, run)
-    found, few = [adapted], sum(tile[..., 0].size for tile in tiles) <= SMALL
-    clear = plain is None and 8 * size_of(adapted) < (1 - MARGIN) * problem.before - SURE * problem.deviation
+    fitted = learner if payload is None else with_adapter(learner, payload)
+    found = [_plain(fitted, learning, comparable, payload, options, run)]
+    known = plain is None and codec.restriction is None  # a fit knows no restricted form
+    clear = known and 8 * size_of(found[0]) < (1 - MARGIN) * problem.before - SURE * problem.deviation
+    few = sum(tile[..., 0].size for tile in tiles) <= SMALL
     if not clear:
         found.append(plain or _plain(codec, source, comparable, None, options, run))
-    if payload is not None and slow is not None and (few or not clear):  # the adapter alone may be what is too much
-        found.append(_plain(codec.learning(slow), learns, comparable, None, options, run))
+    if learns and payload is not None and (few or not clear):  # the adapter may be what is too much
+        found.append(_plain(learner, learning, comparable, None, options, run))
     return min(found, key=size_of)
 
 

@@ -298,7 +298,7 @@ function readLayout(reader, number) {
   const groups = [];
   for (let first = 0; first < coded || groups.length < own.length; ) {
     const [what, geometry] = own[groups.length] ?? ['samples', 0];
-    const group = readGroup(reader, number, what === 'exceptions' || what === 'coefficients' ? 0 : first, levels, mode === '1' ? 2 : 256, what);
+    const group = readGroup(reader, number, what === 'exceptions' || what === 'coefficients' ? 0 : first, levels, what);
     group.geometry = geometry;
     groups.push(group);
     if (what === 'source') {
@@ -314,7 +314,7 @@ function readLayout(reader, number) {
     }
     must(first <= coded || what !== 'samples', 'groups of planes in the header do not fit');
   }
-  if (origin?.form === VALUES) must(groups[0].channels === 3 && groups[0].slow === null, 'impossible planes of an origin in the header');
+  if (origin?.form === VALUES) must(groups[0].channels === 3, 'impossible planes of an origin in the header');
   return { mode, type, levels, channels, origin, palette, groups };
 }
 
@@ -349,11 +349,10 @@ function groupsOfOrigin(form, data, mode, kind, levels) {
  * @param {number} layout
  * @param {number} channel
  * @param {number} levels of the layout
- * @param {number} own of models of such planes
  * @param {Group['kind']} kind
  * @returns {Group}
  */
-function readGroup(reader, layout, channel, levels, own, kind) {
+function readGroup(reader, layout, channel, levels, kind) {
   const [channels, flags] = [reader.byte(), reader.byte()];
   must(channels > 0, 'a group of no planes in the header');
   const model = flags & 1 ? hex(reader.take(8)) : null;
@@ -361,14 +360,14 @@ function readGroup(reader, layout, channel, levels, own, kind) {
   const coded = reader.optional(flags & 2, () => reader.varint(), levels);
   must(coded >= 2 && coded <= levels && (coded === levels || (flags & 128) > 0), 'impossible coded levels in the header');
   const number = reader.optional(flags & 4, () => reader.byte(), 0);
-  const [shift, slow] = coded > 256 ? [number, null] : [0, number ? number - 1 : null];
-  must(shift <= MAX_SHIFT, 'an impossible shift in the header');
+  const [shift, slow] = [number & 15, number > 15 ? (number >> 4) - 1 : null];
+  must(shift <= (coded > 256 ? MAX_SHIFT : 0), 'an impossible shift in the header');
   const one = /** @type {[number, number]} */ ([1, 1]);
   const scale = reader.optional(flags & 8, () => /** @type {[number, number]} */ ([reader.byte(), reader.byte()]), one);
   const tileSize = 8 * reader.optional(flags & 16, () => reader.varint(), 64);
   const laneSymbols = reader.optional(flags & 32, () => reader.varint(), 32768);
   const chains = reader.optional(flags & 64, () => reader.varint(), 0);
-  must(slow === null || (slow <= MAX_SLOW && coded === own && model !== null && !chains), 'impossible learning in the header');
+  must(slow === null || (slow <= MAX_SLOW && model !== null && !chains), 'impossible learning in the header');
   must(Math.min(...scale) > 0 && tileSize >= 8 && tileSize <= 4096 && laneSymbols > 0 && laneSymbols < 2 ** 32, 'an impossible group of planes in the header');
   /** @type {Uint16Array[]} */
   const values = [];

@@ -170,12 +170,11 @@ static int check_stack(const vlae_stack *stack)
     return VLAE_OK;
 }
 
-/* A preconditioner for the last layer of a network that the plain form uses. */
+/* A preconditioner for the last layer of a network. */
 static int check_learn(const vlae_pixels *model)
 {
     const vlae_learn *learn = model->learn;
     int64_t inputs, outputs, last, rows;
-    REQUIRE(!model->set && !model->shift && (model->levels == 256 || model->stretch));
     REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
     last = chosen->last_inputs(model->net);
     REQUIRE(last > 0 && last < VLAE_LEARN_WIDTH && chosen->fits(learn->net, learn->net_size, &inputs, &rows));

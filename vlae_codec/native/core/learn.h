@@ -23,6 +23,8 @@
 
 #define LEARN_REACH (4096 << VLAE_LEARN_BITS)
 #define LEARN_MOST (1 << 18) /* of a score before it is scaled */
+#define OCTAVE 16 /* scales in one */
+#define FARTHEST (1 << 18) /* of a symbol from its offset, in 1/64 coarse level */
 #define NO_SCORE (KIND == BYTES ? 128 : 0) /* as an activation */
 #define WEIGHT_LIMIT (127 << VLAE_DIGIT_BITS)
 #define STEP_LIMIT ((1 << 15) - 1)
@@ -43,7 +45,7 @@ typedef struct {
     int32_t *steps;             /* ROWS rows of outputs of `step` */
     int32_t *base, *moved;      /* (outputs, inputs + 1): weights at first, and how far they have moved */
     int64_t *addend;            /* (outputs,) at first */
-    int32_t *hyperbolic;        /* (VLAE_SCALES,) h coth h of half a level h in scales */
+    int32_t *half, *hyperbolic; /* (VLAE_SCALES,) half a level h in scales, and h coth h */
     int64_t room, count, packed; /* pixels: for how many there is room, how many there are and are in panels */
     int32_t hidden, inputs, outputs, width;
 } learner;
@@ -60,7 +62,7 @@ static int64_t learner_parts(const vlae_learn *model, const packed_net *net, int
     const int64_t room = ROUND_UP(VLAE_LEARN_PIXELS + rows, UNIT) + ROWS;
     const size_t stride = (size_t)net->width, outputs = (size_t)last->outputs, inputs = (size_t)last->inputs;
     const int32_t width = ROUND_UP(net->again + net->inputs, PANEL);
-    const size_t sizes[13] = {(size_t)net->size,
+    const size_t sizes[14] = {(size_t)net->size,
                               sizeof(activation) * ROWS * stride * (size_t)net->count,
                               sizeof(activation) * (size_t)(rows + UNIT + ROWS) * stride,
                               sizeof(weight_t) * (size_t)(room * width),
@@ -72,14 +74,16 @@ static int64_t learner_parts(const vlae_learn *model, const packed_net *net, int
                               4 * (inputs + 1) * outputs,
                               4 * (inputs + 1) * outputs,
                               8 * outputs,
+                              4 * VLAE_SCALES,
                               4 * VLAE_SCALES};
-    void *parts[13];
-    int64_t size = carve(base, sizes, 13, parts);
+    void *parts[14];
+    int64_t size = carve(base, sizes, 14, parts);
     if (l) {
         *l = (learner){.model = model, .net = parts[0], .step = step, .rows = parts[2], .panels = parts[3],
                        .scores = parts[4], .memory = parts[5], .totals = parts[6], .of_inputs = parts[7],
                        .steps = parts[8], .base = parts[9], .moved = parts[10], .addend = parts[11],
-                       .hyperbolic = parts[12], .room = room, .hidden = learner_hidden(net), .inputs = last->inputs,
+                       .half = parts[12], .hyperbolic = parts[13], .room = room,
+                       .hidden = learner_hidden(net), .inputs = last->inputs,
                        .outputs = last->outputs, .width = width};
         for (int i = 0; i < net->count; i++)
             l->kept[i] = (activation *)parts[1] + (size_t)i * ROWS * stride;
@@ -118,9 +122,11 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
             layer->narrow = 0;
     }
     for (int i = 0; i < VLAE_SCALES; i++) {
+        const int64_t half = tables->inverse[i] >> 11;
         int64_t argument = 64 * tables->inverse[i] >> 16; /* 2 h in 1/256 */
         argument = argument < 0 ? 0 : argument < VLAE_SIGMOID_HALF ? argument : VLAE_SIGMOID_HALF;
         int64_t tangent = 2 * (int64_t)tables->sigmoid[VLAE_SIGMOID_HALF + argument] - (1 << VLAE_SIGMOID_BITS);
+        l->half[i] = (int32_t)(half < VLAE_SIGMOID_HALF ? half : VLAE_SIGMOID_HALF);
         l->hyperbolic[i] = argument < 16 || tangent < 1 ? 1 << VLAE_LEARN_UNITS
                                                         : (int32_t)((argument << (VLAE_LEARN_UNITS - 9 + VLAE_SIGMOID_BITS)) / tangent);
     }
@@ -141,12 +147,14 @@ INLINE void put_scores(learner *l, int64_t n, int64_t count, int32_t o, ints sco
  * With below and above the sigmoids at the borders of a symbol, t = 1 - below - above, d the middle's distance from the
  * mean and h half a level, both in scales, and p a component's posterior, the derivatives by location and by the
  * logarithm of the scale are p t and p (d t + h coth h - h (above - below)), or p (d +- h) t at the ends of the range.
+ * The scores of the restricted form are those of the plain one.
  */
 INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, learner *l, int k_count,
-                      int channels)
+                      int channels, const int deep)
 {
-    const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1, one = 1 << VLAE_SIGMOID_BITS;
-    const int pairs = rows->coupled ? channels * (channels - 1) / 2 : 0, down = VLAE_SIGMOID_BITS - VLAE_LEARN_UNITS;
+    const int32_t half = 1 << (VLAE_LEVEL_BITS - 1), last = rows->levels - 1, one = certain(deep)[0];
+    const int pairs = rows->coupled ? channels * (channels - 1) / 2 : 0;
+    const int down = VLAE_SIGMOID_BITS + (deep ? MORE_BITS : 0) - VLAE_LEARN_UNITS;
     for (int64_t begin = 0; begin < rows->n; begin += SIDE) {
         int64_t count = rows->n - begin < SIDE ? rows->n - begin : SIDE;
         const int32_t *params[SIDE];
@@ -161,20 +169,20 @@ INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const vo
         for (int c = 0; c < rows->coded; c++) {
             longs product[VLAE_MAX_MIXTURES];
             ints x;
-            load_channel(rows, params, begin, count, tables, k_count, channels, c, &s, &now, 0);
+            load_channel(rows, params, begin, count, tables, k_count, channels, c, &s, &now, deep);
             for (int64_t i = 0; i < SIDE; i++)
-                x[i] = symbol_at(symbols, (begin + (i < count ? i : count - 1)) * channels + c, rows->levels, 0);
+                x[i] = symbol_at(symbols, (begin + (i < count ? i : count - 1)) * channels + c, rows->levels, deep);
             ints middle = x << VLAE_LEVEL_BITS, first = x == 0, final = x == last;
             for (int k = 0; k < k_count; k++) {
-                ints below = ~first & sigmoids(tables->sigmoid, middle - half, &now, k, 0);
-                ints above = pick(final, (ints){0} + one, sigmoids(tables->sigmoid, middle + half, &now, k, 0));
-                ints t = (one - below - above) >> down, part = (above - below) >> down, scale, around;
-                longs far = LONGS(middle - now.mean[k]) * LONGS(now.inverse[k]);
-                ints d = clamp(INTS(far >> 16), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF);
-                ints h = clamp(INTS(LONGS(now.inverse[k]) >> 11), 0, VLAE_SIGMOID_HALF);
+                ints below = ~first & sigmoids(tables->sigmoid, middle - half, &now, k, deep);
+                ints above = pick(final, certain(deep), sigmoids(tables->sigmoid, middle + half, &now, k, deep));
+                ints t = (one - below - above) >> down, part = (above - below) >> down, scale;
+                longs far = LONGS(middle - now.mean[k]) * LONGS(now.inverse[k]) >> 16;
+                ints d = clamp(INTS(deep ? far >> now.shift : far), -VLAE_SIGMOID_HALF, VLAE_SIGMOID_HALF);
                 for (int i = 0; i < SIDE; i++)
                     scale[i] = params[i][k_count * (1 + channels) + k * channels + c];
-                around = entries(l->hyperbolic, clamp(scale, 0, VLAE_SCALES - 1));
+                scale = clamp(deep ? scale + INTS(now.shift) * OCTAVE : scale, 0, VLAE_SCALES - 1); /* of levels */
+                ints h = entries(l->half, scale), around = entries(l->hyperbolic, scale);
                 around -= (h * part) >> VLAE_ARGUMENT_BITS;
                 ints inside = ((d * t) >> VLAE_ARGUMENT_BITS) + around;
                 ints ends = (pick(first, d + h, d - h) * t) >> VLAE_ARGUMENT_BITS;
@@ -182,7 +190,7 @@ INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const vo
                 by_scale[k][c] = pick(first | final, ends, inside);
                 product[k] = LONGS(s.weight[k]) * LONGS(above - below);
             }
-            observe(&s, product, k_count, x, &now, c, 0);
+            observe(&s, product, k_count, x, &now, c, deep);
         }
         const int64_t n = l->count + begin;
         for (int k = 0; k < k_count; k++) {
@@ -196,7 +204,7 @@ INLINE void scores_of(const vlae_rows *rows, const vlae_tables *tables, const vo
                 put_scores(l, n, count, k_count * (1 + channels) + k * channels + c, (p * by_scale[k][c]) >> VLAE_LEARN_UNITS);
                 for (int e = 0; e < (pairs ? c : 0); e++)
                     put_scores(l, n, count, k_count * (1 + 2 * channels) + k * pairs + c * (c - 1) / 2 + e,
-                               (moved * s.u[e]) >> VLAE_LEVEL_BITS);
+                               (moved * clamp(s.u[e], -FARTHEST, FARTHEST)) >> VLAE_LEVEL_BITS);
             }
         }
     }
@@ -363,10 +371,12 @@ static void learn(learner *l)
 /* Takes note of rows of pixels, whose activations `keep_rows` has; learns when it is time. */
 INLINE void observe_rows(const vlae_rows *rows, const vlae_tables *tables, const void *symbols, learner *l)
 {
-    if (rows->mixtures == 5 && rows->channels == 3)
-        scores_of(rows, tables, symbols, l, 5, 3);
+    if (is_deep(rows))
+        scores_of(rows, tables, symbols, l, rows->mixtures, rows->channels, 1);
+    else if (rows->mixtures == 5 && rows->channels == 3)
+        scores_of(rows, tables, symbols, l, 5, 3, 0);
     else
-        scores_of(rows, tables, symbols, l, rows->mixtures, rows->channels);
+        scores_of(rows, tables, symbols, l, rows->mixtures, rows->channels, 0);
     l->count += rows->n;
     if (l->count >= VLAE_LEARN_PIXELS)
         learn(l);

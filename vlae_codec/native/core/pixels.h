@@ -341,15 +341,17 @@ INLINE void put_pixels(const vlae_pixels *model, vlae_tile *tile, int32_t wave, 
     }
 }
 
-/* Intervals of the pixels of a wave, which are known; of the plain form. */
+/* Intervals of the pixels of a wave, which are known. */
 INLINE void known_wave(const vlae_pixels *model, const vlae_tile *tile, int32_t wave, int32_t first, int32_t top,
-                       int32_t n, const vlae_rows *rows, const band_task *task, const pixel_memory *memory)
+                       int32_t n, const vlae_rows *rows, const band_task *task, const pixel_memory *memory, const int deep)
 {
     const int32_t slope = model->wide / 2 + 1, width = tile->width, channels = model->channels;
+    const size_t size = deep ? sample_size(model) : 1;
     for (int32_t i = 0; i < n; i++) {
-        const uint8_t *from = (const uint8_t *)tile->x + ((int64_t)(first + top + i) * width + wave - slope * (top + i)) * channels;
-        for (int32_t ch = 0; ch < channels; ch++)
-            ((uint8_t *)memory->symbols)[i * channels + ch] = (uint8_t)(from[ch] >> model->stretch);
+        const int64_t at = ((int64_t)(first + top + i) * width + wave - slope * (top + i)) * channels;
+        const uint8_t *from = (const uint8_t *)tile->x + (size_t)at * size;
+        for (size_t b = 0; b < size * (size_t)channels; b++)
+            ((uint8_t *)memory->symbols)[size * (size_t)(i * channels) + b] = (uint8_t)(from[b] >> (deep ? 0 : model->stretch));
     }
     intervals(rows, &model->tables, memory->symbols, task->own_starts, task->own_freqs);
     for (int32_t i = 0; i < n; i++) {
@@ -385,7 +387,7 @@ PER_WAVE int code_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, 
     if (!n)
         return VLAE_OK;
     if (!task->stack)
-        known_wave(model, tile, wave, first, top, n, &rows, task, memory);
+        known_wave(model, tile, wave, first, top, n, &rows, task, memory, deep);
     else if (pop_rows(&rows, &model->tables, task->stack, phase, memory->symbols, memory->states) < 0)
         return VLAE_EMPTY;
     else
@@ -452,7 +454,10 @@ static void learn_intervals(const vlae_pixels *model, vlae_tile *tile, int32_t f
     learner l;
     band_task task = {.starts = starts, .freqs = freqs};
     band_scratch(model, last - first, 1, &memory, &task, &l, scratch);
-    code_band_of(model, tile, first, last, coded, &task, &memory, 0);
+    if (is_deep_model(model))
+        code_band_of(model, tile, first, last, coded, &task, &memory, 1);
+    else
+        code_band_of(model, tile, first, last, coded, &task, &memory, 0);
 }
 
 static int64_t learn_scratch(const vlae_pixels *model, int32_t rows, int64_t lanes)

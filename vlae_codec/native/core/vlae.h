@@ -122,7 +122,7 @@ typedef struct {
     int64_t net_size;
     vlae_tables tables;
     const uint64_t *set; /* as that of rows */
-    const vlae_learn *learn; /* NULL: the network stays as it is. Only in the plain form and with no set */
+    const vlae_learn *learn; /* NULL: the network stays as it is */
     int32_t channels, wide, up, features, mixtures, levels, stretch, shift, escape;
 } vlae_pixels;
 
