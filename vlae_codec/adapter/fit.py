@@ -174,8 +174,8 @@ def _ranks(network: Network, numbers: float, learns: bool) -> list[int] | None:
         numbers, share[-1] = LEFT * numbers, LAST
     biases = sum(layer.multiplier.size for layer in network.layers)
     each = share @ [len(layer.weight) + layer.multiplier.size for layer in network.layers]
-    rank = np.clip(round((numbers - biases) / each), 0, MAX_RANK)
-    return [round(float(one)) for one in rank * share]
+    rank = min(max(round((numbers - biases) / float(each)), 0), MAX_RANK)
+    return [round(rank * one) for one in share.tolist()]
 
 
 def _blocks(at: np.ndarray, length: int) -> list[np.ndarray]:
