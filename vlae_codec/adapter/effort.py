@@ -12,20 +12,20 @@ class Effort(NamedTuple):
     passes: float  # over the pixels, at most
     richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
-    learns: bool = False  # while it codes, a model that can
+    rates: tuple[int, ...] = ()  # at which a model that can learns while it codes, each tried, as divisors 2^n
     tile: int | None = None  # pixels a side, if not as usual: in each tile a model that learns begins afresh
 
 
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
-    2: Effort(0.25, 0.004, 0.0, True),
-    3: Effort(1.0, 0.006, 0.0, True),
-    4: Effort(1.5, 0.007, 0.0, True),
-    5: Effort(4.0, 0.009, 1e-3, True),
-    6: Effort(8.0, 0.011, 1e-3, True),
-    7: Effort(12.0, 0.012, 5e-4, True),
-    8: Effort(20.0, 0.014, 5e-4, True, 1024),
-    9: Effort(30.0, 0.015, 2e-4, True, 1024),
+    2: Effort(0.25, 0.004, 0.0, (0,)),
+    3: Effort(1.0, 0.006, 0.0, (0,)),
+    4: Effort(1.5, 0.007, 0.0, (0,)),
+    5: Effort(4.0, 0.009, 1e-3, (0, 1), 1024),
+    6: Effort(8.0, 0.011, 1e-3, (0, 1), 1024),
+    7: Effort(12.0, 0.012, 5e-4, (0, 1), 1024),
+    8: Effort(20.0, 0.014, 5e-4, (0, 1), 1024),
+    9: Effort(30.0, 0.015, 2e-4, (0, 1), 1024),
 }
 DEFAULT = 3
 BEST = 7  # from which on the larger ones of the default models are taken

@@ -254,27 +254,30 @@ def _adapted(
         if 8 * size_of(plain) <= HOPELESS * problem.before:
             return plain
     adapter, payload = None, None
-    learns = effort.learns and codec.model.learning is not None and may_learn(source.part.planes)
-    if not learns or effort.passes >= WORTH_IT:
+    learns = codec.model.learning is not None and may_learn(source.part.planes)
+    rates: tuple[int | None, ...] = effort.rates if learns and effort.rates else (None,)
+    if None in rates or effort.passes >= WORTH_IT:
         with suppress(WeightsError), alone():  # it would break the accumulator bound
-            adapter = fit(problem, effort, run, options.watch, learns)
-    if adapter is None and not learns:
+            adapter = fit(problem, effort, run, options.watch, None not in rates)
+    if adapter is None and None in rates:
         return plain or _plain(codec, source, comparable, None, options, run)
-    learner, learning = codec, source
-    if learns:
-        learner = codec.learning(0)
-        learning = source._replace(part=replace(source.part, planes=replace(source.part.planes, slow=0)))
     if adapter is not None:
         payload = pack(adapter, codec.model.tables)
-    fitted = learner if payload is None else with_adapter(learner, payload)
-    found = [_plain(fitted, learning, comparable, payload, options, run)]
+    fitted = codec if payload is None else with_adapter(codec, payload)
+
+    def learning(codec: TileCodec, slow: int | None, adapter: bytes | None) -> Part:
+        planes = replace(source.part.planes, slow=slow)
+        learner = source._replace(part=replace(source.part, planes=planes))
+        return _plain(codec.learning(slow), learner, comparable, adapter, options, run)
+
+    found = [learning(fitted, slow, payload) for slow in rates]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
-    clear = known and 8 * size_of(found[0]) < (1 - MARGIN) * problem.before - SURE * problem.deviation
+    clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
     few = sum(tile[..., 0].size for tile in tiles) <= SMALL
     if not clear:
         found.append(plain or _plain(codec, source, comparable, None, options, run))
-    if learns and payload is not None and (few or not clear):  # the adapter may be what is too much
-        found.append(_plain(learner, learning, comparable, None, options, run))
+    if payload is not None and None not in rates and (few or not clear):  # the adapter may be what is too much
+        found += [learning(codec, slow, None) for slow in rates]
     return min(found, key=size_of)
 
 
