@@ -192,15 +192,15 @@ def same(found: Any, expected: Any, what: str) -> str:
 @contextmanager
 def small_tiles(wanted: bool) -> Iterator[None]:
     """Inside, pictures are cut as make_golden.compress_golden cuts that of tiles.vlae."""
-    from vlae_codec.pictures import encode
+    from vlae_codec.pictures import encode, planes
 
-    before = encode.TILE_SIZE, encode.LANE_SYMBOLS
+    before = planes.TILE_SIZE, encode.LANE_SYMBOLS
     if wanted:
-        encode.TILE_SIZE, encode.LANE_SYMBOLS = 32, 300
+        planes.TILE_SIZE, encode.LANE_SYMBOLS = 32, 300
     try:
         yield
     finally:
-        encode.TILE_SIZE, encode.LANE_SYMBOLS = before
+        planes.TILE_SIZE, encode.LANE_SYMBOLS = before
 
 
 def check_picture(data: Path, name: str) -> Iterator[str]:

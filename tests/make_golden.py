@@ -94,7 +94,7 @@ def golden_pictures() -> dict[str, np.ndarray]:
 def compress_golden(name: str, pixels: np.ndarray, **options: Any) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         if name == "tiles":
-            patch.setattr(encode, "TILE_SIZE", 32)
+            patch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 32)
             patch.setattr(encode, "LANE_SYMBOLS", 300)
         return compress(pixels, model=DATA / "tiny.safetensors", effort=1, **options)
 

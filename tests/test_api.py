@@ -94,7 +94,7 @@ def test_noise_falls_back(tiny):
 
 def test_same_bytes(tiny, synthetic, backend, monkeypatch):
     """Every device, 1 and 2 threads, tile by tile and in a batch: what one writes all read, and all write the same."""
-    monkeypatch.setattr(encode, "TILE_SIZE", 24)
+    monkeypatch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 24)
     monkeypatch.setattr(encode, "LANE_SYMBOLS", 500)
     pixels = synthetic(29, 60, 3)
     expected = compress(pixels, model=tiny, device="cpu", threads=1, verify=False)
@@ -152,7 +152,7 @@ def test_verify(tiny, synthetic, monkeypatch):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(encode, "TILE_SIZE", 24)
+    monkeypatch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 24)
     monkeypatch.setattr(encode, "LANE_SYMBOLS", 500)
 
 

@@ -292,7 +292,7 @@ def test_test_of_a_recipe(run):
 
 def test_salvage(run, monkeypatch):
     """Status 3, the picture with a hole, and its place."""
-    monkeypatch.setattr("vlae_codec.pictures.encode.TILE_SIZE", 16)
+    monkeypatch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 16)
     run("compress", "b.png", "-o", "good.vlae", "--no-verify")
     data = bytearray(Path("good.vlae").read_bytes())
     data[-20] ^= 1

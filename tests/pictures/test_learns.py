@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from vlae_codec import bits_map, compress, compress_many, decompress, errors
+from vlae_codec.coder.tile import TileCodec
 from vlae_codec.format import container
 from vlae_codec.format.header import Header
+from vlae_codec.pictures.planes import Options
 from vlae_codec.views.describe import describe
-from vlae_codec.weights.model import find_model
+from vlae_codec.weights.model import find_model, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,18 @@ def test_cannot(learns, tiny, picture):
     data = container.write(head, [replace(part, layout=layout, planes=planes)])
     with pytest.raises(errors.CorruptFile, match="cannot learn"):
         decompress(data, model=tiny)
+
+
+def test_tiles(learns, tiny, synthetic):
+    """Where a model learns, a picture has as few tiles as their most allows, and even ones."""
+    picture = synthetic(40, 768, 9)
+    for effort, tile, size in ((1, None, 512), (2, None, 768), (2, 256, 256)):
+        data = compress(picture, model=learns, effort=effort, tile=tile)
+        assert planes_of(data)[0].tile_size == size
+        assert np.array_equal(decompress(data, model=learns), picture)
+    learner, other = TileCodec(load_weights(learns)), TileCodec(load_weights(tiny))
+    sides = (40, 512, 513, 768, 769, 2000)
+    made = {side: Options(2, 1).tile_size(learner, [(side, 20), (30, 40)]) for side in sides}
+    assert made == {40: 512, 512: 512, 513: 528, 768: 768, 769: 400, 2000: 672}
+    assert Options(5, 1).tile_size(learner, [(1000, 3000)]) == 1008
+    assert Options(5, 1).tile_size(other, [(1000, 3000)]) == Options(5, 1).tile_size(None, [(1000, 9)]) == 512

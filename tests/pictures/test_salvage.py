@@ -10,7 +10,6 @@ from vlae_codec.format import container
 from vlae_codec.format.chunks import scan
 from vlae_codec.images.picture import Picture
 from vlae_codec.origins import origin as origins
-from vlae_codec.pictures import encode
 
 TINY = make_golden.DATA / "tiny.safetensors"
 RNG = np.random.default_rng(1)
@@ -209,7 +208,7 @@ def test_colour(mode, dtype, grey):
 
 def test_alpha_and_palette(monkeypatch, synthetic):
     """Lost alpha is opaque; a lost picture of a palette has its first colour."""
-    monkeypatch.setattr(encode, "TILE_SIZE", 512)
+    monkeypatch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 512)
     alpha = RNG.integers(0, 256, (24, 24, 1), np.uint8)
     data = bytearray(vlae_codec.compress(np.dstack([synthetic(24, 24, 1), alpha]), model=TINY, effort=1, threads=1))
     data[-9] ^= 1

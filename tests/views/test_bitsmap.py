@@ -87,7 +87,7 @@ def test_adapter(tiny, synthetic):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_tiles(tiny, synthetic, monkeypatch, threads):
     """Many tiles of several lanes; one of noise is stored."""
-    monkeypatch.setattr(encode, "TILE_SIZE", 32)
+    monkeypatch.setattr("vlae_codec.pictures.planes.TILE_SIZE", 32)
     monkeypatch.setattr(encode, "LANE_SYMBOLS", 300)
     pixels = synthetic(70, 90, 4)
     pixels[32:64, 32:64] = np.random.default_rng(1).integers(0, 256, (32, 32, 3))

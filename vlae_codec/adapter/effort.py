@@ -13,14 +13,14 @@ class Effort(NamedTuple):
     richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
     rates: tuple[int, ...] = ()  # at which a model that can learns while it codes, each tried, as divisors 2^n
-    tile: int | None = None  # pixels a side, if not as usual: in each tile a model that learns begins afresh
+    tile: int | None = None  # pixels a side at most, if not as usual: in each tile a model that learns begins afresh
 
 
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
-    2: Effort(0.25, 0.004, 0.0, (0,)),
-    3: Effort(1.0, 0.006, 0.0, (0,)),
-    4: Effort(1.5, 0.007, 0.0, (0,)),
+    2: Effort(0.25, 0.004, 0.0, (0,), 768),
+    3: Effort(1.0, 0.006, 0.0, (0,), 768),
+    4: Effort(1.5, 0.007, 0.0, (0,), 768),
     5: Effort(4.0, 0.009, 1e-3, (0, 1), 1024),
     6: Effort(8.0, 0.011, 1e-3, (0, 1), 1024),
     7: Effort(12.0, 0.012, 5e-4, (0, 1), 1024),

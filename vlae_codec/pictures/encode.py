@@ -50,7 +50,7 @@ from vlae_codec.pictures.rebuild import Rebuilding
 from vlae_codec.threads import Run, counter
 from vlae_codec.weights.model import find_model
 
-TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS
+TILE_SIZE, LANE_SYMBOLS = header.TILE_SIZE, header.LANE_SYMBOLS  # of chains, and of tiles that are coded alone
 TILES = range(32, header.MAX_TILE + 1, 16)
 CLEAR = 0.75  # of what colours take, as a sample tells, below which they are not coded to be compared
 CHANGED = "the compressed picture did not come back exactly; please report this picture"
@@ -198,7 +198,8 @@ def _encode_group(
 ) -> tuple[Part, bool]:
     """The part of a group of planes, and whether it may be smaller without a model."""
     codec = _codec(layout, channel, channels, options)
-    size = options.tile_size if options.tile_size and chains == 0 else TILE_SIZE
+    sizes = [symbols.shape[1::-1] for symbols in pictures.values()]
+    size = TILE_SIZE if chains != 0 else options.tile_size(codec, sizes)
     planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=size)
     if chains == 0:
         mine = [symbols[..., channel : channel + channels] for symbols in pictures.values()]

@@ -21,7 +21,6 @@ from vlae_codec.format.header import (
     GREYS,
     JPEG,
     SOURCE_PLANES,
-    TILE_SIZE,
     VALUES,
     Kind,
     Layout,
@@ -157,7 +156,7 @@ def _source_planes(
     sources, parts = Sources({number: found.planes}), []
     for index, plane in enumerate(found.planes):
         codec = find_codec(None, None, options.device, "chroma" if index else "luma", options.effort)
-        size = options.tile_size or TILE_SIZE
+        size = options.tile_size(codec, [(width, height)])
         size = size // 2 if index and geometry & 3 else size  # of as much of the picture
         planes = Planes(1, 256, codec.model.id, tile_size=size, kind=Kind.SOURCE, geometry=geometry if index else 0)
         part = Part(own, planes, index, ((number, *planes.size(width, height)),))
@@ -171,8 +170,8 @@ def _values(layout: Layout, number: int, rgb: np.ndarray, conversion: str, optio
     escape = best_escape(outside(triples(conversion), rgb))
     origin = Origin(VALUES, bytes([tuple(CONVERSIONS).index(conversion), escape]))
     codec = restricted(find_codec(options.model, None, options.device, "RGB", options.effort), origin)
-    planes = Planes(3, 256, codec.model.id, tile_size=options.tile_size or TILE_SIZE)
     height, width, _ = rgb.shape
+    planes = Planes(3, 256, codec.model.id, tile_size=options.tile_size(codec, [(width, height)]))
     part = Part(replace(layout, origin=origin), planes, 0, ((number, width, height),))
     return [encode_planes(codec, Source(part, {number: rgb}), set(), options, run)[0]]
 

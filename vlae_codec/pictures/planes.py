@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from vlae_codec.coder.streams import encode_chain, encode_tile
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import COST_BITS
 from vlae_codec.errors import WeightsError
-from vlae_codec.format import stored
+from vlae_codec.format import header, stored
 from vlae_codec.format.container import Part, Piece, TileRecord, tile_grid, tiles_of
 from vlae_codec.format.header import Layout, Planes, may_learn
 from vlae_codec.pictures.codec import scaled, with_adapter
@@ -24,6 +24,7 @@ from vlae_codec.pictures.layout import PALETTES, Source, by_lightness, find_valu
 from vlae_codec.pictures.modes import tile_of, unpack_form
 from vlae_codec.threads import Progress, Run, alone, counter
 
+TILE_SIZE = header.TILE_SIZE
 CHAIN_LANE_SYMBOLS = 2**32 - 1  # one lane a chain: there are chains enough to work on side by side
 CHAIN_BITS = 1 << 18  # a chain has a head and checksums of some 130 bits, and a first picture without latents
 CHAIN_PIXELS = 1 << 22  # at most: a chain is decoded one picture after another, however few bits they have
@@ -50,10 +51,17 @@ class Options(NamedTuple):
     origin: str = "auto"  # none, or the only one that is tried
     tile: int | None = None  # pixels a side, a multiple of 16; of planes at half size half as many
 
-    @property
-    def tile_size(self) -> int | None:
-        """Pixels a side; None: as usual."""
-        return self.tile or level(self.effort).tile
+    def tile_size(self, codec: TileCodec | None, sizes: Iterable[tuple[int, int]]) -> int:
+        """Pixels a side of the tiles of pictures (width, height) under a codec, a multiple of 16.
+
+        Where its model can learn and the effort allows larger tiles than usual, they are as few as the longest side
+        needs, and even.
+        """
+        longest, most = max(map(max, sizes)), level(self.effort).tile
+        learns = codec is not None and codec.model.learning is not None
+        if self.tile is not None or most is None or longest <= TILE_SIZE or not learns:
+            return self.tile or TILE_SIZE
+        return -(-longest // (-(-longest // most) * 16)) * 16
 
 
 class Tiles(Sequence[np.ndarray]):
