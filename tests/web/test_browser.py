@@ -78,7 +78,7 @@ def test_weights(browser):
 def test_golden(browser):
     """All golden files, to the same hashes as on the command line; nothing is asked of a network."""
     weights = make_golden.DATA / "tiny.safetensors"
-    shipped = {"mountains", "learning", "photo-gray", "mnist-binary", "cifar10", "mixed"}
+    shipped = {"mountains", "learning", "learning-deep", "photo-gray", "mnist-binary", "cifar10", "mixed"}
     for path in sorted(make_golden.DATA.glob("*.vlae")):
         own = path.stem in shipped or path.stem.startswith("past-")
         assert show(browser, *([path] if own else [weights, path])) == "done", path.name
