@@ -47,7 +47,8 @@ from .summary import Direction
     type=click.IntRange(32, MAX_TILE),
     metavar="N",
     help="Pixels a side of what one thread codes and decodes, a multiple of 16: fewer bring a lone picture back faster "
-    "where there are threads for them, and make it larger [default: 512].",
+    "where there are threads for them, and make it larger [default: 512, where the model learns up to 768, from "
+    "effort 5 on up to 1024].",
 )
 @click.option("--exact", is_flag=True, help="Keep the very file: decompress gives it back byte for byte.")
 @click.option("--strict", is_flag=True, help="Refuse a picture of which anything would not be kept.")

@@ -98,10 +98,11 @@ def compress(
     the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes
     in other versions. origin: what an RGB picture was before, where coding that is smaller: "auto" looks for all that
     is known, unless a model is asked for, "none" for nothing, one of `vlae_codec.origins.names.NAMES` for that one
-    only. tile: pixels a side of what one thread codes and decodes, a multiple of 16, by default 512: smaller tiles
-    bring a lone picture back faster where there are threads for them, and make its file a little larger. verify: decode
-    the result and compare before returning it. thumbnail: the longer side, in pixels, of a small lossy picture of the
-    first one that goes into the file, too; 0 for none. watch: a function that is told how far the fit is.
+    only. tile: pixels a side of what one thread codes and decodes, a multiple of 16, by default 512, or up to 1024
+    where a model learns: smaller tiles bring a lone picture back faster where there are threads for them, and make its
+    file a little larger. verify: decode the result and compare before returning it. thumbnail: the longer side, in
+    pixels, of a small lossy picture of the first one that goes into the file, too; 0 for none. watch: a function that
+    is told how far the fit is.
 
     Raises UnsupportedImage, InputError, ImageTooLarge, WeightsError, UnknownModel.
     """
