@@ -54,7 +54,7 @@ def test_impossible(name):
         pack_header(WRONG[name])
 
 
-@pytest.mark.parametrize("value", [1, 10, 160, 255])
+@pytest.mark.parametrize("value", [0, 1, 10, 160, 255])
 def test_impossible_bytes(value):
     data = bytearray(pack_header(header(LEARNS)))
     data[4 + len(MODEL)] = value

@@ -40,10 +40,8 @@ EVEN = 0.5  # of the mean cost, added to a pixel's cost where pixels are drawn b
 SPREAD = 4.0  # standard deviation of the left factors at the start; right ones and biases are zero
 PRODUCT = {1: -4, 2: 3}  # exponent of the product by the digits of a layer
 NUMBER_BITS = 4.0  # that a number costs, roughly
-LAST, LEFT = (
-    0.25,
-    0.7,
-)  # of the other layers' rank, that of a last layer that learns, and of all numbers those left then
+LAST = 0.25  # of the other layers' rank, that of a last layer that learns
+LEFT = 0.7  # of the numbers of an adapter, those that it has then
 FEWEST = 100  # numbers for which an adapter is worth a try
 WORSE = 0.005  # by so much worse than its best pass a fit may end
 REPORTS = 8  # per pass
