@@ -108,8 +108,9 @@ def _planes(planes: dict[str, Any]) -> str:
     if planes["scale"] != [1, 1]:
         parts.append("blocks of {}x{}".format(*planes["scale"]))
     parts.append("no model" if planes["model"] is None else f"model {planes['model']}")
-    if planes["learning"] is not None:
-        parts.append("learning" if planes["learning"] == 1 else f"learning at {planes['learning']:.3g} of the rate")
+    if learning := planes["learning"]:
+        parts.append("learning" + (" in the last layer" if learning["layers"] == "last" else ""))
+        parts[-1] += "" if learning["rate"] == 1 else f" at {learning['rate']:.3g} of the rate"
     where = f"{planes['chains']} chains" if planes["chains"] else f"tiles of up to {planes['tile_size']}"
     return f"{', '.join(parts)}, {where} ({_list(planes['methods'])})"
 

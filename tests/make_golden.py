@@ -29,6 +29,7 @@ from vlae_codec import compress, compress_many
 from vlae_codec.adapter import chunk
 from vlae_codec.coder.streams import encode_tile
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.container import TileRecord
 from vlae_codec.format.header import Header, Planes
@@ -226,11 +227,11 @@ def learning_picture(deep: bool = False) -> Picture:
 
 
 def write_learning(deep: bool = False) -> bytes:
-    """Its file under `photo` and an adapter, learning at half the rate; deep: under `photo-gray` and a shift."""
+    """Its file under `photo` and an adapter, learning at half the rate; deep: `photo-gray`, a shift, the whole rate."""
     codec = find_codec("photo-gray" if deep else "photo", None, "cpu", "L" if deep else "RGB")
     adapter = chunk.pack(some_adapter(codec.model.local, [1] * len(codec.model.local.layers), 2), codec.model.tables)
     planes = Planes(1, 4096, codec.model.id, 1) if deep else Planes(3, 256, codec.model.id)
-    return write_planes(learning_picture(deep), [(codec, replace(planes, slow=1))], [adapter])
+    return write_planes(learning_picture(deep), [(codec, replace(planes, pace=Pace(0 if deep else 1)))], [adapter])
 
 
 def shipped() -> None:

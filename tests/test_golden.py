@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlae_codec import compress, decompress, decompress_many
 from vlae_codec.api import decompress_pictures
+from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.container import Method
 from vlae_codec.format.header import JPEG, SOURCE_PLANES, VALUES
@@ -149,7 +150,7 @@ def test_learning(target, deep, device):
     """A file whose model learns, with an adapter, both ways; a device leaves it to the CPU."""
     data = (make_golden.DATA / f"learning{'-deep' * deep}.vlae").read_bytes()
     (part,) = container.read(data).parts
-    assert (part.planes.slow, part.planes.shift) == (1, int(deep))
+    assert (part.planes.pace, part.planes.shift) == (Pace(0 if deep else 1), int(deep))
     assert part.adapter is not None
     assert np.array_equal(decompress(data, device=device, threads=1), make_golden.learning_picture(deep).pixels)
     if device == "cpu":

@@ -57,7 +57,7 @@ EXP_ENTRIES = 512
 TABLE_BITS = 16  # fraction of the tables of scales and their inverses
 
 # Learning while coding
-LEARN_PIXELS = 384  # after so many the last layer learns
+LEARN_PIXELS = 384  # after so many the network learns
 LEARN_BIAS = 64  # the activation of the bias
 LEARN_BITS = 8  # of a weight's fraction
 LEARN_STEP_BITS = 8  # of what the preconditioner gives, that a step is without
@@ -66,9 +66,17 @@ LEARN_UNITS = 12  # bits of the parts of a score
 LEARN_SCALE_BITS = 16
 LEARN_STEP = (1 << 15) - 1  # the largest step
 LEARN_LIMIT = 1 << 24  # of what the preconditioner's network gives
-LEARN_RANK = 64  # its hidden units
-MAX_SLOW = 8  # rates may be divided by 2^8
-LEARN_WIDTH = 512  # inputs of the last layer and its bias, at most: the bounds hold wherever its weights move
+LEARN_RANK, LEARN_HIDDEN_RANK = 64, 32  # its hidden units, for the last layer and for others
+MAX_SLOW = 6  # rates may be divided by 2^6
+LEARN_WIDTH = 512  # inputs of a layer that learns and its bias, at most: the bounds hold wherever its weights move
+
+
+class Pace(NamedTuple):
+    """How a model learns while it codes."""
+
+    slow: int = 0  # rates are divided by 2^slow, 0 .. MAX_SLOW
+    whole: bool = True  # all layers of the local network learn but the first, or only the last one
+
 
 # Calls of the core
 SLACK = 64  # bytes behind pixels and features that the core may read

@@ -12,7 +12,6 @@ import hashlib
 import html
 import lzma
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -83,15 +82,13 @@ def digits(data: bytes) -> str:
     return base64.b85encode(data, pad=True).translate(_OTHER).decode()
 
 
-def _element(data: bytes, packed: str = "", **attributes: str) -> str:
-    """An element with bytes. packed: "deflate", which browsers unpack; or "lzma2", which is smaller."""
-    kept = zlib.compress(data, 9) if packed == "deflate" else data
-    if packed == "lzma2":
-        kept = lzma.compress(data, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
-        attributes["data-whole"] = str(len(data))
-    given = {"type": "application/octet-stream", **attributes, "data-size": str(len(kept))}
+def _element(data: bytes, attributes: dict[str, str], packed: bool = True) -> str:
+    """An element with bytes, packed as raw LZMA2 or as they are."""
+    kept = data
     if packed:
-        given["data-packed"] = packed
+        kept = lzma.compress(data, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
+        attributes = {**attributes, "data-whole": str(len(data))}
+    given = {"type": "application/octet-stream", **attributes, "data-size": str(len(kept))}
     text = " ".join(f'{name}="{html.escape(value)}"' for name, value in given.items())
     return f"<script {text}>{digits(kept)}</script>"
 
@@ -99,16 +96,16 @@ def _element(data: bytes, packed: str = "", **attributes: str) -> str:
 def _model(path: Path) -> str:
     """A weight file, by its id and by its name."""
     name = f"model-{load_weights(path).id.hex()}"
-    return _element(path.read_bytes(), "deflate", id=name, **{"data-name": path.stem})
+    return _element(path.read_bytes(), {"id": name, "data-name": path.stem})
 
 
 def make_page(
     pictures: Sequence[tuple[str, bytes]] = (), models: Iterable[Path] = (), title: str = "vlae viewer"
 ) -> str:
     """The page with these pictures, (name, bytes of a .vlae file) each, and with these weight files."""
-    data = [_element(core_bytes(), "lzma2", id="core"), *dict.fromkeys(map(_model, models))]
+    data = [_element(core_bytes(), {"id": "core"}), *dict.fromkeys(map(_model, models))]
     for name, content in pictures:
-        data.append(_element(content, **{"class": "picture", "data-name": name}))
+        data.append(_element(content, {"class": "picture", "data-name": name}, packed=False))
     code, start, style = script(), loader(), (HERE / "viewer" / "page.css").read_text("utf-8")
     if "</script" in start or "<!--" in start:
         raise VlaeError("the code of the page holds an end of scripts")
@@ -117,7 +114,7 @@ def make_page(
         "TITLE": html.escape(title),
         "STYLE": style,
         "DATA": "\n".join(data),
-        "CODE": _element(code.encode(), "lzma2", id="packed"),
+        "CODE": _element(code.encode(), {"id": "packed"}),
         "LOADER": start,
     }
     template = (HERE / "viewer" / "page.html").read_text("utf-8")

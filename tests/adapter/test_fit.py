@@ -376,9 +376,11 @@ def test_levels():
     """More effort is more of everything, and the default is among them."""
     assert list(effort.LEVELS) == list(range(1, 10))
     assert effort.DEFAULT in effort.LEVELS
-    levels = [effort.LEVELS[i] for i in (1, *range(3, 10))]  # 2 is the tests' own here
-    assert levels[0].passes == 0
-    assert all(a.passes < b.passes and a.richness < b.richness for a, b in pairwise(levels))
+    levels = {i: effort.LEVELS[i] for i in (1, *range(3, 10))}  # 2 is the tests' own here
+    assert levels[1].passes == 0
+    for some in (range(3, effort.BEST), range(effort.BEST, 10)):  # of one model each
+        pairs = [*pairwise(levels[i] for i in some)]
+        assert all(a.passes < b.passes and a.richness <= b.richness for a, b in pairs)
 
 
 def test_negative_seed(tiny, picture):

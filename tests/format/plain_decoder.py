@@ -8,6 +8,7 @@ package is 100 times as fast.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import itertools
@@ -107,7 +108,7 @@ class Group:
     lane_symbols: int
     chains: int
     values: list[np.ndarray]
-    slow: int | None  # of learning
+    learning: int
     shapes: dict[int, tuple[int, int]] = field(default_factory=dict)  # (rows, columns) of the pictures' samples
     records: list[tuple[int, bool, bytes]] = field(default_factory=list)  # (method, differences, stream)
     adapter: bytes | None = None
@@ -240,9 +241,8 @@ def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
     fewer = reader.optional(flags & 2, reader.varint, levels)
     must(2 <= fewer <= levels and (fewer == levels or flags & 128 > 0), "impossible levels of a group")
     learning, shift = divmod(reader.optional(flags & 4, reader.byte, 0), 16)
-    must(shift <= (10 if fewer > 256 else 0) and learning <= 9, "an impossible shift")
+    must(shift <= (10 if fewer > 256 else 0) and learning != 8, "an impossible shift")
     must(not learning or (model_id is not None and not flags & 64), "a group that cannot learn")
-    slow = learning - 1 if learning else None
     scale = reader.optional(flags & 8, lambda: (reader.byte(), reader.byte()), (1, 1))
     tile_size = 8 * reader.optional(flags & 16, reader.varint, 64)
     lane_symbols = reader.optional(flags & 32, reader.varint, 32768)
@@ -260,7 +260,8 @@ def read_group(reader: Reader, layout: int, first: int, levels: int) -> Group:
             table = steps.cumsum() % n
             must(int(table.max()) < levels and len({*table.tolist()}) == count, "an impossible table")
             values.append(table)
-    return Group(layout, first, channels, model_id, fewer, shift, scale, tile_size, lane_symbols, chains, values, slow)
+    sizes = (tile_size, lane_symbols, chains)
+    return Group(layout, first, channels, model_id, fewer, shift, scale, *sizes, values, learning)
 
 
 def check_record(
@@ -487,14 +488,14 @@ class Model:
 
     def chain(self, name: str, count: int, rows: np.ndarray, limits: Sequence[tuple[int, int, int]]) -> np.ndarray:
         """A network with a skip."""
-        return self.out(f"{name}.out", self.skipped(name, count, rows), limits)
+        return self.out(f"{name}.out", self.seen(name, count, rows)[-1], limits)
 
-    def skipped(self, name: str, count: int, rows: np.ndarray) -> np.ndarray:
-        """What its last layer sees."""
-        hidden = rows.astype(np.int64)
+    def seen(self, name: str, count: int, rows: np.ndarray) -> list[np.ndarray]:
+        """What each of its layers sees."""
+        seen = [rows.astype(np.int64)]
         for i in range(count):
-            hidden = self.hidden(f"{name}.hidden.{i}", hidden)
-        return np.concatenate([hidden, rows], axis=1)
+            seen.append(self.hidden(f"{name}.hidden.{i}", seen[i]))
+        return [*seen[:-1], np.concatenate([seen[-1], seen[0]], axis=1)]
 
 
 def clipped(rows: np.ndarray, limits: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -617,47 +618,68 @@ class Row:
 
 
 class Learner:
-    """`local.out` while it follows the pixels of a band (12, "Learning")."""
+    """The local network while it follows the pixels of a band (12, "Learning")."""
 
-    def __init__(self, model: Model, slow: int) -> None:
-        self.model, self.slow, self.first = model, slow, model.layers["local.out"]
-        self.layer, self.sums, self.count = self.first, np.zeros((1, 1), np.int64), 0
-        self.moved = np.zeros((len(self.first.weight) + 1, len(self.first.multiplier)), np.int64)
-        self.hidden = len(self.first.weight) - len(model.layers["local.hidden.0"].weight)
+    def __init__(self, model: Model, learning: int) -> None:
+        self.model, self.begun, self.slow = copy.copy(model), model.layers, learning % 8 - 1
+        self.model.layers = {**self.begun}
+        self.hidden = model.config["hidden"]
+        self.names = [*(f"hidden.{i}" for i in range(1, model.config["layers"]) if learning > 8), "out"]
+        layers = {name: self.begun[f"local.{name}"] for name in self.names}
+        self.moved = {
+            name: np.zeros((len(layer.weight) + 1, len(layer.multiplier)), np.int64) for name, layer in layers.items()
+        }
         self.begin()
 
     def begin(self) -> None:
-        self.sums, self.count = np.zeros_like(self.moved), 0
+        self.sums, self.count = {name: np.zeros_like(moved) for name, moved in self.moved.items()}, 0
 
-    def take(self, inputs: np.ndarray, scores: np.ndarray) -> None:
-        """A wave of pixels: what `local.out` saw of each, and the scores of its outputs."""
-        seen = inputs.astype(np.int64)
-        seen[:, : self.hidden] += 128
-        self.sums += np.concatenate([seen, np.full((len(seen), 1), 64)], axis=1).T @ scores
-        self.count += len(seen)
+    def tensor(self, name: str) -> np.ndarray:
+        return self.model.tensors[f"learn.{name}"].astype(np.int64)
+
+    def take(self, seen: Sequence[np.ndarray], rows: Sequence[Row], symbols: Sequence[Sequence[int]]) -> None:
+        """A wave of pixels: what each layer saw of them, their rows and their coded symbols."""
+        scores, derivatives = (np.array(part, np.int64) for part in zip(*map(self.scores, rows, symbols)))
+        scores = scaled(scores, self.tensor("out.scale"))
+        if len(self.names) > 1:
+            derivatives = scaled(derivatives, self.tensor("slope"))
+        for i in range(1, len(self.names) + 1):
+            name, inputs = self.names[-i], seen[-i].copy()
+            inputs[:, : self.hidden] += 128
+            self.sums[name] += np.concatenate([inputs, np.full((len(inputs), 1), 64)], axis=1).T @ scores
+            if i < len(self.names):
+                weight, active = self.model.layers[f"local.{name}"].weight[: self.hidden], inputs[:, : self.hidden]
+                back = np.clip(weight * self.tensor(f"{name}.back") + (1 << 15) >> 16, -127, 127)
+                scores = scaled(derivatives @ back.T, self.tensor(f"{self.names[-i - 1]}.scale"))
+                scores = derivatives = np.where((active > 0) & (active < 255), scores, 0)
+        self.count += len(rows)
         if self.count >= 384:
-            self.step()
+            for name in self.names:
+                self.step(name)
             self.begin()
 
-    def step(self) -> None:
-        tensors, n = self.model.tensors, 6 + self.slow
-        reduce = tensors["learn.reduce"].astype(np.int64)[:, None]
-        y = np.clip(self.sums + (1 << reduce >> 1) >> reduce, -127, 127)
-        z = self.model.layers["learn.up"].run(self.model.hidden("learn.down", y.T)).clip(-(1 << 24), 1 << 24)
-        step = (tensors["learn.diagonal"] * y.T + z + 128 >> 8).clip(-32767, 32767)
-        moved = self.moved - (step.T * tensors["learn.rate"].astype(np.int64) + (1 << n >> 1) >> n)
-        self.moved = np.clip(moved, -(1 << 20), 1 << 20)
-        change, first = self.moved + (1 << 7) >> 8, self.first
-        weight = np.clip(first.weight + change[:-1], -127 * 128, 127 * 128)
-        more = 64 * change[-1] + 128 * (weight - first.weight)[: self.hidden].sum(0)
-        self.layer = first._replace(weight=weight, addend=first.addend + first.multiplier * more)
+    def step(self, name: str) -> None:
+        n = 6 + self.slow + (name == "out" and len(self.names) > 1)
+        reduce = self.tensor(f"{name}.reduce")[:, None]
+        y = np.clip(self.sums[name] + (1 << reduce >> 1) >> reduce, -127, 127).T
+        z = self.model.layers[f"learn.{name}.up"].run(self.model.hidden(f"learn.{name}.down", y))
+        step = self.tensor(f"{name}.diagonal") * y + z.clip(-(1 << 24), 1 << 24) + 128 >> 8
+        change = step.T.clip(-32767, 32767) * self.tensor(f"{name}.rate") + (1 << n >> 1) >> n
+        self.moved[name] = np.clip(self.moved[name] - change, -(1 << 20), 1 << 20)
+        change, begun, limit = self.moved[name] + 128 >> 8, self.begun[f"local.{name}"], 127
+        if name == "out":
+            limit *= 128
+        weight = np.clip(begun.weight + change[:-1], -limit, limit)
+        more = 64 * change[-1] + 128 * (weight - begun.weight)[: self.hidden].sum(0)
+        addend = begun.addend + begun.multiplier * more
+        self.model.layers[f"local.{name}"] = begun._replace(weight=weight, addend=addend)
 
-    def scores(self, row: Row, symbols: Sequence[int]) -> list[int]:
-        """Of a row whose first symbols are these, after all were known."""
+    def scores(self, row: Row, symbols: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Of a row whose first symbols are these, after all were known; then those that derivatives are made of."""
         t, k, channels = row.t, len(row.e), len(row.offsets)
         logits = [(e << 12) // sum(row.begun) - (end << 12) // sum(row.e) for e, end in zip(row.begun, row.e)]
-        locations, scales, coefficients = np.zeros((3, k, channels), object)
-        coefficients = np.zeros((k, channels * (channels - 1) // 2), object)
+        locations, slopes, scales = np.zeros((3, k, channels), object)
+        coefficients, steeper = np.zeros((2, k, channels * (channels - 1) // 2), object)
         for c, x in enumerate(symbols):
             for i, (mean, inverse, lower, upper) in enumerate(row.seen[c]):
                 p, more = (row.e[i] << 12) // sum(row.e), row.more
@@ -671,13 +693,17 @@ class Learner:
                 if x in (0, row.levels - 1):
                     s = (d + (h if x == 0 else -h)) * tail >> 8
                 locations[i, c], scales[i, c] = p * tail >> 12, p * s >> 12
+                slopes[i, c] = locations[i, c] * (inverse >> 6) >> 10
                 for e in range(c):
-                    u = min(max(row.u[e], -(1 << 18)), 1 << 18)
-                    coefficients[i, c * (c - 1) // 2 + e] = locations[i, c] * u >> 6
-        flat = [*logits, *locations.ravel(), *scales.ravel(), *coefficients.ravel()]
-        factors = self.model.tensors["learn.scale"].tolist()
-        limited = [min(max(score, -(1 << 18)), 1 << 18) for score in flat]
-        return [min(max(s * f + (1 << 15) >> 16, -127), 127) for s, f in zip(limited, factors)]
+                    u, pair = min(max(row.u[e], -(1 << 18)), 1 << 18), c * (c - 1) // 2 + e
+                    coefficients[i, pair] = locations[i, c] * u >> 6
+                    steeper[i, pair] = slopes[i, c] * (u >> row.shift) >> 6
+        plain = [*logits, *locations.ravel(), *scales.ravel(), *coefficients.ravel()]
+        return plain, [*logits, *slopes.ravel(), *scales.ravel(), *steeper.ravel()]
+
+
+def scaled(scores: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    return np.clip(np.clip(scores, -(1 << 18), 1 << 18) * factors + (1 << 15) >> 16, -127, 127)
 
 
 class Restricted(Row):
@@ -759,8 +785,8 @@ def pop_wave(stack: Stack, rows: list[Row], coded: int, before: int) -> list[lis
 
 
 class TileDecoder:
-    def __init__(self, model: Model, slow: int | None = None) -> None:
-        self.model, self.c, self.slow = model, model.config, slow
+    def __init__(self, model: Model, learning: int = 0) -> None:
+        self.model, self.c, self.learning = model, model.config, learning
         self.z = self.c["latents"]
         self.first = 1 << (model.bits - 1) if model.deep else 128
 
@@ -874,7 +900,8 @@ class TileDecoder:
         c, width, stretch, levels = self.c, tile.shape[1], self.model.stretch, self.model.levels
         channels, window = c["channels"], window_of(c["window"])
         limits = row_limits(c["mixtures"], channels, True)
-        learner = None if self.slow is None else Learner(self.model, self.slow)
+        learner = Learner(self.model, self.learning) if self.learning else None
+        model = self.model if learner is None else learner.model
         before = 0
         for wave in waves(last - first, width, c["window"][0] // 2 + 1):
             positions = [(first + r, s) for r, s in wave]
@@ -897,8 +924,8 @@ class TileDecoder:
                 inputs.append(np.concatenate([*differences, seen - 128, features(r, s)]))
                 references.append(reference)
                 shifts.append(shift)
-            seen = self.model.skipped("local", c["layers"], np.array(inputs))
-            out = clipped((self.model.layers["local.out"] if learner is None else learner.layer).run(seen), limits)
+            layers = model.seen("local", c["layers"], np.array(inputs))
+            out = model.out("local.out", layers[-1], limits)
             rows = [
                 self.row(params, (64 * reference) >> stretch, [64] * channels, c["mixtures"], channels, levels, shift)
                 for params, reference, shift in zip(out, references, shifts)
@@ -906,8 +933,7 @@ class TileDecoder:
             for (r, s), symbols in zip(positions, pop_wave(stack, rows, coded, before)):
                 tile[r, s] = symbols if coded == channels else symbols[0]
             if learner is not None:
-                known = [tile[at][:coded].tolist() for at in positions]
-                learner.take(seen, np.array([learner.scores(*one) for one in zip(rows, known)]))
+                learner.take(layers, rows, [tile[at][:coded].tolist() for at in positions])
             before += len(positions)
 
     def shift(self, differences: dict[tuple[int, int], np.ndarray], channels: int) -> int | None:
@@ -953,14 +979,14 @@ def pop_tiles(
     shapes: Sequence[tuple[int, int]],
     coded: int,
     lane_symbols: int,
-    slow: int | None = None,
+    learning: int = 0,
 ) -> list[np.ndarray]:
     """The tiles of a stream."""
     splits, at = splits_of(method, stream, [h for h, _ in shapes], model.config["stride"])
     symbols = sum(h * w for h, w in shapes) * coded
     must(symbols <= 8192 + 1024 * len(stream), "too many symbols for so few bytes")
     stack = Stack(stream[at:], max(1, symbols // lane_symbols))
-    decoder = TileDecoder(model, slow)
+    decoder = TileDecoder(model, learning)
     found: list[np.ndarray] = []
     for (h, w), split in reversed([*zip(shapes, splits)]):
         found.insert(0, decoder.pop_tile(stack, h, w, split, coded).astype("<u2" if model.levels > 256 else "u1"))
@@ -1025,7 +1051,7 @@ def make_model(group: Group, layout: Layout, weights: Sequence[str | Path]) -> M
     if group.adapter is not None:
         adapt(model, group.adapter)
     model.scale(group.levels, group.shift)
-    must(group.slow is None or "learn.up" in model.layers, "a group that cannot learn")
+    must(not group.learning or "learn.out.up" in model.layers, "a group that cannot learn")
     return model
 
 
@@ -1043,7 +1069,7 @@ def decode_group(group: Group, layout: Layout, weights: Sequence[str | Path]) ->
                 pieces = [(i, tile) for i, _ in pieces for tile in tiles_of(group.shapes[i], group.tile_size)]
             assert model is not None
             shapes = [place[2:] for _, place in pieces]
-            tiles = pop_tiles(model, method, stream, shapes, group.channels, group.lane_symbols, group.slow)
+            tiles = pop_tiles(model, method, stream, shapes, group.channels, group.lane_symbols, group.learning)
         for (i, (y, x, h, w)), tile in zip(pieces, tiles):
             symbols = tile[..., : group.channels].astype(np.int64)
             if differences:  # the picture before is done: streams are in the order of the pictures

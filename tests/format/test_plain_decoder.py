@@ -16,10 +16,13 @@ from vlae_codec.adapter import chunk
 from vlae_codec.coder.choice import Draft
 from vlae_codec.coder.streams import with_latents, without_latents
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import Pace
 from vlae_codec.format import container, stored
 from vlae_codec.format.header import Planes
 from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import integer_tensors
+from vlae_codec.models.learning import with_learning
+from vlae_codec.models.trainer import Settings
 from vlae_codec.models.weights_file import save_weights
 from vlae_codec.weights.model import load_weights, weights_folder
 
@@ -110,11 +113,35 @@ def test_other_models(changes, random_vlae, synthetic, tmp_path):
     assert same(found.pixels, pixels)
 
 
-def test_learning(learns):
+@pytest.fixture(scope="session")
+def learn_all(random_vlae, synthetic, tmp_path_factory):
+    """A model of three hidden layers, two of which may learn, and with factors by which some products are clamped."""
+    vlae, path = random_vlae(layers=3), tmp_path_factory.mktemp("learns") / "layers.safetensors"
+    save_weights(path, vlae.config.to_dict(), integer_tensors(vlae))
+    settings = Settings(crop=32, batch=4, data_init=False)
+    config, tensors = with_learning(path, [synthetic(96, 96, 1)], settings)
+    for name in ("learn.out.back", "learn.hidden.2.back"):
+        tensors[name] = (8 * tensors[name]).clip(max=1 << 16)
+    save_weights(path, config, tensors)
+    return path
+
+
+PACES = [
+    ("learns", Pace(0, False)),
+    ("learns", Pace(0, True)),  # it has no layer more that learns
+    ("learn_all", Pace(0, False)),
+    ("learn_all", Pace(0, True)),
+    ("learn_all", Pace(1, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "pace"), PACES)
+def test_learning(name, pace, request):
     """A model that learns, changed by an adapter: with latents, so in two bands of several steps each."""
-    pixels, model = make_golden.synthetic(29, 34, 6), load_weights(learns)
-    adapter = chunk.pack(make_golden.some_adapter(model.local, [1, 2]), model.tables)
-    planes = Planes(3, 256, model.id, tile_size=64, lane_symbols=500, slow=0)
+    path = request.getfixturevalue(name)
+    pixels, model = make_golden.synthetic(42, 46, 6), load_weights(path)
+    adapter = chunk.pack(make_golden.some_adapter(model.local, [1] * model.config["layers"] + [2]), model.tables)
+    planes = Planes(3, 256, model.id, tile_size=64, lane_symbols=500, pace=pace)
 
     for code in (with_latents, without_latents):
 
@@ -124,23 +151,25 @@ def test_learning(learns):
             return made[0]
 
         data = make_golden.write_planes(Picture(pixels), [(TileCodec(model), planes)], [adapter], encode)
-        (found,) = plain_decoder.decode(data, learns)
+        (found,) = plain_decoder.decode(data, path)
         assert same(found.pixels, pixels)
 
 
+@pytest.mark.parametrize(("name", "pace"), PACES)
 @pytest.mark.parametrize("levels", [101, 4096, 65536])
-def test_learning_deep(learns, levels):
+def test_learning_deep(name, pace, levels, request):
     """A model that learns samples of other levels: with a shift and without, of one channel and of three."""
-    rng, model = np.random.default_rng(levels), load_weights(learns)
+    path = request.getfixturevalue(name)
+    rng, model = np.random.default_rng(levels), load_weights(path)
     smooth = make_golden.synthetic(23, 30, 6) / 256 + rng.normal(0, 0.01, (23, 30, 3))
     pixels = (smooth * levels).clip(0, levels - 1).astype(np.uint8 if levels <= 256 else np.uint16)
     for channels in (1, 3):
         picture = Picture(pixels if channels == 3 else np.ascontiguousarray(pixels[..., 0]), levels=levels)
         for shift in (0, 5) if levels > 256 else (0,):
-            planes = Planes(channels, levels, model.id, shift, tile_size=64, lane_symbols=500, slow=0)
+            planes = Planes(channels, levels, model.id, shift, tile_size=64, lane_symbols=500, pace=pace)
             data = make_golden.write_planes(picture, [(TileCodec(model), planes)])
             assert container.read(data).parts[0].records[0].method not in container.STORED
-            (found,) = plain_decoder.decode(data, learns)
+            (found,) = plain_decoder.decode(data, path)
             assert same(found.pixels, picture.pixels)
 
 

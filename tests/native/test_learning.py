@@ -18,19 +18,20 @@ from vlae_codec.contract import (
     LEARN_BITS,
     LEARN_PIXELS,
     LEARN_RATE_BITS,
-    LEARN_SCALE_BITS,
     LEARN_STEP,
     LEARN_STEP_BITS,
     LEARN_UNITS,
     LEARN_WIDTH,
     LEVEL_BITS,
     MAX_LEVELS,
+    MAX_SLOW,
     SIGMOID_HALF,
+    Pace,
     window_offsets,
 )
 from vlae_codec.errors import WeightsError
 from vlae_codec.models.export import integer_tensors
-from vlae_codec.models.learning import learning_tensors
+from vlae_codec.models.learning import Moments, learning_tensors
 from vlae_codec.native import ans, waves
 from vlae_codec.native.library import CoreError
 from vlae_codec.native.pixels import Pixels
@@ -38,28 +39,37 @@ from vlae_codec.weights import model
 
 MODELS: dict[str, dict[str, Any]] = {
     "tiny": {},
-    "grey": {"channels": 1},
+    "grey": {"channels": 1, "layers": 2},
     "bilevel": {"channels": 1, "levels": 2},
     "photo": {"mixtures": 5, "layers": 3, "hidden": 40},
-    "wide": {"window": (13, 3), "hidden": 21, "mixtures": 3, "context": 6, "stride": 16},
+    "wide": {"window": (13, 3), "hidden": 21, "mixtures": 3, "context": 6, "stride": 16, "layers": 2},
 }
 
 
+def some_moments(vlae, seed=3):
+    """Moments of no sense of the layers that learn."""
+    rng, found = np.random.default_rng(seed), []
+    for layer in (vlae.local.out, *reversed(list(vlae.local.hidden)[1:])):
+        inputs, outputs = layer.in_features + 1, layer.out_features
+        f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
+        squares = rng.uniform(0.02, 0.3, (2, outputs)) ** 2
+        found.append(Moments(f.T @ f / len(f), *squares))
+    return found
+
+
 def learning_model(vlae, seed=3):
-    """The integer twin of a float model, with a preconditioner for moments of no sense."""
-    tensors, rng = integer_tensors(vlae), np.random.default_rng(seed)
-    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
-    f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
-    squares = rng.uniform(0.02, 0.3, outputs) ** 2
-    made = tensors | learning_tensors(vlae, tensors, f.T @ f / len(f), squares)
-    return model.build(vlae.config.to_dict(), made)
+    """The integer twin of a float model, with preconditioners."""
+    tensors = integer_tensors(vlae)
+    return model.build(vlae.config.to_dict(), tensors | learning_tensors(vlae, tensors, some_moments(vlae, seed)))
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[(name, whole) for name in MODELS for whole in (False, True)], ids=str)
 def learner(request, random_vlae, random_codec):
-    """(codec, pixels that learn, their learning)."""
-    codec, made = random_codec(**MODELS[request.param]), learning_model(random_vlae(**MODELS[request.param]))
-    return codec, pixels_of(codec, made.learning), made.learning
+    """(codec, pixels that learn, their learning): of the last layer, or of all but the first."""
+    name, whole = request.param
+    codec, made = random_codec(**MODELS[name]), learning_model(random_vlae(**MODELS[name]))
+    learning = made.learning.at(Pace(0, whole))
+    return codec, pixels_of(codec, learning), learning
 
 
 def pixels_of(codec, learning, slow=0):
@@ -75,14 +85,14 @@ def waves_of(height, width, slope):
 
 
 def plain_scores(codec, learning, params, offsets, symbols, coded):
-    """Scores of one pixel's outputs, from the formulas."""
+    """(scores, derivatives) of one pixel's outputs, from the formulas."""
     tables, k, channels = codec.model.tables, codec.config["mixtures"], codec.config["channels"]
     sigmoid, one, last = tables.sigmoid.tolist(), 1 << 20, codec.levels - 1
     params = params.tolist()
     weights = [int(tables.exp[min(max(params[:k]) - p, 511)]) for p in params[:k]]
     share = [(w << LEARN_UNITS) // sum(weights) for w in weights]
     u: list[int] = []
-    by_mean, by_scale = {}, {}
+    by_mean, by_scale, steep = {}, {}, {}
     for c in range(coded):
         x, masses = symbols[c], []
         for i in range(k):
@@ -102,7 +112,7 @@ def plain_scores(codec, learning, params, offsets, symbols, coded):
             double = min(64 * inverse >> 16, SIGMOID_HALF)
             tangent = 2 * sigmoid[SIGMOID_HALF + double] - one
             around = 1 << LEARN_UNITS if double < 16 or tangent < 1 else (double << (LEARN_UNITS + 11)) // tangent
-            by_mean[i, c] = t
+            by_mean[i, c], steep[i, c] = t, inverse >> 6
             if x in (0, last):
                 by_scale[i, c] = (d + h if x == 0 else d - h) * t >> 8
             else:
@@ -111,61 +121,101 @@ def plain_scores(codec, learning, params, offsets, symbols, coded):
         shift = max(0, max(masses).bit_length() - 12)
         weights = [max(mass >> shift, 1) for mass in masses] if max(masses) else weights
         u.append(64 * x - offsets[c])
-    scores = [0] * len(params)
+    scores, slopes = [0] * len(params), [0] * len(params)
     for i in range(k):
         posterior = (weights[i] << LEARN_UNITS) // sum(weights)
-        scores[i] = share[i] - posterior
+        scores[i] = slopes[i] = share[i] - posterior
         for c in range(coded):
             moved = posterior * by_mean[i, c] >> LEARN_UNITS
-            scores[k + i * channels + c] = moved
-            scores[k * (1 + channels) + i * channels + c] = posterior * by_scale[i, c] >> LEARN_UNITS
+            steeper = moved * steep[i, c] >> 10
+            scores[k + i * channels + c], slopes[k + i * channels + c] = moved, steeper
+            at = k * (1 + channels) + i * channels + c
+            scores[at] = slopes[at] = posterior * by_scale[i, c] >> LEARN_UNITS
             at = k * (1 + 2 * channels) + i * (channels * (channels - 1) // 2) + c * (c - 1) // 2
             for e in range(c):
-                scores[at + e] = moved * u[e] >> LEVEL_BITS
-    half = 1 << (LEARN_SCALE_BITS - 1)
-    limited = [min(max(s, -(1 << 18)), 1 << 18) for s in scores]
-    return [min(max(s * m + half >> LEARN_SCALE_BITS, -127), 127) for s, m in zip(limited, learning.scale.tolist())]
+                scores[at + e], slopes[at + e] = moved * u[e] >> LEVEL_BITS, steeper * u[e] >> LEVEL_BITS
+    found = [scaled(np.array(scores), learning.layers[0].scale)]
+    return [*found, scaled(np.array(slopes), learning.slope) if len(learning.layers) > 1 else found[0]]
+
+
+def scaled(scores, scale):
+    """Scores (.., outputs) in int8."""
+    return (scores.clip(-(1 << 18), 1 << 18) * scale.astype(np.int64) + (1 << 15) >> 16).clip(-127, 127)
+
+
+def whole(layer):
+    """The weights of a layer, (inputs, outputs)."""
+    outputs, digits = layer.multiplier.size, layer.weight.astype(np.int64)
+    return 128 * digits[:, :outputs] + digits[:, outputs:] if digits.shape[1] > outputs else digits
 
 
 class PlainLearner:
-    """The last layer of a network, and how it moves."""
+    """A local network, and how its layers move."""
 
     def __init__(self, codec, learning):
-        self.network, self.learning = codec.model.local, learning
-        layer = self.network.layers[-1]
-        outputs = layer.multiplier.size
-        digits = layer.weight.astype(np.int64)
-        self.start = 128 * digits[:, :outputs] + digits[:, outputs:]
-        self.moved = np.zeros((len(self.start) + 1, outputs), np.int64)
-        self.hidden = len(self.start) - len(self.network.layers[0].weight)
-        self.rows, self.scores = [], []
+        self.start = self.network = codec.model.local
+        self.learning = learning
+        self.layers = [len(self.network.layers) - 1 - i for i in range(len(learning.layers))]
+        sizes = {i: whole(self.network.layers[i]).shape for i in self.layers}
+        self.moved = {i: np.zeros((inputs + 1, outputs), np.int64) for i, (inputs, outputs) in sizes.items()}
+        self.inputs, self.scores, self.slopes = [], [], []
 
-    def take(self, rows, scores):
-        hidden = exact(replace(self.network, layers=self.network.layers[:-1], skip=False), rows)
-        self.rows += np.concatenate([hidden + 128, rows, np.full((len(rows), 1), LEARN_BIAS)], axis=1).tolist()
-        self.scores += scores
-        if len(self.rows) >= LEARN_PIXELS:
+    def take(self, rows, found):
+        self.inputs += self.seen(rows)
+        self.scores += [scores for scores, _ in found]
+        self.slopes += [slopes for _, slopes in found]
+        if len(self.inputs) >= LEARN_PIXELS:
             self.step()
+            self.inputs, self.scores, self.slopes = [], [], []
+
+    def seen(self, rows):
+        """Of each row the activations of the inputs of each layer that learns."""
+        found, layers = [], self.network.layers
+        for i in self.layers:
+            units = exact(replace(self.network, layers=layers[:i], skip=False), rows) + 128
+            found.append(np.concatenate([units, rows], axis=1) if i == len(layers) - 1 else units)
+        return list(zip(*found))
 
     def step(self):
-        sums = np.array(self.rows).T @ np.array(self.scores)
-        shift = self.learning.reduce[:, None].astype(np.int64)
-        x = (sums + (1 << shift >> 1) >> shift).clip(-127, 127)
-        made = self.learning.diagonal[:, None] * x + exact(self.learning.net.network, x.T.astype(np.int8)).T
-        steps = (made + (1 << LEARN_STEP_BITS >> 1) >> LEARN_STEP_BITS).clip(-LEARN_STEP, LEARN_STEP)
-        down = LEARN_RATE_BITS + self.learning.slow
-        self.moved -= steps * self.learning.rate.astype(np.int64) + (1 << (down - 1)) >> down
-        self.moved = self.moved.clip(-(4096 << LEARN_BITS), 4096 << LEARN_BITS)
-        whole = self.moved + (1 << (LEARN_BITS - 1)) >> LEARN_BITS
-        now = (self.start + whole[:-1]).clip(-127 * 128, 127 * 128)
-        change = now - self.start
-        first = self.network.layers[-1]
-        addend = first.addend + first.multiplier * (128 * change[: self.hidden].sum(0) + LEARN_BIAS * whole[-1])
-        high = (now + 64) >> 7
-        weight = np.concatenate([high, now - 128 * high], axis=1).astype(np.int8)
-        layers = (*self.network.layers[:-1], replace(first, weight=weight, addend=addend))
-        self.network = replace(self.network, layers=layers)
-        self.rows, self.scores = [], []
+        scores, back = np.array(self.scores), np.array(self.slopes)
+        made = []
+        for k, (i, own) in enumerate(zip(self.layers, self.learning.layers)):
+            f = np.array([row[k] for row in self.inputs])
+            made.append((i, own, f, scores))
+            if k + 1 < len(self.layers):
+                hidden = self.network.layers[i - 1].multiplier.size
+                weights = whole(self.network.layers[i])[:hidden] * own.back.astype(np.int64) + (1 << 15) >> 16
+                units = f[:, :hidden]
+                passed = scaled(back @ weights.clip(-127, 127).T, self.learning.layers[k + 1].scale)
+                scores = back = np.where((units == 0) | (units == 255), 0, passed)
+        self.network = replace(self.network, layers=tuple(self.stepped(made)))
+
+    def stepped(self, made):
+        """The layers after a step."""
+        layers = [*self.network.layers]
+        for i, own, f, scores in made:
+            sums = np.concatenate([f, np.full((len(f), 1), LEARN_BIAS)], axis=1).T @ scores
+            shift = own.reduce[:, None].astype(np.int64)
+            x = (sums + (1 << shift >> 1) >> shift).clip(-127, 127)
+            steps = own.diagonal[:, None] * x + exact(own.net.network, x.T.astype(np.int8)).T
+            steps = (steps + (1 << LEARN_STEP_BITS >> 1) >> LEARN_STEP_BITS).clip(-LEARN_STEP, LEARN_STEP)
+            last = i == len(layers) - 1
+            down = LEARN_RATE_BITS + self.learning.slow + (last and len(made) > 1)
+            moved = self.moved[i] - (steps * own.rate.astype(np.int64) + (1 << (down - 1)) >> down)
+            self.moved[i] = moved.clip(-(4096 << LEARN_BITS), 4096 << LEARN_BITS)
+            layers[i] = self.now(i, self.moved[i] + (1 << (LEARN_BITS - 1)) >> LEARN_BITS, last)
+        return layers
+
+    def now(self, i, change, last):
+        """A layer whose weights are moved by this from those at first."""
+        first, limit = self.start.layers[i], 127 * 128 if last else 127
+        begun = whole(first)
+        weight = (begun + change[:-1]).clip(-limit, limit)
+        hidden = len(begun) - (len(self.start.layers[0].weight) if last else 0)
+        more = 128 * (weight - begun)[:hidden].sum(0) + LEARN_BIAS * change[-1]
+        high = (weight + 64) >> 7
+        digits = np.concatenate([high, weight - 128 * high], axis=1) if last else weight
+        return replace(first, weight=digits.astype(np.int8), addend=first.addend + first.multiplier * more)
 
 
 def plain_intervals(codec, learning, x, coded):
@@ -191,9 +241,9 @@ def plain_intervals(codec, learning, x, coded):
 
 
 def test_plain(each_target, learner):
-    """What the core gives is what the formulas say, across a step of learning, on every target."""
+    """What the core gives is what the formulas say, across steps of learning, on every target."""
     codec, pixels, learning = learner
-    x = picture(codec, 17, 25)
+    x = picture(codec, 17, 25 if len(learning.layers) < 3 else 48)  # one step or two
     coded = codec.config["channels"]
     expected = plain_intervals(codec, learning, x, coded)
     still = codec.pixel_codec.intervals(x[:0], x, None, coded)
@@ -259,53 +309,69 @@ def test_slower(learner):
     """Rates that are halved often enough move nothing."""
     codec, _, learning = learner
     x, coded = picture(codec, 41, 37), codec.config["channels"]
-    freqs = [pixels_of(codec, learning, slow).intervals(x[:0], x, None, coded)[1] for slow in (0, 2, 8)]
+    freqs = [pixels_of(codec, learning, slow).intervals(x[:0], x, None, coded)[1] for slow in (0, 2, MAX_SLOW)]
     assert not np.array_equal(freqs[0], freqs[1])
     with pytest.raises(CoreError):
-        pixels_of(codec, learning, 9).intervals(x[:0], x, None, coded)
+        pixels_of(codec, learning, MAX_SLOW + 1).intervals(x[:0], x, None, coded)
 
 
 def test_gain(learns, synthetic):
     """A model that learns with moments of its own pictures takes fewer bits for a picture of another kind."""
     codec = TileCodec(model.load_weights(learns))
     x = 255 - synthetic(128, 128, 9) // 2
-    still, moved = (each.pixel_codec.intervals(x[:0], x, None, 3)[1] for each in (codec, codec.learning(0)))
+    still, moved = (each.pixel_codec.intervals(x[:0], x, None, 3)[1] for each in (codec, codec.learning(Pace())))
     assert np.log2(moved).sum() - np.log2(still).sum() > 0.01 * x.size
 
 
 def test_tensors(random_vlae):
     """A weight file has all tensors of learning or none, and numbers out of range are refused."""
-    vlae = random_vlae()
+    vlae = random_vlae(layers=3)
     config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
-    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
-    more = learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
+    more = learning_tensors(vlae, tensors, some_moments(vlae))
     assert model.build(config, tensors).learning is None
     assert model.build(config, tensors | more).id != model.build(config, tensors).id
+    learning = model.build(config, tensors | more).learning
+    assert learning is not None
+    assert [layer.back is None for layer in learning.layers] == [False, False, True]
     for name in more:
         with pytest.raises(WeightsError, match="lacks"):
             model.build(config, tensors | {key: value for key, value in more.items() if key != name})
-    for name, value in {"diagonal": 1 << 17, "reduce": 25, "scale": 4097, "rate": -1}.items():
+    limits = {"diagonal": 1 << 17, "reduce": 25, "scale": 4097, "rate": -1, "back": 1 << 17}
+    cases = {f"learn.{layer}.{part}": value for layer in ("out", "hidden.2") for part, value in limits.items()}
+    for name, value in {**cases, "learn.slope": 4097}.items():
         with pytest.raises(WeightsError, match="out of their range"):
-            model.build(config, tensors | more | {f"learn.{name}": np.full_like(more[f"learn.{name}"], value)})
+            model.build(config, tensors | more | {name: np.full_like(more[name], value)})
+    with pytest.raises(WeightsError, match="lacks"):
+        model.build(config, tensors | more | {"learn.hidden.1.back": more["learn.out.back"]})
+
+
+def test_one_hidden_layer(random_vlae):
+    """Of a network with one hidden layer the last layer learns, and nothing goes back."""
+    vlae = random_vlae(layers=1)
+    tensors = integer_tensors(vlae)
+    found = model.build(vlae.config.to_dict(), tensors | learning_tensors(vlae, tensors, some_moments(vlae))).learning
+    assert found is not None
+    assert (len(found.layers), found.layers[0].back, found.slope) == (1, None, None)
+    assert found.multiply_adds == found.at(Pace(0, False)).multiply_adds
 
 
 def test_width(random_vlae):
     """Beyond some width the bounds would not hold wherever the weights move: such models do not learn."""
     vlae = random_vlae(hidden=480)
     config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
-    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
-    assert inputs > LEARN_WIDTH
-    more = learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
+    assert vlae.local.out.in_features >= LEARN_WIDTH
+    more = learning_tensors(vlae, tensors, some_moments(vlae))
     with pytest.raises(WeightsError, match="too wide"):
         model.build(config, tensors | more)
 
 
 def test_digits(random_vlae):
-    """Only weights of two digits learn."""
-    vlae = random_vlae()
+    """A last layer with weights of two digits learns, and hidden ones with weights of one."""
+    vlae = random_vlae(layers=2)
     config, tensors = vlae.config.to_dict(), integer_tensors(vlae)
-    inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
-    tensors |= learning_tensors(vlae, tensors, np.eye(inputs), np.ones(outputs))
-    tensors["local.out.weight"] = np.ascontiguousarray(tensors["local.out.weight"][:, :outputs])
-    with pytest.raises(WeightsError, match="one digit"):
-        model.build(config, tensors)
+    tensors |= learning_tensors(vlae, tensors, some_moments(vlae))
+    out, hidden = tensors["local.out.weight"], tensors["local.hidden.1.weight"]
+    cases = {"out": out[:, : out.shape[1] // 2], "hidden.1": np.tile(hidden, 2)}
+    for name, weight in cases.items():
+        with pytest.raises(WeightsError, match="digits with which it could learn"):
+            model.build(config, tensors | {f"local.{name}.weight": np.ascontiguousarray(weight)})

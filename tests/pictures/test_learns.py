@@ -8,6 +8,7 @@ import pytest
 
 from vlae_codec import bits_map, compress, compress_many, decompress, errors
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.header import Header
 from vlae_codec.pictures.planes import Options
@@ -30,7 +31,7 @@ def planes_of(data):
 def test_efforts(learns, picture):
     """From effort 2 on it learns, and it is smaller; effort 2 fits no adapter."""
     made = {effort: compress(picture, model=learns, effort=effort) for effort in (1, 2, 3)}
-    assert [planes_of(data)[0].slow for data in made.values()] == [None, 0, 0]
+    assert [planes_of(data)[0].pace for data in made.values()] == [None, Pace(0), Pace(0)]
     assert len(made[2]) < len(made[1])
     assert container.read(made[2]).parts[0].adapter is None
     for data in made.values():
@@ -42,11 +43,11 @@ def test_grey_and_alpha(learns, picture):
     """A model of three channels learns by one as well; another model's channels do as that one can."""
     grey = np.ascontiguousarray(picture[..., 0])
     data = compress(grey, model=learns, effort=2)
-    assert planes_of(data)[0].slow == 0
+    assert planes_of(data)[0].pace == Pace(0)
     assert np.array_equal(decompress(data, model=learns), grey)
     alpha = np.concatenate([picture, picture[..., :1]], axis=2)
     data = compress(alpha, model=learns, effort=2)
-    assert planes_of(data)[0].slow == 0
+    assert planes_of(data)[0].pace == Pace(0)
     assert np.array_equal(decompress(data, model=learns), alpha)
 
 
@@ -55,27 +56,27 @@ def test_deep(learns, synthetic):
     shades = 255 - synthetic(96, 128, 9)[..., 0]
     for pixels in (shades // 3, shades.astype(np.uint16) * 97 + shades[::-1]):
         data = compress(pixels, model=learns, effort=2)
-        assert planes_of(data)[0].slow == 0
+        assert planes_of(data)[0].pace == Pace(0)
         assert len(data) < len(compress(pixels, model=learns, effort=1))
         assert np.array_equal(decompress(data, model=learns), pixels)
 
 
 def test_not(learns, tiny, picture):
     """Models that cannot, chains and pictures that are stored do not learn."""
-    assert planes_of(compress(picture, model=tiny, effort=2))[0].slow is None
-    assert all(planes.slow is None for planes in planes_of(compress_many([picture[:24]] * 3, model=learns, effort=2)))
-    assert planes_of(compress(np.full_like(picture, 7), model=learns, effort=2))[0].slow is None
+    assert planes_of(compress(picture, model=tiny, effort=2))[0].pace is None
+    assert all(planes.pace is None for planes in planes_of(compress_many([picture[:24]] * 3, model=learns, effort=2)))
+    assert planes_of(compress(np.full_like(picture, 7), model=learns, effort=2))[0].pace is None
 
 
 def test_origin():
     """Source planes learn, and pixels of an origin's values: of the shipped models."""
     picture = make_golden.pasts()["webp"].pixels
     data = compress(picture, effort=2)
-    assert [planes.slow for planes in planes_of(data)] == [0, 0, 0, None]
+    assert [planes.pace for planes in planes_of(data)] == [Pace(0)] * 3 + [None]
     assert np.array_equal(decompress(data), picture)
     picture = make_golden.pasts()["values"].pixels
     data = compress(picture, effort=2, origin="values")
-    assert [planes.slow for planes in planes_of(data)] == [0]
+    assert [planes.pace for planes in planes_of(data)] == [Pace(0)]
     assert np.array_equal(decompress(data), picture)
     assert len(data) <= len(compress(picture, effort=1, origin="values"))
 
@@ -83,7 +84,7 @@ def test_origin():
 def test_told(learns, picture):
     """A report of the file says it, and where the bits are is seen as in any other."""
     data = compress(picture, model=learns, effort=2)
-    assert describe(data)["planes"][0]["learning"] == 1
+    assert describe(data)["planes"][0]["learning"] == {"rate": 1.0, "layers": "all"}
     found = bits_map(data, learns)
     assert found.local.sum() + found.latent.sum() == pytest.approx(8 * describe(data)["items"]["data"], rel=0.01)
 

@@ -14,6 +14,7 @@ from vlae_codec import compress
 from vlae_codec.adapter import chunk
 from vlae_codec.api import decompress_pictures
 from vlae_codec.coder.tile import TileCodec
+from vlae_codec.contract import MAX_SLOW, Pace
 from vlae_codec.errors import CorruptFile
 from vlae_codec.format import container
 from vlae_codec.format import fields as header_fields
@@ -21,27 +22,33 @@ from vlae_codec.format.container import Method, read
 from vlae_codec.format.header import Planes
 from vlae_codec.images.picture import Picture
 from vlae_codec.models.export import integer_tensors
-from vlae_codec.models.learning import learning_tensors
+from vlae_codec.models.learning import Moments, learning_tensors
 from vlae_codec.models.weights_file import save_weights, write
 from vlae_codec.weights.model import load_weights, read_weights, weights_folder
 
 MODELS: dict[str, dict[str, Any]] = {
     "grey": {"channels": 1},
-    "bilevel": {"channels": 1, "levels": 2},
+    "bilevel": {"channels": 1, "levels": 2, "layers": 2},
     "photo": {"mixtures": 5, "layers": 3, "hidden": 40},
+    "shallow": {"layers": 1},
 }
+LAYERS = ["learn.out", "learn.hidden.2", "learn.hidden.1"]  # of the photo model
+WHOLE, LAST = Pace(0), Pace(0, whole=False)
+PACES = [None, WHOLE, LAST, Pace(1), Pace(1, whole=False), Pace(MAX_SLOW), Pace(MAX_SLOW, whole=False)]
 
 
 @pytest.fixture(scope="module")
 def models(random_vlae, tmp_path_factory):
-    """A weight file of each of these random models that can learn, with a preconditioner for moments of no sense."""
+    """A weight file of each of these random models that can learn, with preconditioners for moments of no sense."""
     folder, rng = tmp_path_factory.mktemp("learning"), np.random.default_rng(3)
     for name, changes in MODELS.items():
         vlae, tensors = random_vlae(**changes), integer_tensors(random_vlae(**changes))
-        inputs, outputs = vlae.local.out.in_features + 1, vlae.local.out.out_features
-        f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
-        squares = rng.uniform(0.02, 0.3, outputs) ** 2
-        more = learning_tensors(vlae, tensors, f.T @ f / len(f), squares)
+        moments = []
+        for layer in (vlae.local.out, *reversed(list(vlae.local.hidden)[1:])):
+            inputs, outputs = layer.in_features + 1, layer.out_features
+            f = rng.normal(size=(4 * inputs, inputs)) * rng.uniform(0.1, 1.5, inputs) + 0.2
+            moments.append(Moments(f.T @ f / len(f), *rng.uniform(0.02, 0.3, (2, outputs)) ** 2))
+        more = learning_tensors(vlae, tensors, moments)
         save_weights(folder / f"{name}.safetensors", vlae.config.to_dict(), tensors | more)
     return folder
 
@@ -68,29 +75,36 @@ def files(models, learns, synthetic):
     tiny = load_weights(learns)
     shipped = weights_folder() / "photo.safetensors"
     payload = chunk.pack(make_golden.some_adapter(tiny.local, [2, 3]), tiny.tables)
+    photo = load_weights(path["photo"])
+    deeper = chunk.pack(make_golden.some_adapter(photo.local, [1, 2, 1, 2]), photo.tables)
+    fine, grey = Picture(deep, levels=1 << 16), Picture(deep[..., 0] >> 4, levels=1 << 12)
     return [
-        (learns, coded(learns, pixels, slow=0, tile_size=32)),
-        (learns, coded(learns, pixels, payload, slow=1)),
-        (learns, coded(learns, pixels[..., 1], slow=2)),
+        *((path["photo"], coded(path["photo"], pixels, pace=pace)) for pace in PACES),
+        *((path["bilevel"], coded(path["bilevel"], bits, pace=pace)) for pace in (WHOLE, LAST)),
+        *((path["photo"], coded(path["photo"], pixels, deeper, pace=pace)) for pace in (WHOLE, LAST)),
+        *((path["photo"], coded(path["photo"], fine, shift=5, pace=pace)) for pace in (WHOLE, LAST)),
+        (path["photo"], coded(path["photo"], pixels, pace=WHOLE, tile_size=32)),
+        (path["shallow"], coded(path["shallow"], pixels, pace=WHOLE)),
+        (learns, coded(learns, pixels, pace=LAST, tile_size=32)),
+        (learns, coded(learns, pixels, payload, pace=Pace(1))),
+        (learns, coded(learns, pixels[..., 1], pace=Pace(2))),
         (learns, compress(alpha, model=learns, effort=2, origin="none", threads=1)),
-        (path["grey"], coded(path["grey"], pixels[..., 0], slow=0)),
-        (path["bilevel"], coded(path["bilevel"], bits, slow=0)),
-        (path["photo"], coded(path["photo"], pixels, slow=8)),
-        (path["photo"], coded(path["photo"], pixels, slow=0)),
         (shipped, compress(make_golden.pasts()["values"].pixels, effort=2, origin="values", threads=1)),
-        (path["photo"], coded(path["photo"], Picture(deep, levels=1 << 16), shift=5, slow=0)),
-        (path["grey"], coded(path["grey"], Picture(deep[..., 0] >> 4, levels=1 << 12), shift=1, slow=1)),
-        (path["grey"], coded(path["grey"], Picture(pixels[..., 0] // 3, levels=86), slow=0)),
+        (path["grey"], coded(path["grey"], pixels[..., 0], pace=LAST)),
+        (path["grey"], coded(path["grey"], grey, shift=1, pace=Pace(1, whole=False))),
+        (path["grey"], coded(path["grey"], Picture(pixels[..., 0] // 3, levels=86), pace=WHOLE)),
     ]
 
 
 def test_learning(node, files, tmp_path):
-    """With and without an adapter and latents, of one and of three channels, of two levels, at several rates."""
+    """With and without an adapter and latents, of one and of three channels, of two levels; the last layer, and all but
+    the first, at several rates.
+    """
     paths, methods = [tmp_path / f"{i}.vlae" for i in range(len(files))], set()
     for path, (_, data) in zip(paths, files, strict=True):
         path.write_bytes(data)
         contents = read(data)
-        assert any(part.planes.slow is not None for part in contents.parts)
+        assert any(part.planes.pace for part in contents.parts) or path is paths[0]
         methods |= {record.method for record in contents.records if record.method < Method.RAW}
     assert methods == {Method.NO_LATENTS, Method.LATENTS}
     models = sorted({str(model) for model, _ in files})
@@ -99,9 +113,10 @@ def test_learning(node, files, tmp_path):
         assert found == [shown(one) for one in wanted], i
 
 
-def test_rates_matter(files):
-    """Each rate gives other streams, so that a decoder that learnt at another one, or not, would find out."""
-    assert files[6][1] != files[7][1]
+def test_paces_matter(files):
+    """Each pace gives other streams, so that a decoder that learnt at another one, or not, would find out."""
+    streams = [[record.data for record in read(data).records] for _, data in files[: len(PACES)]]
+    assert all(one != other for i, one in enumerate(streams) for other in streams[:i])
 
 
 def spoilt(monkeypatch, data, method, **fields):
@@ -123,10 +138,10 @@ def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
     pixels = synthetic(20, 26, 4)
     whole = coded(learns, pixels)
     cases = {
-        "ten": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=9),
-        "chains": spoilt(monkeypatch, whole, Method.CHAIN, slow=0, chains=1),
-        "no model": spoilt(monkeypatch, whole, Method.RAW, slow=0, model_id=None),
-        "shift": spoilt(monkeypatch, whole, Method.NO_LATENTS, slow=0, shift=3),
+        "eight": spoilt(monkeypatch, whole, Method.NO_LATENTS, pace=Pace(7, whole=False)),
+        "chains": spoilt(monkeypatch, whole, Method.CHAIN, pace=WHOLE, chains=1),
+        "no model": spoilt(monkeypatch, whole, Method.RAW, pace=LAST, model_id=None),
+        "shift": spoilt(monkeypatch, whole, Method.NO_LATENTS, pace=WHOLE, shift=3),
     }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
@@ -140,7 +155,7 @@ def test_refused(node, monkeypatch, learns, synthetic, tmp_path):
 
 def test_model_that_cannot(node, learns, tiny, synthetic, tmp_path):
     """A file whose model has no tensors of learning is damaged."""
-    data = coded(learns, synthetic(20, 26, 4), slow=0)
+    data = coded(learns, synthetic(20, 26, 4), pace=WHOLE)
     data = repaired(data.replace(load_weights(learns).id, load_weights(tiny).id))
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(CorruptFile, match="learn"):
@@ -149,16 +164,44 @@ def test_model_that_cannot(node, learns, tiny, synthetic, tmp_path):
     assert (found["code"], "cannot learn" in found["message"]) == ("CorruptFile", True)
 
 
-def test_tensors(node, learns, synthetic, tmp_path):
-    """Weight files with a part of the tensors, or with numbers out of range."""
-    config, tensors, _ = read_weights(learns)
-    (tmp_path / "file").write_bytes(coded(learns, synthetic(20, 26, 4), slow=0))
-    cases = [{name: tensor for name, tensor in tensors.items() if name != "learn.reduce"}]
-    for name, value in {"learn.diagonal": 65537, "learn.scale": 4097, "learn.rate": -1, "learn.reduce": 25}.items():
-        cases.append(tensors | {name: np.full_like(tensors[name], value)})
-    for i, some in enumerate(cases):
-        broken: Path = tmp_path / f"{i}.safetensors"
-        identity = load_weights(learns).id.hex()
+def test_tensors(node, models, synthetic, tmp_path):
+    """Weight files with a part of the tensors, with numbers out of range, or of digits that do not learn."""
+    weights = models / "photo.safetensors"
+    config, tensors, _ = read_weights(weights)
+    (tmp_path / "file").write_bytes(coded(weights, synthetic(20, 26, 4), pace=WHOLE))
+    left_out = [*(f"{name}.reduce" for name in LAYERS), "learn.out.back", "learn.hidden.1.up.addend", "learn.slope"]
+    cases = {f"no {name}": {key: tensor for key, tensor in tensors.items() if key != name} for name in left_out}
+    cases["back"] = tensors | {"learn.hidden.1.back": tensors["learn.out.back"]}
+    most = {"diagonal": 1 << 16, "reduce": 24, "scale": 1 << 12, "rate": 1 << 15, "back": 1 << 16, "slope": 1 << 12}
+    for name in tensors:
+        if name.startswith("learn.") and (part := name.split(".")[-1]) in most:
+            for value in (-1, most[part] + 1):
+                cases[f"{name} {value}"] = tensors | {name: np.full_like(tensors[name], value)}
+    out, hidden = tensors["local.out.weight"], tensors["local.hidden.1.weight"]
+    cases["one digit"] = tensors | {"local.out.weight": np.ascontiguousarray(out[:, : out.shape[1] // 2])}
+    cases["two digits"] = tensors | {"local.hidden.1.weight": np.tile(hidden, 2)}
+    assert len(cases) == 7 + 2 * 15 + 2
+    for name, some in cases.items():
+        broken: Path = tmp_path / "broken.safetensors"
+        identity = load_weights(weights).id.hex()
         write(broken, some, {"vlae-codec": "1", "config": json.dumps(dict(config), sort_keys=True), "id": identity})
         (found,) = decoded(node, tmp_path / "file", models=[str(broken)], threads=0)
-        assert found["code"] == "WeightsError", i
+        assert found["code"] == "WeightsError", name
+        assert "the weight file is malformed" in found["message"], name
+        assert "says another" not in found["message"], name
+
+
+def test_described(node, models, synthetic, tmp_path):
+    """What learning takes, for the limits, and what is said of the streams of models that learn."""
+    for i, pace in enumerate([None, WHOLE, LAST]):
+        (tmp_path / str(i)).write_bytes(coded(models / "photo.safetensors", synthetic(20, 26, 4), pace=pace))
+    for name in MODELS:
+        learning = load_weights(models / f"{name}.safetensors").learning
+        assert learning is not None
+        answers = node("learning.mjs", models / f"{name}.safetensors", *(tmp_path / str(i) for i in range(3)))
+        work, *named = map(json.loads, answers.splitlines())
+        for found, pace in ((work["whole"], WHOLE), (work["last"], LAST)):
+            products = learning.at(pace).multiply_adds
+            assert products - len(learning.layers) < found <= products, name
+    words = [[part.partition(", ")[2] for part in parts if ", " in part] for parts in named]
+    assert words == [["modelled"], ["modelled, learning"], ["modelled, learning in the last layer"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from vlae_codec.contract import Pace
 from vlae_codec.errors import InputError
 
 
@@ -12,23 +13,23 @@ class Effort(NamedTuple):
     passes: float  # over the pixels, at most
     richness: float  # the share of the pictures' bits for which an adapter gets numbers, at 4 bits each
     stop: float  # a pass that gains a smaller share of the bits than this is the last but for the annealing
-    rates: tuple[int, ...] = ()  # at which a model that can learns while it codes, each tried, as divisors 2^n
+    paces: tuple[Pace, ...] = ()  # at which a model that can learns while it codes, each tried
     tile: int | None = None  # pixels a side at most, if not as usual: in each tile a model that learns begins afresh
 
 
 LEVELS = {
     1: Effort(0.0, 0.0, 0.0),
-    2: Effort(0.25, 0.004, 0.0, (0,), 768),
-    3: Effort(1.0, 0.006, 0.0, (0,), 768),
-    4: Effort(1.5, 0.007, 0.0, (0,), 768),
-    5: Effort(4.0, 0.009, 1e-3, (0, 1), 1024),
-    6: Effort(8.0, 0.011, 1e-3, (0, 1), 1024),
-    7: Effort(12.0, 0.012, 5e-4, (0, 1), 1024),
-    8: Effort(20.0, 0.014, 5e-4, (0, 1), 1024),
-    9: Effort(30.0, 0.015, 2e-4, (0, 1), 1024),
+    2: Effort(0.25, 0.004, 0.0, (Pace(0),), 768),
+    3: Effort(1.0, 0.006, 0.0, (Pace(0),), 768),
+    4: Effort(2.0, 0.006, 0.0, (Pace(0),), 768),
+    5: Effort(1.0, 0.006, 0.0, (Pace(0),), 1024),
+    6: Effort(2.0, 0.006, 0.0, (Pace(0),), 1024),
+    7: Effort(4.0, 0.007, 5e-4, (Pace(0), Pace(1)), 1024),
+    8: Effort(8.0, 0.009, 5e-4, (Pace(0), Pace(1)), 1024),
+    9: Effort(16.0, 0.011, 2e-4, (Pace(0), Pace(1)), 1024),
 }
 DEFAULT = 3
-BEST = 7  # from which on the larger ones of the default models are taken
+BEST = 5  # from which on the larger ones of the default models are taken
 
 
 def level(effort: int) -> Effort:

@@ -42,6 +42,8 @@ PRODUCT = {1: -4, 2: 3}  # exponent of the product by the digits of a layer
 NUMBER_BITS = 4.0  # that a number costs, roughly
 LAST = 0.25  # of the other layers' rank, that of a last layer that learns
 LEFT = 0.7  # of the numbers of an adapter, those that it has then
+UNLIKELY = 0.02  # a gain, where the model learns, below which no adapter pays: most of it is learnt without one
+EARLY = 16  # steps of a pass from which on half a one tells it
 FEWEST = 100  # numbers for which an adapter is worth a try
 WORSE = 0.005  # by so much worse than its best pass a fit may end
 REPORTS = 8  # per pass
@@ -54,7 +56,8 @@ class Problem(NamedTuple):
     coded: int  # channels that are
     sample: Sample
     rng: np.random.Generator
-    costs: np.ndarray  # (m,) bits of pixels without an adapter: of all of the sample, or of some
+    probed: np.ndarray  # (m,) pixels of the sample: all of them, or some
+    costs: np.ndarray  # (m,) bits of these without an adapter
 
     @property
     def before(self) -> float:
@@ -65,6 +68,11 @@ class Problem(NamedTuple):
     def deviation(self) -> float:
         """The standard deviation of `before`."""
         return self.sample.total * float(self.costs.std()) / math.sqrt(len(self.costs))
+
+    def under(self, codec: TileCodec) -> float:
+        """What `before` would be with the local network of this codec."""
+        blocks = (bits(codec, self.sample, at, self.coded) for at in _blocks(self.probed, 1 << 14))
+        return self.sample.other + self.sample.total * float(np.concatenate([*blocks]).mean())
 
 
 def look(
@@ -88,7 +96,7 @@ def look(
     everything, rng = np.arange(len(sample.rows)), np.random.default_rng(seed)
     probed = everything if effort.passes > 1 else rng.permutation(everything)[:PROBE]
     costs = np.concatenate(list(run(lambda at: bits(codec, sample, at, coded), _blocks(probed, 1 << 14))))
-    return Problem(codec, coded, sample, rng, costs)
+    return Problem(codec, coded, sample, rng, probed, costs)
 
 
 def fit(
@@ -96,11 +104,11 @@ def fit(
 ) -> Adapter | None:
     """An adapter for these pixels, or None where none can pay.
 
-    run: a `map` over blocks of pixels; watch: a function that is told how far the fit is; learns: the last layer will
-    learn while the model codes.
+    run: a `map` over blocks of pixels; watch: a function that is told how far the fit is; learns: the model will
+    learn while the model codes, so that an adapter must bring more.
     Raises WeightsError if the adapter would break the accumulator bound.
     """
-    codec, coded, sample, rng, costs = problem
+    codec, coded, sample, rng, _, costs = problem
     network, config, before = codec.model.local, codec.model.config, problem.before
     everything = np.arange(len(sample.rows))
     ranks = _ranks(network, effort.richness * before / NUMBER_BITS, learns) if effort.passes else None
@@ -136,9 +144,13 @@ def fit(
         recent.append(float(np.concatenate(spent) @ weights[at]))
         fall = (end - step) / max(end - hold, 1.0)
         numbers.descend([sum(groups) for groups in zip(*found)], rate * min(1.0, (step + 1) / WARM, fall))
-        if watch is not None and (step + 1) % max(1, a_pass // REPORTS) == 0:
+        told, early = watch is not None, learns and a_pass >= EARLY and step + 1 == a_pass // 2
+        if (told and (step + 1) % max(1, a_pass // REPORTS) == 0) or early:
             now = sample.other + float(np.mean(recent[-a_pass // 4 :])) + size(numbers.adapter(), codec.model.tables)
-            watch(Fitting((step + 1) / end, *(n / (sample.total * coded) for n in (before, now))))
+            if watch is not None:
+                watch(Fitting((step + 1) / end, *(n / (sample.total * coded) for n in (before, now))))
+            if early and now > (1 - UNLIKELY) * before:
+                return None
         if step + 1 == end:
             break
         if (step + 1) % a_pass == 0:

@@ -51,7 +51,7 @@ class Draft:
 
     def known(self, split: int) -> Known:
         """What `TileCodec.tiles` need not find out again, if band B has `split` rows."""
-        if self.codec.slow is None:
+        if self.codec.pace is None:
             return Known(self.below(split), self.posterior(split))
         above, band = self.tile[:split], self.tile[split:]
         return Known(self.codec.pixel_codec.intervals(above, band, None, self.coded), self.posterior(split))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from vlae_codec.contract import (
     REDUCTIONS,
     SIDE_OFFSETS,
     STRETCH,
+    Pace,
     side_features,
     window_offsets,
     window_slope,
@@ -30,8 +30,6 @@ from vlae_codec.native.pixels import Pixels, Setting
 from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.values import triples
 from vlae_codec.weights.model import Model
-
-SLOW = range(MAX_SLOW + 1)
 
 
 class Inference:
@@ -78,16 +76,16 @@ class Inference:
         made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
         return made
 
-    def learning(self, slow: int | None) -> Inference:
-        """The same networks, of which the last layer of the local one learns while it codes; None: it does not.
+    def learning(self, pace: Pace | None) -> Inference:
+        """The same networks, of which the local one learns while it codes; None: it does not.
 
-        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError for a model that cannot.
+        Raises ValueError for a model that cannot, or a pace that there is not.
         """
         setting, found = self.pixels.setting, self.model.learning
-        if slow is not None and (found is None or slow not in SLOW):
+        if pace is not None and (found is None or not 0 <= pace.slow <= MAX_SLOW):
             raise ValueError("this model does not learn while it codes")
         made = copy(self)
-        learning = None if slow is None or found is None else replace(found, slow=slow)
+        learning = None if pace is None or found is None else found.at(pace)
         made.pixels = Pixels(setting._replace(learning=learning), self.pixels.null, self.pixels.side)
         return made
 

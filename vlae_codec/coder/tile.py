@@ -23,6 +23,7 @@ import numpy as np
 
 from vlae_codec.coder.codecs import Codec, after, bits_back
 from vlae_codec.coder.inference import Inference
+from vlae_codec.contract import Pace
 from vlae_codec.errors import VlaeError
 from vlae_codec.native import latents, mixture, waves
 from vlae_codec.native.mixture import COST_UNIT
@@ -76,7 +77,7 @@ class TileCodec:
         self.levels, self.shift = self.nets.levels, self.nets.shift
         self.pixel_codec: PixelCodec = self.nets.pixels
         self.restriction: tuple[str, int] | None = None
-        self.slow: int | None = None  # of learning
+        self.pace: Pace | None = None  # of learning
         if self.device is not None:
             try:
                 from vlae_codec.gpu.convoy import Convoy
@@ -105,23 +106,23 @@ class TileCodec:
         levels: 2 .. 65536; shift: 0 .. 10; a model's own are those of its configuration and 0. A device has only
         these, so that a codec of others is of the CPU. Raises ValueError for numbers out of range.
         """
-        if (levels, shift) == (self.levels, self.shift) and self.restriction is None and self.slow is None:
+        if (levels, shift) == (self.levels, self.shift) and self.restriction is None and self.pace is None:
             return self
         made = copy(self)
         made.nets, made.device, made.backend = self.nets.scaled(levels, shift), None, "cpu"
         made.levels, made.shift, made.pixel_codec = levels, shift, made.nets.pixels
-        made.restriction = made.slow = None
+        made.restriction = made.pace = None
         return made
 
-    def learning(self, slow: int | None) -> TileCodec:
+    def learning(self, pace: Pace | None) -> TileCodec:
         """The codec that learns while it codes, of the CPU; None: the one that does not.
 
-        slow: 0 .. 8, the rates are divided by 2^slow. Raises ValueError, as `Inference.learning` does.
+        Raises ValueError, as `Inference.learning` does.
         """
-        if slow == self.slow:
+        if pace == self.pace:
             return self
         made = copy(self)
-        made.nets, made.device, made.backend, made.slow = self.nets.learning(slow), None, "cpu", slow
+        made.nets, made.device, made.backend, made.pace = self.nets.learning(pace), None, "cpu", pace
         made.pixel_codec = made.nets.pixels
         return made
 

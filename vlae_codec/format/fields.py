@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlae_codec.contract import Pace
 from vlae_codec.errors import CorruptFile, UnsupportedVersion
 from vlae_codec.format.chunks import DAMAGED, pack_varint, read_varint
 from vlae_codec.format.header import (
@@ -68,7 +69,7 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
     fields = [
         (planes.model_id or b"", planes.model_id is not None),
         (pack_varint(planes.levels), planes.levels != layout.levels),
-        (bytes([planes.shift + 16 * _learning(planes)]), planes.shift != 0 or planes.slow is not None),
+        (bytes([planes.shift + 16 * _learning(planes)]), planes.shift != 0 or planes.pace is not None),
         (bytes(planes.scale), planes.scale != (1, 1)),
         (pack_varint(planes.tile_size // 8), planes.tile_size != TILE_SIZE),
         (pack_varint(planes.lane_symbols), planes.lane_symbols != LANE_SYMBOLS),
@@ -81,7 +82,12 @@ def _pack_planes(planes: Planes, layout: Layout) -> bytes:
 
 def _learning(planes: Planes) -> int:
     """The high digit of the byte of which the low one is the shift."""
-    return 0 if planes.slow is None else planes.slow + 1
+    return 0 if planes.pace is None else 1 + planes.pace.slow + 8 * planes.pace.whole
+
+
+def _pace(learning: int) -> Pace | None:
+    """What such a digit says."""
+    return Pace(learning % 8 - 1, learning >= 8) if learning else None
 
 
 def _pack_values(values: Sequence[tuple[int, Form]]) -> bytes:
@@ -199,7 +205,7 @@ def _read_planes(reader: Reader, layout: Layout) -> Planes:
         levels,
         model_id,
         shift=shift,
-        slow=learning - 1 if learning else None,
+        pace=_pace(learning),
         scale=(reader.byte(), reader.byte()) if flags & 8 else (1, 1),
         tile_size=8 * reader.varint() if flags & 16 else TILE_SIZE,
         lane_symbols=reader.varint() if flags & 32 else LANE_SYMBOLS,

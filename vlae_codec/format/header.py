@@ -23,9 +23,10 @@ absence does, and MUST NOT stand otherwise.
             [levels    varint]  of the symbols, 2 .. those of the layout, and fewer only where values follow; without it
                                 those of the layout
             [shift     u8]      the low 4 bits are the shift, of more than 256 levels up to 10, see native/mixture.py,
-                                else 0; the high ones are the learning, 0 .. 9, and 0 without a model or with chains:
-                                if not 0, the model learns while it codes, at rates divided by 2 to the power of one
-                                less, see native/core/learn.h. Without it, both are 0
+                                else 0; the high ones are the learning, 0 .. 7 and 9 .. 15, and 0 without a model or
+                                with chains: if not 0, the model learns while it codes (native/core/learn.h), from 9 on
+                                all of its local network but the first layer, else the last layer alone; at rates
+                                divided by 2 to the power of one less than the remainder by 8. Without it, both are 0
             [scale     u8 u8]   columns and rows of which one sample is coded, 1 .. 255; without it 1 and 1
             [tile size varint]  edge of a square tile in samples, a multiple of 8 in 8 .. 4096, divided by 8; without
                                 it 64 (512 samples)
@@ -88,6 +89,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
 
+from vlae_codec.contract import MAX_SLOW, Pace
 from vlae_codec.format.chunks import DAMAGED
 
 # mode -> channels; None: any number, of no meaning that is known here. The order gives the modes their numbers.
@@ -113,7 +115,6 @@ TYPES = ("unsigned", "int8", "int16", "uint32", "int32", "float16", "float32", "
 BYTES = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4, "float64": 8}  # of types that are coded by bytes
 MAX_TILE = 4096  # bounds what a decoder takes for one tile
 MAX_SHIFT = 10
-SLOW = range(9)
 TILE_SIZE, LANE_SYMBOLS = 512, 32768
 RAW, LZMA, WEBP = 2, 3, 5  # methods of stored forms, see `container`
 SOURCE_PLANES, VALUES, JPEG = 1, 2, 3  # forms of origins
@@ -172,7 +173,7 @@ class Planes:
     values: tuple[tuple[int, Form], ...] = ()  # (count, differences) of the value of each symbol, one or one a channel
     kind: Kind = Kind.SAMPLES
     geometry: int = 0  # of a plane of chroma, as its origin has it
-    slow: int | None = None  # the model learns while it codes, at rates divided by 2^slow; None: it does not
+    pace: Pace | None = None  # at which the model learns while it codes; None: it does not
 
     @property
     def halved(self) -> tuple[int, int]:
@@ -399,7 +400,7 @@ def _problems_of_planes(planes: Planes, layout: Layout) -> dict[str, bool]:
         "coded levels": not 2 <= planes.levels <= layout.levels
         or (not planes.values and planes.levels != layout.levels),
         "shift": not 0 <= planes.shift <= (MAX_SHIFT if planes.levels > 256 else 0),
-        "learning": planes.slow is not None and (planes.slow not in SLOW or not may_learn(planes)),
+        "learning": planes.pace is not None and (not 0 <= planes.pace.slow <= MAX_SLOW or not may_learn(planes)),
         "scale": not all(1 <= factor <= 255 for factor in planes.scale),
         "tile size": not 8 <= planes.tile_size <= MAX_TILE or planes.tile_size % 8 != 0,
         "lane symbols": not 1 <= planes.lane_symbols < 2**32,

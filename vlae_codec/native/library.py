@@ -23,7 +23,7 @@ from vlae_codec import contract
 from vlae_codec.errors import EmptyStack, VlaeError, WeightsError
 
 TARGET_VARIABLE = "VLAE_CODEC_TARGET"
-ABI = 5
+ABI = 6
 MAX_STEPS = 8  # of the flow prior
 CHECKED = (  # constants of the contract that the core has, in its order
     *("PRECISION", "LEVEL_BITS", "COEF_BITS", "WEIGHT_BITS", "SIGMOID_BITS", "SIGMOID_HALF", "FACTOR_BITS"),
@@ -70,11 +70,15 @@ class PixelsStruct(ctypes.Structure):
     )
 
 
-class LearnStruct(ctypes.Structure):
+class TaughtStruct(ctypes.Structure):
     _fields_ = _fields(
         *((c_void_p, "net"), (c_int64, "net_size")),
-        *((c_void_p, "diagonal reduce scale rate"), (c_int32, "slow")),
+        (c_void_p, "diagonal reduce scale rate back"),
     )
+
+
+class LearnStruct(ctypes.Structure):
+    _fields_ = _fields((POINTER(TaughtStruct), "layers"), (c_void_p, "slope"), (c_int32, "count slow"))
 
 
 class TileStruct(ctypes.Structure):

@@ -91,7 +91,7 @@ def scaled(codec: TileCodec, planes: Planes) -> TileCodec:
     Raises ValueError where the model cannot learn.
     """
     made = codec.scaled(planes.levels, planes.shift)
-    return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(planes.slow)
+    return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(planes.pace)
 
 
 def codecs_for(contents: Contents, model: str | Path | None, device: str) -> list[TileCodec | None]:
@@ -142,4 +142,4 @@ def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
     except CorruptFile as error:
         raise type(error)(f"adapter: {error}") from error
     made = TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)
-    return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(codec.slow)
+    return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(codec.pace)

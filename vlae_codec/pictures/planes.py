@@ -14,7 +14,7 @@ from vlae_codec.adapter.effort import Effort, Watch, level
 from vlae_codec.coder.choice import choose_shift, sample_cost
 from vlae_codec.coder.streams import encode_chain, encode_tile
 from vlae_codec.coder.tile import TileCodec
-from vlae_codec.contract import COST_BITS
+from vlae_codec.contract import COST_BITS, Pace
 from vlae_codec.errors import WeightsError
 from vlae_codec.format import header, stored
 from vlae_codec.format.container import Part, Piece, TileRecord, tile_grid, tiles_of
@@ -34,7 +34,8 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
-SMALL = 1 << 17  # pixels up to which a model that learns is also tried without a fit
+SMALL = 1 << 17  # pixels up to which a model that learns is tried with an adapter and without
+LIKELY = 0.035  # a gain by an adapter, with no learning, from which on it pays where the model learns, too
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
@@ -155,7 +156,7 @@ def encode_planes(
 
 def without_model(part: Part) -> Part:
     """The part of which no stream needs its model: a file need not name it."""
-    return replace(part, planes=replace(part.planes, model_id=None, shift=0, slow=None), adapter=None)
+    return replace(part, planes=replace(part.planes, model_id=None, shift=0, pace=None), adapter=None)
 
 
 def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
@@ -252,7 +253,7 @@ def _adapted(
     The former is not made where a sample of the pixels says that it would be larger.
     """
     from vlae_codec.adapter.chunk import pack
-    from vlae_codec.adapter.fit import fit, look
+    from vlae_codec.adapter.fit import UNLIKELY, fit, look
 
     coded, tiles = source.part.planes.channels, Tiles(source, codec.config["channels"])
     problem = look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
@@ -261,31 +262,34 @@ def _adapted(
         plain = _plain(codec, source, comparable, None, options, run)
         if 8 * size_of(plain) <= HOPELESS * problem.before:
             return plain
-    adapter, payload = None, None
+    adapter = None
     learns = codec.model.learning is not None and may_learn(source.part.planes)
-    rates: tuple[int | None, ...] = effort.rates if learns and effort.rates else (None,)
-    if None in rates or effort.passes >= WORTH_IT:
+    paces: tuple[Pace | None, ...] = effort.paces if learns and effort.paces else (None,)
+    if None in paces or effort.passes >= WORTH_IT:
         with suppress(WeightsError), alone():  # it would break the accumulator bound
-            adapter = fit(problem, effort, run, options.watch, None not in rates)
-    if adapter is None and None in rates:
+            adapter = fit(problem, effort, run, options.watch, None not in paces)
+    if adapter is None and None in paces:
         return plain or _plain(codec, source, comparable, None, options, run)
-    if adapter is not None:
-        payload = pack(adapter, codec.model.tables)
+    payload = None if adapter is None else pack(adapter, codec.model.tables)
     fitted = codec if payload is None else with_adapter(codec, payload)
+    kinds, others = [(fitted, payload)], list[tuple[TileCodec, bytes | None]]()
+    if payload is not None and None not in paces:  # much of what an adapter brings is learnt without it
+        gain = 1 - (problem.under(fitted) + 8 * len(payload)) / problem.before
+        few, others = sum(tile[..., 0].size for tile in tiles) <= SMALL, [(codec, None)]
+        if few or gain < LIKELY:
+            kinds, others = others if gain < UNLIKELY and not few else kinds + others, []
 
-    def learning(codec: TileCodec, slow: int | None, adapter: bytes | None) -> Part:
-        planes = replace(source.part.planes, slow=slow)
+    def learning(codec: TileCodec, adapter: bytes | None, pace: Pace | None) -> Part:
+        planes = replace(source.part.planes, pace=pace)
         learner = source._replace(part=replace(source.part, planes=planes))
-        return _plain(codec.learning(slow), learner, comparable, adapter, options, run)
+        return _plain(codec.learning(pace), learner, comparable, adapter, options, run)
 
-    found = [learning(fitted, slow, payload) for slow in rates]
+    found = [learning(*kind, pace) for kind in kinds for pace in paces]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
     clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
-    few = sum(tile[..., 0].size for tile in tiles) <= SMALL
-    if not clear:
+    if not clear:  # the adapter may be what is too much
         found.append(plain or _plain(codec, source, comparable, None, options, run))
-    if payload is not None and None not in rates and (few or not clear):  # the adapter may be what is too much
-        found += [learning(codec, slow, None) for slow in rates]
+        found += [learning(*kind, pace) for kind in others for pace in paces]
     return min(found, key=size_of)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.container import Contents, Part
 from vlae_codec.format.header import Origin
@@ -54,7 +55,7 @@ def _planes(part: Part) -> dict[str, Any]:
         "channels": [part.channel, part.channel + planes.channels - 1],
         "levels": planes.levels,
         "shift": planes.shift,
-        "learning": None if planes.slow is None else 2.0**-planes.slow,
+        "learning": None if planes.pace is None else _learning(planes.pace),
         "scale": list(planes.scale),
         "values": [count for count, _ in planes.values],
         "model": None if planes.model_id is None else planes.model_id.hex(),
@@ -63,6 +64,10 @@ def _planes(part: Part) -> dict[str, Any]:
         "chains": planes.chains,
         "methods": _methods([part]),
     }
+
+
+def _learning(pace: Pace) -> dict[str, Any]:
+    return {"rate": 2.0**-pace.slow, "layers": "all" if pace.whole else "last"}
 
 
 def _origin(origin: Origin | None) -> str | None:

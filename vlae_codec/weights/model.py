@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlae_codec.errors import InputError, UnknownModel, WeightsError
-from vlae_codec.native.learning import Learning
+from vlae_codec.native.learning import Learning, Taught
 from vlae_codec.native.mixture import Tables
 from vlae_codec.native.network import Layer, Network, Packed
 from vlae_codec.weights import safetensors, schema
@@ -47,7 +47,7 @@ class Model:
     mixture: Network | None
     base: np.ndarray | None  # (1, P) int32
     local: Network
-    learning: Learning | None  # how its last layer learns while it codes, if it can
+    learning: Learning | None  # how the local network learns while it codes, if it can
 
 
 def model_id(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> bytes:
@@ -91,13 +91,18 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
         Network(part("mixture"), skip=True) if steps else None,
         None if steps else tensors["base"],
         Network(part("local"), skip=True),
-        _learning(part("learn"), tensors) if schema.learns(tensors) else None,
+        _learning(checked, layers, tensors) if schema.learns(tensors) else None,
     )
 
 
-def _learning(layers: tuple[Layer, ...], tensors: Mapping[str, np.ndarray]) -> Learning:
-    diagonal, reduce, scale, rate = (tensors[f"learn.{name}"] for name in ("diagonal", "reduce", "scale", "rate"))
-    return Learning(Packed(Network(layers)), diagonal, reduce, scale, rate)
+def _learning(config: schema.Config, layers: Mapping[str, Layer], tensors: Mapping[str, np.ndarray]) -> Learning:
+    def one(name: str) -> Taught:
+        net = Packed(Network((layers[f"{name}.down"], layers[f"{name}.up"])))
+        diagonal, reduce, scale, rate = (tensors[f"{name}.{part}"] for part in ("diagonal", "reduce", "scale", "rate"))
+        return Taught(net, diagonal, reduce, scale, rate, tensors.get(f"{name}.back"))
+
+    found = tuple(one(f"{schema.LEARN}{name}") for name in schema.taught(config))
+    return Learning(found, tensors.get(f"{schema.LEARN}slope"))
 
 
 # ---------------------------------------------------------------------------------------------------- files

@@ -9,9 +9,13 @@
     mixture.*     last step of the prior
     base          a constant row of parameters, in the place of a mixture, in a model with no flow step
     local.*       p(x | window, context, side planes)
-    learn.*       how the last layer of these learns while it codes (`core/learn.h`): down and up, the layers of its
-                  preconditioner, a diagonal and a shift of each input, and a scale and a rate of each output; all of
-                  them or none
+    learn.*       how these learn while they code (`core/learn.h`), LAYER being out and each hidden.i but hidden.0:
+                  learn.LAYER.down and up, the layers of its preconditioner, int32 numbers of each of its inputs and of
+                  its bias, diagonal (0 .. 2^16) and reduce (0 .. 24), and of each of its outputs scale (0 .. 2^12) and
+                  rate (0 .. 2^15); from the second hidden layer on, and of out if there are two, back (0 .. 2^16) of
+                  each output, by which derivatives go back, and then learn.slope (0 .. 2^12), of the derivatives by the
+                  outputs of out. All of these or none; with them, weights of out have two digits and those of the
+                  others one
 
 A layer is four tensors: NAME.weight, NAME.multiplier, NAME.addend and NAME.shift (`vlae_codec.native.network`). A model
 has exactly the tensors that are listed here. The bounds are those of the native core; the last one keeps a model from
@@ -149,15 +153,17 @@ def layer_forms(config: Config, learns: bool = False) -> Iterator[LayerForm]:
     yield from mlp(
         "local", (window + 1) * c + config.context + side_features(config.side), config.hidden, config.layers, 1, limits
     )
-    if learns:
-        inputs = config.hidden + (window + 1) * c + config.context + side_features(config.side) + 1
+    seen = (window + 1) * c + config.context + side_features(config.side)
+    for name in taught(config) if learns else ():
+        inputs = config.hidden + 1 + (seen if name == "out" else 0)
         if inputs > contract.LEARN_WIDTH:
             raise WeightsError(
-                f"its last layer is too wide to learn: {inputs} over the limit of {contract.LEARN_WIDTH}"
+                f"its layer {name} is too wide to learn: {inputs} over the limit of {contract.LEARN_WIDTH}"
             )
         limit = np.full(inputs, contract.LEARN_LIMIT, np.int32)
-        yield LayerForm(f"{LEARN}down", inputs, contract.LEARN_RANK, 0)
-        yield LayerForm(f"{LEARN}up", contract.LEARN_RANK, inputs, 0, (-limit, limit))
+        rank = contract.LEARN_RANK if name == "out" else contract.LEARN_HIDDEN_RANK
+        yield LayerForm(f"{LEARN}{name}.down", inputs, rank, 0)
+        yield LayerForm(f"{LEARN}{name}.up", rank, inputs, 0, (-limit, limit))
 
 
 def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
@@ -179,12 +185,18 @@ def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
         forms[f"{name}.shift"] = TensorForm("int64", ((1,),), 0, 40)
     place = (config.context,)
     forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), INT8_MIN, INT8_MAX)
-    if learns:
-        ins, outs = forms["learn.up.addend"].shapes, forms["local.out.addend"].shapes
-        forms["learn.diagonal"] = TensorForm("int32", ins, 0, 1 << 16)
-        forms["learn.reduce"] = TensorForm("int32", ins, 0, 24)
-        forms["learn.scale"] = TensorForm("int32", outs, 0, 1 << 12)
-        forms["learn.rate"] = TensorForm("int32", outs, 0, 1 << 15)
+    layers = taught(config) if learns else ()
+    for name in layers:
+        own = f"{LEARN}{name}"
+        ins, outs = forms[f"{own}.up.addend"].shapes, forms[f"local.{name}.addend"].shapes
+        forms[f"{own}.diagonal"] = TensorForm("int32", ins, 0, 1 << 16)
+        forms[f"{own}.reduce"] = TensorForm("int32", ins, 0, 24)
+        forms[f"{own}.scale"] = TensorForm("int32", outs, 0, 1 << 12)
+        forms[f"{own}.rate"] = TensorForm("int32", outs, 0, 1 << 15)
+        if name != layers[-1]:
+            forms[f"{own}.back"] = TensorForm("int32", outs, 0, 1 << 16)
+    if len(layers) > 1:
+        forms[f"{LEARN}slope"] = TensorForm("int32", forms["local.out.addend"].shapes, 0, 1 << 12)
     if not config.flow_steps:
         low, high = parameter_limits(1, config.latents, coupled=False)
         forms["base"] = TensorForm("int32", ((1, low.size),), low, high)
@@ -196,20 +208,27 @@ def learns(names: Iterable[str]) -> bool:
     return any(name.startswith(LEARN) for name in names)
 
 
+def taught(config: Config) -> tuple[str, ...]:
+    """The layers of the local network that can learn while it codes, from the last one on: all but the first."""
+    return "out", *(f"hidden.{i}" for i in reversed(range(1, config.layers)))
+
+
 def check_shapes(config: Config, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
     """The multiply-adds a pixel of a model with the given types and shapes, by tensors' names.
 
     Raises WeightsError unless these are all the tensors of the configuration, and no others.
     """
     forms, total = tensor_forms(config, learns(given)), 0
+    layers = taught(config) if learns(given) else ()
+    wanted = {f"local.{name}.weight": 2 if name == "out" else 1 for name in layers}  # digits of weights
     if wrong := sorted(forms.keys() ^ given.keys()):
         raise WeightsError(f"it lacks, or should not have, the tensor {reprlib.repr(wrong[0])}")
     for name, form in forms.items():
         dtype, shape = given[name]
         if dtype != form.dtype or shape not in form.shapes:
             raise WeightsError(f"{name} is {dtype} {shape}, not {form.dtype} {' or '.join(map(str, form.shapes))}")
-        if name == "local.out.weight" and learns(given) and shape == form.shapes[0]:
-            raise WeightsError("its last layer has weights of one digit, which do not learn")
+        if name in wanted and shape != form.shapes[wanted[name] - 1]:
+            raise WeightsError(f"{name} has not the {wanted[name]} digits with which it could learn")
         if form.pixels:
             total += shape[0] * shape[1] * 256 // form.pixels  # a weight of two digits counts twice
     if total > MAX_MULTIPLY_ADDS * 256:

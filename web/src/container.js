@@ -17,7 +17,8 @@ import { LZMA, RAW, WEBP, restore } from './stored.js';
  * @property {string | null} model id, 16 hexadecimal digits
  * @property {number} levels
  * @property {number} shift
- * @property {number | null} slow the model learns while it codes, at rates divided by 2^slow; null: it does not
+ * @property {number} learning 0: the model does not learn while it codes; 1 .. 7: its last layer does; 9 .. 15: all layers of
+ *   the local network but the first; at rates divided by 2 to the power of one less than the remainder by 8
  * @property {[number, number]} scale columns and rows
  * @property {number} tileSize
  * @property {number} laneSymbols
@@ -78,7 +79,7 @@ const SLICE = 1 << 21; // bytes between which other things get their turn
 const [PICTURE_BYTES, METADATA_BYTES, ENTRY_BYTES, WEBP_BYTES] = [512, 64, 16, 28];
 const UNIT = 32; // pixels, the most that a JPEG begins before a picture that is a part of it
 const ENLARGED = 4; // pixels around one in which lie all samples of halved chroma that it is made of
-const [MAX_SHIFT, MAX_SLOW] = [10, 8];
+const MAX_SHIFT = 10;
 const NEWER = 'the file needs a newer version of this program';
 
 /**
@@ -157,7 +158,8 @@ export async function readFile(data, limits, region) {
   listRecords(reader, data.subarray(streams.begin, streams.end), { layouts, groups, pictures, region, limits, memory });
   for (const group of groups)
     for (const { method, stream } of group.records) {
-      const learning = group.slow !== null && (method === NO_LATENTS || method === LATENTS) ? ', learning' : '';
+      const learns = method === NO_LATENTS || method === LATENTS ? group.learning : 0;
+      const learning = learns ? `, learning${learns > 8 ? '' : ' in the last layer'}` : '';
       const name = `${nameOf(group, layouts[group.layout])}, ${METHODS[method]}${learning}`;
       sizes[name] = (sizes[name] ?? 0) + stream.length;
     }
@@ -360,14 +362,14 @@ function readGroup(reader, layout, channel, levels, kind) {
   const coded = reader.optional(flags & 2, () => reader.varint(), levels);
   must(coded >= 2 && coded <= levels && (coded === levels || (flags & 128) > 0), 'impossible coded levels in the header');
   const number = reader.optional(flags & 4, () => reader.byte(), 0);
-  const [shift, slow] = [number & 15, number > 15 ? (number >> 4) - 1 : null];
+  const [shift, learning] = [number & 15, number >> 4];
   must(shift <= (coded > 256 ? MAX_SHIFT : 0), 'an impossible shift in the header');
   const one = /** @type {[number, number]} */ ([1, 1]);
   const scale = reader.optional(flags & 8, () => /** @type {[number, number]} */ ([reader.byte(), reader.byte()]), one);
   const tileSize = 8 * reader.optional(flags & 16, () => reader.varint(), 64);
   const laneSymbols = reader.optional(flags & 32, () => reader.varint(), 32768);
   const chains = reader.optional(flags & 64, () => reader.varint(), 0);
-  must(slow === null || (slow <= MAX_SLOW && model !== null && !chains), 'impossible learning in the header');
+  must(!learning || (learning !== 8 && model !== null && !chains), 'impossible learning in the header');
   must(Math.min(...scale) > 0 && tileSize >= 8 && tileSize <= 4096 && laneSymbols > 0 && laneSymbols < 2 ** 32, 'an impossible group of planes in the header');
   /** @type {Uint16Array[]} */
   const values = [];
@@ -377,7 +379,7 @@ function readGroup(reader, layout, channel, levels, kind) {
     for (let i = 0; i < tables; i++) values.push(readValues(reader, coded, levels));
   }
   return {
-    number: 0, layout, kind, channel, channels, model, levels: coded, shift, slow, scale, tileSize, laneSymbols, chains, values,
+    number: 0, layout, kind, channel, channels, model, levels: coded, shift, learning, scale, tileSize, laneSymbols, chains, values,
     geometry: 0, pictures: [], adapter: null, records: [],
   };
 }

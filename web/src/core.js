@@ -16,7 +16,7 @@ export class Core {
     /** @type {any} */
     const exported = new WebAssembly.Instance(module, {}).exports;
     exported.__wasm_call_ctors();
-    if (exported.vlae_abi() !== 5) throw new VlaeError('Unsupported', 'the WebAssembly core is of another version');
+    if (exported.vlae_abi() !== 6) throw new VlaeError('Unsupported', 'the WebAssembly core is of another version');
     this.exported = exported;
     /** @type {WebAssembly.Memory} */
     this.memory = exported.memory;

@@ -221,8 +221,8 @@ async function modelsFor(contents, given, limits) {
     if (!file) continue;
     const coded = group.records.filter(({ method }) => method < 2 || method === CHAIN);
     const pixels = coded.flatMap(({ pieces }) => pieces).reduce((sum, { width, height }) => sum + width * height, 0);
-    const { work, learning } = describeModel(file);
-    const products = group.slow === null ? work : work + learning;
+    const { work, last, whole } = describeModel(file);
+    const products = work + (group.learning > 8 ? whole : group.learning ? last : 0);
     checkLimits(limits, { seconds: (pixels * products) / SPEED + coded.length * TILE_SECONDS });
   }
   return found;
@@ -341,7 +341,7 @@ class Decoding {
    */
   async symbolsOf(group, record, side = () => null) {
     const { method, stream, crc, pieces } = record;
-    const { channels, levels, shift, slow, laneSymbols } = group;
+    const { channels, levels, shift, learning, laneSymbols } = group;
     const layout = this.contents.layouts[group.layout];
     const shapes = (/** @type {Region[]} */ places) => places.map(({ width, height }) => /** @type {[number, number]} */ ([height, width]));
     if (![NO_LATENTS, LATENTS, CHAIN].includes(method)) {
@@ -356,7 +356,7 @@ class Decoding {
     const places = pieces.map(({ width, height }) => tileGrid(width, height, group.tileSize));
     const make = () => ({
       kind: /** @type {'tiles'} */ ('tiles'), model: group.model ?? '', adapter: group.adapter, key: `${this.serial}.${group.number}`,
-      channels, method, stream, crc, shapes: shapes(places.flat()), levels, shift, slow, own: layout.mode === '1' ? 2 : 256, laneSymbols, side: side(),
+      channels, method, stream, crc, shapes: shapes(places.flat()), levels, shift, learning, own: layout.mode === '1' ? 2 : 256, laneSymbols, side: side(),
       conversion, escape,
     });
     const tiles = /** @type {(Uint8Array | Uint16Array)[]} */ (await this.do(group, record, make));

@@ -18,7 +18,7 @@ import { popTiles } from './tiles.js';
  * @typedef {TilesJob | StoredJob | RebuildJob | MendJob | CoefficientsJob | RowsJob | EncodeJob | LookJob | KeepJob} Job
  *
  * @typedef {{kind: 'tiles', model: string, adapter: Uint8Array | null, key: string, channels: number, method: number,
- *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, slow: number | null, own: number,
+ *   stream: Uint8Array, crc: number, shapes: [number, number][], levels: number, shift: number, learning: number, own: number,
  *   laneSymbols: number, side: import('./origins.js').Beside | null, conversion: number, escape: number}} TilesJob own: levels that the model must have; conversion: 0,
  *   or of the restricted form
  * @typedef {{kind: 'stored', method: number, stream: Uint8Array, crc: number, shapes: [number, number][],
@@ -160,7 +160,7 @@ export class Engine {
     const side = job.side ? planesBeside(job.side).slice(0, config.side) : [];
     must(side.length === config.side, 'a model of planes that are not there');
     const { levels, shift, channels: coded, laneSymbols, escape } = job;
-    const learn = job.slow === null ? 0 : networks.learning(job.slow);
+    const learn = job.learning ? networks.learning(job.learning) : 0;
     const coding = { levels, shift, coded, laneSymbols, side, set, learn, escape };
     return this.core.scoped(() => popTiles(networks, local, coding, job.method, job.stream, job.shapes));
   }

@@ -69,15 +69,16 @@ const TABLES = /** @type {[string, 'I32' | 'I64', number, number, number][]} */ 
   ['sigmoid', 'I32', 8193, 0, 1 << 20], ['exp', 'I32', 512, 1, 1 << 12], ['inverse', 'I64', 160, 1, 1 << 22],
   ['outer_scale', 'I64', 192, 1, 1 << 24], ['outer_inverse', 'I64', 192, 1, 1 << 20],
 ]);
-/** Tensors that say how the last layer learns while it codes begin so. */
+/** Tensors that say how layers of the local network learn while it codes begin so. */
 export const LEARN = 'learn.';
 const LEARN_WIDTH = 512; // inputs of a layer that learns, and its bias, at most
 const LEARN_PIXELS = 384; // between two steps
-const LEARN_RANK = 64; // hidden units of the preconditioner
+const LEARN_SLOPE = 1 << 12; // the largest factor of a derivative
+const [LEARN_RANK, LEARN_HIDDEN_RANK] = [64, 32]; // hidden units of the preconditioner of the last layer, and of others
 const LEARN_LIMIT = 1 << 24; // of its outputs
-/** Its numbers in the core's order: name, a layer that has as many outputs, and their range. */
-export const LEARN_NUMBERS = /** @type {[string, string, number, number][]} */ ([
-  ['diagonal', 'learn.up', 0, 1 << 16], ['reduce', 'learn.up', 0, 24], ['scale', 'local.out', 0, 1 << 12], ['rate', 'local.out', 0, 1 << 15],
+/** Its numbers in the core's order: name, whether there is one an input and the bias, not one an output, and the largest. */
+export const LEARN_NUMBERS = /** @type {[string, boolean, number][]} */ ([
+  ['diagonal', true, 1 << 16], ['reduce', true, 24], ['scale', false, 1 << 12], ['rate', false, 1 << 15], ['back', false, 1 << 16],
 ]);
 const LARGEST = 1 << 26; // bytes of a weight file
 const MOST_WORK = 1 << 24; // multiply-adds a pixel
@@ -119,6 +120,15 @@ export function windowOffsets([wide, up]) {
   for (let r = up; r > 0; r--) for (let c = -reach; c <= reach; c++) found.push([-r, c]);
   for (let c = -reach; c < 0; c++) found.push([0, c]);
   return found;
+}
+
+/**
+ * The layers of the local network that can learn while it codes, from the last one on: all but the first.
+ *
+ * @param {Config} config
+ */
+export function taught({ layers }) {
+  return ['out', ...Array.from({ length: layers - 1 }, (_, i) => `hidden.${layers - 1 - i}`)];
 }
 
 /** Features of a pixel that side planes give.
@@ -240,9 +250,13 @@ function layerForms(c, learns) {
   }
   for (let i = 0; i < c.layers; i++) forms.push([`local.hidden.${i}`, i ? c.hidden : local, c.hidden, null]);
   forms.push(['local.out', c.hidden + local, countOf(pixel), pixel]);
-  const inputs = c.hidden + local + 1;
-  if (learns && inputs > LEARN_WIDTH) throw malformed('its last layer is too wide to learn');
-  if (learns) forms.push([`${LEARN}down`, inputs, LEARN_RANK, null], [`${LEARN}up`, LEARN_RANK, inputs, [[inputs, -LEARN_LIMIT, LEARN_LIMIT]]]);
+  for (const name of learns ? taught(c) : []) {
+    const inputs = c.hidden + 1 + (name === 'out' ? local : 0);
+    if (inputs > LEARN_WIDTH) throw malformed(`its layer ${name} is too wide to learn`);
+    const rank = name === 'out' ? LEARN_RANK : LEARN_HIDDEN_RANK;
+    forms.push([`${LEARN}${name}.down`, inputs, rank, null]);
+    forms.push([`${LEARN}${name}.up`, rank, inputs, [[inputs, -LEARN_LIMIT, LEARN_LIMIT]]]);
+  }
   return forms;
 }
 
@@ -308,9 +322,15 @@ function checkTensors(config, tensors) {
     layers.set(name, { name, inputs, outputs, digits, shift: viewOf(shift).getInt32(0, true), limits });
     work += (inputs * outputs * digits) / pixelsOf(name, config);
   }
-  if (learns)
-    for (const [name, layer, low, high] of LEARN_NUMBERS)
-      checkRange(expect(LEARN + name, 'I32', [layers.get(layer).outputs]), low, high);
+  const names = learns ? taught(config) : [];
+  names.forEach((name, i) => {
+    const { inputs, outputs, digits } = layers.get(`local.${name}`);
+    if (digits !== (i ? 1 : 2)) throw malformed(`the layer ${name} has not the digits with which it could learn`);
+    for (const [part, ofInputs, most] of LEARN_NUMBERS)
+      if (part !== 'back' || i + 1 < names.length)
+        checkRange(expect(`${LEARN}${name}.${part}`, 'I32', [ofInputs ? inputs + 1 : outputs]), 0, most);
+  });
+  if (names.length > 1) checkRange(expect(`${LEARN}slope`, 'I32', [layers.get('local.out').outputs]), 0, LEARN_SLOPE);
   if (work > MOST_WORK) throw malformed(`it takes ${work} multiply-adds a pixel`);
   if (wanted.size !== tensors.size) throw malformed('it has tensors of no use');
   return { layers, work };
@@ -357,19 +377,25 @@ function modelId(given, tensors) {
 
 /**
  * What a weight file says that it is, unverified: its id, '' if it says none, int8 products a pixel, and those that
- * learning takes beside.
+ * learning takes beside, of the last layer alone and of all layers that can.
  *
  * @param {Uint8Array} file
  */
 export function describeModel(file) {
   const { metadata, entries } = readSafetensors(file);
   const shapes = new Map(entries.map(([name, { shape }]) => [name, shape]));
-  const products = (/** @type {RegExp} */ names) => {
-    const found = entries.filter(([name]) => names.test(name));
-    return found.reduce((sum, [, { shape }]) => sum + shape[0] * shape[1], 0);
-  };
-  const sums = products(/^local\.out\.weight$/);
-  const outputs = shapes.get('local.out.addend')?.[0] ?? 0;
-  const learning = sums + (outputs * products(/^learn\..*\.weight$/)) / LEARN_PIXELS;
-  return { id: typeof metadata.id === 'string' ? metadata.id : '', work: products(/^local\..*\.weight$/), learning };
+  const products = (/** @type {string[]} */ names) => names.reduce((sum, name) => {
+    const [rows, columns] = shapes.get(`${name}.weight`) ?? [0, 0];
+    return sum + rows * columns;
+  }, 0);
+  const local = [...shapes.keys()].filter((name) => /^local\..*\.weight$/.test(name)).map((name) => name.replace(/\.weight$/, ''));
+  let [last, whole] = [0, 0];
+  for (const layer of local) {
+    const own = layer.replace('local.', LEARN);
+    const [inputs, outputs] = [`${own}.reduce`, `${layer}.addend`].map((name) => shapes.get(name)?.[0] ?? 0);
+    const step = (outputs * products([`${own}.down`, `${own}.up`])) / LEARN_PIXELS;
+    if (layer === 'local.out') last = outputs * inputs + step;
+    whole += outputs * inputs * (shapes.has(`${own}.back`) ? 2 : 1) + step;
+  }
+  return { id: typeof metadata.id === 'string' ? metadata.id : '', work: products(local), last, whole };
 }

@@ -1,12 +1,13 @@
 import { readU32 } from './bytes.js';
 import { VlaeError, must } from './errors.js';
-import { LEARN, LEARN_NUMBERS, REDUCTIONS, windowOffsets } from './model.js';
+import { LEARN, LEARN_NUMBERS, REDUCTIONS, taught, windowOffsets } from './model.js';
 
 /** @typedef {import('./core.js').Core} Core */
 /** @typedef {import('./model.js').Model} Model */
 /** @typedef {import('./model.js').Layer} Layer */
 
 const LAYER_FORM = 'pppppiiii';
+const [TAUGHT_FORM, TAUGHT_SIZE] = ['plppppp', 40];
 const RECTIFIED = -128; // the stored zero of a rectified activation
 const SMALLEST_HEAD = 1n << 32n;
 const WHOLE = 1 << 24;
@@ -89,8 +90,8 @@ export class Networks {
     this.localNames = [...Array.from({ length: config.layers }, (_, i) => `local.hidden.${i}`), 'local.out'];
     this.local = this.network(this.localNames, true);
     this.null = this.makeNull();
-    /** @type {{net: Network, numbers: number[]} | null} */
-    this.learner = null;
+    /** @type {number[][] | null} the fields of each layer that learns */
+    this.taught = null;
     /** @type {Map<number, number>} */
     this.learners = new Map();
   }
@@ -156,24 +157,37 @@ export class Networks {
   }
 
   /**
-   * The address of the struct that says how the last layer of the local network learns while it codes.
+   * The address of the struct that says how the local network learns while it codes.
    *
-   * @param {number} slow rates are divided by 2^slow
+   * @param {number} learning of the group of planes, not 0
    */
-  learning(slow) {
+  learning(learning) {
     const { core, learners, model } = this;
-    const known = learners.get(slow);
+    const known = learners.get(learning);
     if (known) return known;
-    const layers = [...model.layers.values()].filter(({ name }) => name.startsWith(LEARN));
-    must(layers.length > 0, 'the model cannot learn while it codes');
-    this.learner ??= {
-      net: new Network(core, layers.map((layer) => this.place(layer)), layers, false),
-      numbers: LEARN_NUMBERS.map(([name]) => core.put(this.data(LEARN + name))),
-    };
-    const { net, numbers } = this.learner;
-    const found = core.struct(`pl${'p'.repeat(numbers.length)}i`, [net.at, net.size, ...numbers, slow]);
-    learners.set(slow, found);
+    must(model.layers.has(`${LEARN}out.up`), 'the model cannot learn while it codes');
+    this.taught ??= taught(model.config).map((name) => this.makeTaught(`${LEARN}${name}`));
+    const [last] = this.taught;
+    const layers = learning > 8 ? this.taught : [[...last.slice(0, -1), 0]]; // nothing goes back from the last one alone
+    const joined = new Uint8Array(TAUGHT_SIZE * layers.length);
+    layers.forEach((fields, i) => joined.set(core.bytes(core.struct(TAUGHT_FORM, fields), TAUGHT_SIZE), TAUGHT_SIZE * i));
+    const slope = layers.length > 1 ? core.put(this.data(`${LEARN}slope`)) : 0;
+    const found = core.struct('ppii', [core.put(joined), slope, layers.length, (learning & 7) - 1]);
+    learners.set(learning, found);
     return found;
+  }
+
+  /**
+   * The fields of the struct of a layer that learns, the last one 0 if derivatives do not go back from it.
+   *
+   * @param {string} name of its tensors
+   */
+  makeTaught(name) {
+    const { core, model } = this;
+    const layers = ['down', 'up'].map((part) => /** @type {Layer} */ (model.layers.get(`${name}.${part}`)));
+    const net = new Network(core, layers.map((layer) => this.place(layer)), layers, false);
+    const numbers = LEARN_NUMBERS.map(([part]) => `${name}.${part}`).map((part) => (model.tensors.has(part) ? core.put(this.data(part)) : 0));
+    return [net.at, net.size, ...numbers];
   }
 
   /**

@@ -44,10 +44,7 @@ async function embedded(element) {
     readDigits(text, i, Math.min(i + PART, text.length), packed);
   }
   const data = packed.subarray(0, Number(element.dataset.size));
-  if (element.dataset.packed === 'lzma2') return unpackLzma2(data, Number(element.dataset.whole));
-  if (element.dataset.packed !== 'deflate') return data;
-  const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream('deflate'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  return element.dataset.whole ? unpackLzma2(data, Number(element.dataset.whole)) : data;
 }
 
 /** @param {string} id */

@@ -170,19 +170,32 @@ static int check_stack(const vlae_stack *stack)
     return VLAE_OK;
 }
 
-/* A preconditioner for the last layer of a network. */
+/* What the i-th layer from the end of a network learns with. */
+static int check_taught(const vlae_pixels *model, int32_t i)
+{
+    const vlae_taught *taught = &model->learn->layers[i];
+    int64_t inputs, outputs, ins, rows, columns;
+    const int kind = chosen->layer_sizes(model->net, i, &inputs, &outputs);
+    REQUIRE(kind == (i ? HIDDEN_LAYER : SKIP_LAYER | TWO_DIGITS) && inputs < VLAE_LEARN_WIDTH);
+    REQUIRE(chosen->fits(taught->net, taught->net_size, &rows, &columns) && rows == inputs + 1 && columns == rows);
+    REQUIRE((chosen->layer_sizes(taught->net, 0, &ins, &columns) & ~TWO_DIGITS) == OUTPUT_LAYER);
+    REQUIRE(taught->diagonal && taught->reduce && taught->scale && taught->rate);
+    REQUIRE(within(taught->diagonal, rows, 0, 1 << 16) && within(taught->reduce, rows, 0, 24));
+    REQUIRE(within(taught->scale, outputs, 0, 1 << 12) && within(taught->rate, outputs, 0, 1 << 15));
+    REQUIRE(i + 1 == model->learn->count || (taught->back && within(taught->back, outputs, 0, 1 << 16)));
+    REQUIRE(i || i + 1 == model->learn->count || (model->learn->slope && within(model->learn->slope, outputs, 0, 1 << 12)));
+    return VLAE_OK;
+}
+
 static int check_learn(const vlae_pixels *model)
 {
     const vlae_learn *learn = model->learn;
-    int64_t inputs, outputs, last, rows;
+    int64_t inputs, outputs;
     REQUIRE(chosen->fits(model->net, model->net_size, &inputs, &outputs));
-    last = chosen->last_inputs(model->net);
-    REQUIRE(last > 0 && last < VLAE_LEARN_WIDTH && chosen->fits(learn->net, learn->net_size, &inputs, &rows));
-    REQUIRE(inputs == last + 1 && rows == last + 1 && chosen->last_inputs(learn->net) == -1);
-    REQUIRE(learn->diagonal && learn->reduce && learn->scale && learn->rate);
-    REQUIRE(within(learn->diagonal, last + 1, 0, 1 << 16) && within(learn->reduce, last + 1, 0, 24));
-    REQUIRE(within(learn->scale, outputs, 0, 1 << 12) && within(learn->rate, outputs, 0, 1 << 15));
+    REQUIRE(learn->layers && learn->count >= 1 && learn->count < VLAE_MAX_LAYERS);
     REQUIRE(learn->slow >= 0 && learn->slow <= VLAE_MAX_SLOW);
+    for (int32_t i = 0; i < learn->count; i++)
+        CHECK(check_taught(model, i));
     return VLAE_OK;
 }
 

@@ -17,7 +17,7 @@
 #define QUOTED(name) TEXT(name)
 
 const struct vlae_kernels NAMED(TARGET) = {
-    QUOTED(TARGET), pack_size,      pack,     fits, last_inputs, merge,     scratch_size,    run,       intervals,   pop_rows,
+    QUOTED(TARGET), pack_size,      pack,     fits, layer_sizes, merge,     scratch_size,    run,       intervals,   pop_rows,
     pixel_rows,     band_intervals, pop_band, learn_scratch, learn_intervals, prior_scratch, prior_intervals, pop_prior, fit_scratch, fit_block,
     search_blocks,  code_coefficients,
 };

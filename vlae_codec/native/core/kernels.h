@@ -4,12 +4,15 @@
 
 #include "vlae.h"
 
+/* Kinds of a layer; the first one of a network is no other. */
+enum { FIRST_LAYER = 1, HIDDEN_LAYER = 2, OUTPUT_LAYER = 4, SKIP_LAYER = 8 /* sees the inputs again */, TWO_DIGITS = 16 };
+
 struct vlae_kernels {
     const char *name;
     int64_t (*pack_size)(const vlae_layer *layers, int count, int skip);
     int (*pack)(const vlae_layer *layers, int count, int skip, void *net, int64_t size);
     int (*fits)(const void *net, int64_t size, int64_t *inputs, int64_t *outputs); /* a packed network of this target */
-    int64_t (*last_inputs)(const void *net); /* of its last layer; -1 of one with no skip, 0 where none learns */
+    int (*layer_sizes)(const void *net, int32_t i, int64_t *inputs, int64_t *outputs); /* of the i-th from the end: its kind */
     void (*merge)(const vlae_layer *layer, const int8_t *left, const int8_t *right, int rank, int product,
                   const int64_t *zero, int8_t *merged, int64_t *moved, int32_t *scratch);
     int64_t (*scratch_size)(const void *net, int32_t rows, int64_t lanes, int32_t mixtures);

@@ -16,6 +16,7 @@
 typedef struct {
     int64_t weights, multiplier, addend, low, high; /* bytes from the network's begin */
     int32_t steps, panels, digits, shift, outputs, inputs;
+    int32_t two;    /* its weights had two digits */
     int32_t narrow; /* every total fits 31 bits, every output too before it is clamped, and shift < 32 */
 } packed_layer;
 
@@ -128,6 +129,7 @@ static int64_t lay_out(const vlae_layer *layers, int count, int skip, packed_net
                 return VLAE_BOUND;
         }
         packed->shift = layer->shift;
+        packed->two = layer->digits == 2;
         packed->outputs = layer->outputs;
         packed->inputs = layer->inputs;
         int32_t share = PANEL / packed->digits; /* outputs of a panel */
@@ -214,11 +216,17 @@ static int fits(const void *memory, int64_t size, int64_t *inputs, int64_t *outp
     return net->magic == MAGIC && net->target == TARGET_ID && net->size <= size;
 }
 
-static int64_t last_inputs(const void *memory)
+/* What kind of layer the i-th from the end is, and its sizes; 0 if there is none. */
+static int layer_sizes(const void *memory, int32_t i, int64_t *inputs, int64_t *outputs)
 {
     const packed_net *net = memory;
-    const packed_layer *last = &net->layers[net->count - 1];
-    return net->hidden ? 0 : !net->again ? -1 : KIND == WORDS || last->digits == 2 ? last->inputs : 0;
+    if (i < 0 || i >= net->count)
+        return 0;
+    const packed_layer *layer = &net->layers[net->count - 1 - i];
+    *inputs = layer->inputs;
+    *outputs = layer->outputs;
+    const int kind = i + 1 == net->count ? FIRST_LAYER : i || net->hidden ? HIDDEN_LAYER : net->again ? SKIP_LAYER : OUTPUT_LAYER;
+    return kind | (layer->two ? TWO_DIGITS : 0);
 }
 
 /* The weights of a layer with left @ right * 2^product added, and what that moves an accumulator by at rest. */

@@ -375,7 +375,7 @@ PER_WAVE int code_wave(const vlae_pixels *model, vlae_tile *tile, int32_t wave, 
         }
         int32_t *params = memory->params + (size_t)begin * (size_t)net->columns;
         if (l) {
-            l->kept[net->count - 2] = l->rows + (size_t)(l->count - l->packed + begin) * (size_t)net->width;
+            keep_next(l, begin);
             forward(net, memory->activations, params, l->kept);
         } else
             forward(net, memory->activations, params, NULL);

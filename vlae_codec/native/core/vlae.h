@@ -17,7 +17,7 @@
 #define VLAE_API __attribute__((visibility("default")))
 #endif
 
-#define VLAE_ABI 5 /* goes up when a function or a struct changes */
+#define VLAE_ABI 6 /* goes up when a function or a struct changes */
 
 enum vlae_error {
     VLAE_OK = 0,
@@ -61,15 +61,15 @@ enum {
     VLAE_COEF_LIMIT = 1 << 10,
     VLAE_MAX_ESCAPE = 16,
     VLAE_ARGUMENT_BITS = 8,   /* a sigmoid's argument is in 1/256 */
-    VLAE_LEARN_PIXELS = 384,  /* after so many the last layer learns */
+    VLAE_LEARN_PIXELS = 384,  /* after so many the network learns */
     VLAE_LEARN_BIAS = 64,     /* activation of the bias */
     VLAE_LEARN_BITS = 8,      /* of a weight's fraction */
     VLAE_LEARN_STEP_BITS = 8, /* of what the preconditioner gives, that a step is without */
     VLAE_LEARN_RATE_BITS = 6,
     VLAE_LEARN_UNITS = 12,    /* bits of the parts of a score */
     VLAE_LEARN_SCALE_BITS = 16,
-    VLAE_MAX_SLOW = 8,
-    VLAE_LEARN_WIDTH = 512    /* inputs of the last layer and its bias, at most: the bounds hold wherever its weights move */
+    VLAE_MAX_SLOW = 6,
+    VLAE_LEARN_WIDTH = 512    /* inputs of a layer that learns and its bias, at most: the bounds hold wherever its weights move */
 };
 
 typedef struct {
@@ -104,16 +104,23 @@ typedef struct {
     int64_t lanes, size, room;
 } vlae_stack;
 
-/* How the last layer of a local network learns while it codes: `learn.h`. */
+/* What a layer of a local network learns with while the network codes: `learn.h`. */
 typedef struct {
     const void *net; /* packed preconditioner: layers with no skip, the last one an output layer, of one input and one
-                        output for each of the last layer's inputs and for its bias; outputs within +-2^24 */
+                        output for each of the layer's inputs and for its bias; outputs within +-2^24 */
     int64_t net_size;
     const int32_t *diagonal; /* (inputs + 1,) of the preconditioner besides, 0 .. 2^16 */
     const int32_t *reduce;   /* (inputs + 1,), 0 .. 24 */
     const int32_t *scale;    /* (outputs,) of scores, 0 .. 4096 */
     const int32_t *rate;     /* (outputs,), 0 .. 2^15 */
-    int32_t slow;          /* the rates are divided by 2^slow, 0 .. 8 */
+    const int32_t *back;     /* (outputs,) of weights by which derivatives go back, 0 .. 2^16; NULL: none do */
+} vlae_taught;
+
+typedef struct {
+    const vlae_taught *layers; /* the last layer, which sees the network's inputs again and has weights of two digits, and
+                                  hidden ones of one digit before it in turn, but for the first */
+    const int32_t *slope;      /* (outputs,) of derivatives, 0 .. 4096; NULL if only the last layer learns */
+    int32_t count, slow;       /* layers; the rates are divided by 2^slow */
 } vlae_learn;
 
 /* How the pixels of a model are distributed. */
