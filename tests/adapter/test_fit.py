@@ -170,6 +170,20 @@ def test_early_stop(tiny_codec, picture):
     assert steps[1] < 0.5 * steps[0]
 
 
+def test_learnt_without_it(tiny_codec, picture, monkeypatch):
+    """Where the model learns and half a pass gains little, there is no adapter, and the fit goes no further."""
+    problem = fitting.look(tiny_codec, [picture], 3, QUICK, map, 1)
+    monkeypatch.setattr(fitting, "EARLY", 8)
+    for unlikely, learns, there in ((0.9, True, False), (0.9, False, True), (-9.0, True, True)):
+        monkeypatch.setattr(fitting, "UNLIKELY", unlikely)
+        told: list[Fitting] = []
+        made = fitting.fit(problem, QUICK, map, told.append, learns)
+        assert (made is not None) == there
+        assert (told[-1].done < 0.3) == (not there)
+    found = problem.under(tiny_codec)
+    assert found == problem.before
+
+
 def test_best_pass(tiny_codec, picture, monkeypatch):
     """A fit that is led astray in its second pass gives what it had at the end of the first."""
     descend = fitting._Numbers.descend

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from vlae_codec import bits_map, compress, compress_many, decompress, errors
+from vlae_codec.adapter import fit
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.header import Header
+from vlae_codec.pictures import planes
 from vlae_codec.pictures.planes import Options
 from vlae_codec.views.describe import describe
 from vlae_codec.weights.model import find_model, load_weights
@@ -39,6 +41,21 @@ def test_efforts(learns, picture):
     assert len(made[3]) <= len(made[2])
 
 
+def test_whether_an_adapter_pays(learns, synthetic, monkeypatch):
+    """Where it is clear, one file is made, with the adapter or without; else both, and the smaller one is taken."""
+    picture, sizes = np.rot90(255 - synthetic(256, 320, 9) // 2), dict[str, int]()
+    monkeypatch.setattr(planes, "SMALL", 0)
+    for name, unlikely, likely in (("with", -9.0, -9.0), ("without", 9.0, 9.0), ("both", -9.0, 9.0)):
+        monkeypatch.setattr(fit, "UNLIKELY", unlikely)
+        monkeypatch.setattr(planes, "LIKELY", likely)
+        data = compress(picture, model=learns, effort=3)
+        sizes[name] = len(data)
+        if name != "both":
+            assert (container.read(data).parts[0].adapter is not None) == (name == "with")
+    assert sizes["with"] != sizes["without"]
+    assert sizes["both"] == min(sizes.values())
+
+
 def test_grey_and_alpha(learns, picture):
     """A model of three channels learns by one as well; another model's channels do as that one can."""
     grey = np.ascontiguousarray(picture[..., 0])
@@ -64,7 +81,7 @@ def test_deep(learns, synthetic):
 def test_not(learns, tiny, picture):
     """Models that cannot, chains and pictures that are stored do not learn."""
     assert planes_of(compress(picture, model=tiny, effort=2))[0].pace is None
-    assert all(planes.pace is None for planes in planes_of(compress_many([picture[:24]] * 3, model=learns, effort=2)))
+    assert all(part.pace is None for part in planes_of(compress_many([picture[:24]] * 3, model=learns, effort=2)))
     assert planes_of(compress(np.full_like(picture, 7), model=learns, effort=2))[0].pace is None
 
 
@@ -72,11 +89,11 @@ def test_origin():
     """Source planes learn, and pixels of an origin's values: of the shipped models."""
     picture = make_golden.pasts()["webp"].pixels
     data = compress(picture, effort=2)
-    assert [planes.pace for planes in planes_of(data)] == [Pace(0)] * 3 + [None]
+    assert [part.pace for part in planes_of(data)] == [Pace(0)] * 3 + [None]
     assert np.array_equal(decompress(data), picture)
     picture = make_golden.pasts()["values"].pixels
     data = compress(picture, effort=2, origin="values")
-    assert [planes.pace for planes in planes_of(data)] == [Pace(0)]
+    assert [part.pace for part in planes_of(data)] == [Pace(0)]
     assert np.array_equal(decompress(data), picture)
     assert len(data) <= len(compress(picture, effort=1, origin="values"))
 
@@ -93,10 +110,10 @@ def test_cannot(learns, tiny, picture):
     """A file that says so of a model that cannot learn is damaged."""
     contents = container.read(compress(picture, model=learns, effort=2))
     (part,) = contents.parts
-    planes = replace(part.planes, model_id=find_model(tiny).id)
-    layout = replace(part.layout, planes=(planes,))
+    said = replace(part.planes, model_id=find_model(tiny).id)
+    layout = replace(part.layout, planes=(said,))
     head = Header.of([layout], [(0, picture.shape[1], picture.shape[0])])
-    data = container.write(head, [replace(part, layout=layout, planes=planes)])
+    data = container.write(head, [replace(part, layout=layout, planes=said)])
     with pytest.raises(errors.CorruptFile, match="cannot learn"):
         decompress(data, model=tiny)
 
