@@ -52,7 +52,8 @@ from .vlae import Vlae
 from .weights_file import save_weights
 
 RATE = 1.6e-5  # of a pixel; what codes may halve it, up to MAX_SLOW times, and does for the last layer if others learn
-HIDDEN_RATE = 2e-5  # of all hidden layers
+HIDDEN_RATE = {1: 0.8e-5, 3: 2e-5}  # of all hidden layers of HIDDEN units, by the channels that tell how to move
+HIDDEN = 256
 RIDGE = 1.0
 STEP, HIDDEN_STEP = (
     16,
@@ -178,20 +179,22 @@ def preconditioner(
     return np.rint(back * to).clip(0, 1 << 16).astype(np.int32), down, up
 
 
-def rates_of(names: Sequence[str]) -> dict[str, float]:
+def rates_of(config: Config) -> dict[str, float]:
     """The rate of each layer that learns, by its name; of hidden ones, last first, the earlier ones have more."""
-    parts = {name: 2.0**i for i, name in enumerate(names[1:])}
-    return {names[0]: RATE} | {name: HIDDEN_RATE * part / sum(parts.values()) for name, part in parts.items()}
+    last, *hidden = taught(config)
+    parts = {name: 2.0**i for i, name in enumerate(hidden)}
+    whole = HIDDEN_RATE[config.channels] * HIDDEN / config.hidden
+    return {last: RATE} | {name: whole * part / sum(parts.values()) for name, part in parts.items()}
 
 
 def learning_tensors(model: Vlae, tensors: dict[str, np.ndarray], found: Sequence[Moments]) -> dict[str, np.ndarray]:
     """The tensors `learn.*` of a model with these integer tensors."""
-    names = taught(Config.of(model.config.to_dict()))
+    config = Config.of(model.config.to_dict())
+    names, rates = taught(config), rates_of(config)
     held = {form.name: form for form in forms(model)}
     layout = parameter_layout(model.config.mixtures, model.config.channels)
     octaves = np.repeat([1, 1, log(2), 1], layout)  # scales are in octaves
     steep = np.repeat([0, STEEP, 0, STEEP], layout)  # bits that the core's derivatives have besides
-    rates = rates_of(names)
     made: dict[str, np.ndarray] = {}
     per_score: Any = 2.0 ** (LEARN_SCALE_BITS - LEARN_UNITS) * octaves
     for name, own in zip(names, found):
