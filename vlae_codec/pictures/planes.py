@@ -34,8 +34,7 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
-SMALL = 1 << 17  # pixels up to which a model that learns is tried with an adapter and without
-LIKELY = 0.035  # a gain by an adapter, with no learning, from which on it pays where the model learns, too
+SMALL = 1 << 17  # pixels up to which an adapter is always tried
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
@@ -271,13 +270,12 @@ def _adapted(
     if adapter is None and None in paces:
         return plain or _plain(codec, source, comparable, None, options, run)
     payload = None if adapter is None else pack(adapter, codec.model.tables)
-    fitted = codec if payload is None else with_adapter(codec, payload)
-    kinds, others = [(fitted, payload)], list[tuple[TileCodec, bytes | None]]()
-    if payload is not None and None not in paces:  # much of what an adapter brings is learnt without it
-        gain = 1 - (problem.under(fitted) + 8 * len(payload)) / problem.before
-        few, others = sum(tile[..., 0].size for tile in tiles) <= SMALL, [(codec, None)]
-        if few or gain < LIKELY:
-            kinds, others = others if gain < UNLIKELY and not few else kinds + others, []
+    kinds: list[tuple[TileCodec, bytes | None]] = [] if None in paces else [(codec, None)]
+    if payload is not None:
+        fitted, few = with_adapter(codec, payload), sum(tile[..., 0].size for tile in tiles) <= SMALL
+        worth = problem.before - problem.under(fitted) - 8 * len(payload) >= UNLIKELY * problem.before
+        if few or worth or None in paces:  # much of what an adapter brings is learnt without it
+            kinds.append((fitted, payload))
 
     def learning(codec: TileCodec, adapter: bytes | None, pace: Pace | None) -> Part:
         planes = replace(source.part.planes, pace=pace)
@@ -287,9 +285,8 @@ def _adapted(
     found = [learning(*kind, pace) for kind in kinds for pace in paces]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
     clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
-    if not clear:  # the adapter may be what is too much
+    if not clear:
         found.append(plain or _plain(codec, source, comparable, None, options, run))
-        found += [learning(*kind, pace) for kind in others for pace in paces]
     return min(found, key=size_of)
 
 
