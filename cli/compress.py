@@ -95,9 +95,10 @@ def compress(
     apart, and with --strip, the pixels. A picture that was a JPEG, a lossy WebP or a PhotoCD scan before it was RGB is
     coded as what it was, where that is smaller; --origin none leaves that out.
 
-    Above effort 1 the local network is fitted to the picture and its change stored with it, if that makes the file
-    smaller. On two Kodak pictures level 3 took 2.7 times as long as level 1 and saved 4.3 %, level 5 took 14 times
-    (7.3 %), level 9 took 100 times (9.0 %): docs/benchmarks.md has the table and its command.
+    From effort 2 on the model learns while it codes; from 3 on it is also fitted to the picture and its change stored,
+    and from 5 on it is a larger one, each if that makes the file smaller. On two Kodak pictures level 2 took 1.9 times
+    as long as level 1 and saved 2.6 %, level 5 4.9 times (3.5 %), level 7 8 times (4.0 %): docs/benchmarks.md has the
+    table and its command.
     """
     if exact and strip:
         raise click.UsageError("--exact and --strip exclude each other.")

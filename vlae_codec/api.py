@@ -92,7 +92,7 @@ def compress(
     Samples are (H, W) or (H, W, C), of bool (bilevel), uint8, uint16, int8, int16, uint32, int32, float16, float32 or
     float64; 1 to 4 channels are grey, grey and alpha, RGB, RGB and alpha, unless a `Picture` says otherwise. Of a path
     all frames or pages are taken, with their metadata; keep: `Keep(metadata="all", exact=False, strict=False)`, what
-    else, as `Keep` says. effort: 1 .. 9, how long the model is adapted to the picture
+    else, as `Keep` says. effort: 1 .. 9, how much the model follows the picture
     (`vlae_codec.adapter.effort`); 1 is not at all. The fit is in floats and begins with the random numbers of `seed`:
     on another machine it may find another adapter, and so another file, which decodes to the same pixels everywhere;
     the file of effort 1 is the same on all but for what is stored as WebP or LZMA, whose libraries may find other bytes

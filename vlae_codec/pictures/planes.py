@@ -34,6 +34,7 @@ CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
+USUAL, SLOWER = (0.005, 0.12), Pace(2)  # shares that photographs gain by learning; what is tried, too, where one is not
 SMALL = 1 << 17  # pixels up to which an adapter is always tried
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
@@ -283,6 +284,8 @@ def _adapted(
         return _plain(codec.learning(pace), learner, comparable, adapter, options, run)
 
     found = [learning(*kind, pace) for kind in kinds for pace in paces]
+    if None not in paces and not USUAL[0] < 1 - 8 * size_of(found[0]) / problem.before < USUAL[1]:
+        found += [learning(*kind, SLOWER) for kind in kinds]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
     clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
     if not clear:
