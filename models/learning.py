@@ -55,10 +55,7 @@ RATE = 1.6e-5  # of a pixel; what codes may halve it, up to MAX_SLOW times, and 
 HIDDEN_RATE = {1: 0.8e-5, 3: 2e-5}  # of all hidden layers of HIDDEN units, by the channels that tell how to move
 HIDDEN = 256
 RIDGE = 1.0
-STEP, HIDDEN_STEP = (
-    16,
-    4,
-)  # of a score of root mean square, of the last layer and of hidden ones, whose tails are longer
+STEP, HIDDEN_STEP = 16, 4  # a score of root mean square, of the last layer and of hidden ones, whose tails are longer
 IDLE = 0.1  # of the root mean square of all of a hidden layer's scores, that of a unit which never is in use
 TAIL = 16  # times the root mean square of the weights by which derivatives go back, their largest
 STEEP = 2  # bits that derivatives by locations have more than others, in levels

@@ -1,6 +1,6 @@
 """CIFAR-10: colour pictures of 32x32 pixels.
 
-    vlae-codec train cifar10/train-*.webp --recipe cifar10 --init photo-best --grow -o cifar10.safetensors
+    vlae-codec train cifar10/train-*.webp --recipe cifar10 --init photo --grow -o cifar10.safetensors
 
 cifar10/train-*.webp: mosaics of the first 40,000 training pictures, 50 in a row.
 """
