@@ -166,20 +166,26 @@ INLINE int32_t limit_to(int32_t v, int32_t low, int32_t high)
     return v < low ? low : v > high ? high : v;
 }
 
-/* Puts n weights into a column of a panel. */
+/* Puts n weights, STEP of them at a time, into a column of a panel; what is beyond them there is zero. */
 INLINE void put_column(const int32_t *weights, size_t n, const int split, weight_t *to)
 {
+    weight_t high[VLAE_LEARN_WIDTH + STEP], low[VLAE_LEARN_WIDTH + STEP];
+    memset(high + n, 0, sizeof *high * STEP);
+    memset(low + n, 0, sizeof *low * STEP);
     for (size_t k = 0; k < n; k++) {
-        const size_t at = k / STEP * PANEL * STEP + k % STEP;
-        const int32_t high = split ? (weights[k] + 64) >> VLAE_DIGIT_BITS : weights[k];
-        to[at] = (weight_t)high;
+        const int32_t digit = split ? (weights[k] + 64) >> VLAE_DIGIT_BITS : weights[k];
+        high[k] = (weight_t)digit;
+        low[k] = (weight_t)(weights[k] - digit * (1 << VLAE_DIGIT_BITS));
+    }
+    for (size_t k = 0; k < n; k += STEP) {
+        memcpy(to + k * PANEL, high + k, sizeof *to * STEP);
         if (split)
-            to[at + PANEL / 2 * STEP] = (weight_t)(weights[k] - high * (1 << VLAE_DIGIT_BITS));
+            memcpy(to + k * PANEL + PANEL / 2 * STEP, low + k, sizeof *to * STEP);
     }
 }
 
-/* The weights and the addend of an output by how far they have moved. */
-static void put_weights_of(learner *l, const taught *t, int32_t o)
+/* The weights and the addend of an output by how far they have moved; `passes` gets those by which derivatives go back. */
+INLINE void put_weights_of(learner *l, const taught *t, int32_t o, activation *passes)
 {
     const packed_layer *layer = t->layer;
     const int32_t share = PANEL / layer->digits, *base = t->base + o * (t->inputs + 1), *moved = t->moved + o * (t->inputs + 1);
@@ -203,12 +209,24 @@ static void put_weights_of(learner *l, const taught *t, int32_t o)
                          (int64_t)(KIND == SIGNED ? 128 : -128) * change; /* that the accumulator has too little */
     const int32_t *multiplier = (const int32_t *)((uint8_t *)l->net + layer->multiplier);
     ((int64_t *)((uint8_t *)l->net + layer->addend))[addend_at(o)] = t->addend[o] + multiplier[o] * rest;
+    const int32_t factor = t->model->back ? t->model->back[o] : 0;
+    for (int32_t j = 0; j < hidden; j++) {
+        const int32_t passed = (now[j] * factor + (1 << (VLAE_LEARN_SCALE_BITS - 1))) >> VLAE_LEARN_SCALE_BITS;
+        passes[j] = (activation)(limit_to(passed, -127, 127) + NO_SCORE);
+    }
+}
+
+/* Those of ROWS outputs or fewer. */
+static void put_moved(learner *l, const taught *t, int32_t first, int32_t rows)
+{
+    activation passes[ROWS][VLAE_LEARN_WIDTH];
+    for (int32_t r = 0; r < rows; r++)
+        put_weights_of(l, t, first + r, passes[r]);
     if (t == &l->layers[l->depth - 1])
         return;
-    for (int32_t j = 0; j < hidden; j++)
-        now[j] = limit_to((now[j] * t->model->back[o] + (1 << (VLAE_LEARN_SCALE_BITS - 1))) >> VLAE_LEARN_SCALE_BITS, -127, 127);
-    for (int32_t j = 0; j < hidden; j++)
-        t->back[j * t->passed + o] = (activation)(now[j] + NO_SCORE);
+    for (int32_t j = 0; j < t->hidden; j++)
+        for (int32_t r = 0; r < rows; r++)
+            t->back[j * t->passed + first + r] = passes[r][j];
 }
 
 static void begin_learning(const vlae_learn *model, const packed_net *net, const vlae_tables *tables, int64_t rows,
@@ -220,8 +238,8 @@ static void begin_learning(const vlae_learn *model, const packed_net *net, const
         taught *t = &l->layers[i];
         t->layer = &l->net->layers[net->count - 1 - i];
         begin_layer(l->net, t);
-        for (int32_t o = 0; o < (i + 1 < l->depth ? t->outputs : 0); o++)
-            put_weights_of(l, t, o); /* as they are, and as derivatives take them */
+        for (int32_t o = 0; o < (i + 1 < l->depth ? t->outputs : 0); o += ROWS)
+            put_moved(l, t, o, t->outputs - o < ROWS ? t->outputs - o : ROWS); /* as they are, and as derivatives take them */
     }
     if (KIND == BYTES) { /* outputs of channels that are not coded have no scores */
         const size_t scores = (size_t)(l->layers[0].outputs + SPARE) * (size_t)l->room;
@@ -506,8 +524,8 @@ static void move_layer(learner *l, taught *t)
             const int32_t o = first + r;
             move(l->memory + (size_t)r * stride, l->steps + r * t->step->columns, t->model->diagonal, t->inputs + 1,
                  t->model->rate[o], down, t->moved + o * (t->inputs + 1));
-            put_weights_of(l, t, o);
         }
+        put_moved(l, t, first, rows);
     }
     memset(t->of_inputs, 0, 4 * (size_t)t->width);
 }
