@@ -183,7 +183,7 @@ def shipped_pictures() -> dict[str, np.ndarray]:
     pixels = np.array(Image.open(EXAMPLE))
     return {
         "cifar10": pixels[96:160, 40:112],
-        "photo-gray": pixels[120:195, 200:280, 1],
+        "photo-gray": pixels[140:215, 200:280, 1],
         "mnist-binary": pixels[120:180, 120:190, 1] > 110,
     }
 

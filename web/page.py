@@ -82,11 +82,14 @@ def digits(data: bytes) -> str:
     return base64.b85encode(data, pad=True).translate(_OTHER).decode()
 
 
-def _element(data: bytes, attributes: dict[str, str], packed: bool = True) -> str:
-    """An element with bytes, packed as raw LZMA2 or as they are."""
+def _element(data: bytes, attributes: dict[str, str], packed: bool = True, context: int = 3) -> str:
+    """An element with bytes, packed as raw LZMA2 or as they are.
+
+    context: bits of the byte before by which LZMA2 expects the next one.
+    """
     kept = data
     if packed:
-        kept = lzma.compress(data, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])
+        kept = lzma.compress(data, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": context}])
         attributes = {**attributes, "data-whole": str(len(data))}
     given = {"type": "application/octet-stream", **attributes, "data-size": str(len(kept))}
     text = " ".join(f'{name}="{html.escape(value)}"' for name, value in given.items())
@@ -96,7 +99,7 @@ def _element(data: bytes, attributes: dict[str, str], packed: bool = True) -> st
 def _model(path: Path) -> str:
     """A weight file, by its id and by its name."""
     name = f"model-{load_weights(path).id.hex()}"
-    return _element(path.read_bytes(), {"id": name, "data-name": path.stem})
+    return _element(path.read_bytes(), {"id": name, "data-name": path.stem}, context=0)  # as weights have none
 
 
 def make_page(

@@ -1,4 +1,4 @@
-"""RGB photographs with a network that is twice as deep: what the highest efforts take. Begins as `photo`.
+"""RGB photographs with a network that is three times as deep: what the highest efforts take. Begins as `photo`.
 
     vlae-codec train photos/train photos/train2 --valid photos/valid --recipe photo-best --init photo --grow \\
         -o photo-best.safetensors
@@ -10,5 +10,5 @@ from dataclasses import replace
 
 from . import photo
 
-CONFIG = replace(photo.CONFIG, layers=4)
-SETTINGS = replace(photo.SETTINGS, minutes=120)
+CONFIG = replace(photo.CONFIG, layers=6)
+SETTINGS = replace(photo.SETTINGS, minutes=240)
