@@ -5,6 +5,7 @@ from dataclasses import replace
 import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlae_codec import bits_map, compress, compress_many, decompress, errors
 from vlae_codec.adapter import fit
@@ -28,6 +29,25 @@ def picture(synthetic):
 
 def planes_of(data):
     return [part.planes for part in container.read(data).parts]
+
+
+def test_deep_samples_are_tried_at_a_slower_rate(monkeypatch):
+    """Those of 8 bits are not, where they gain what photographs do."""
+    tried: list[Pace | None] = []
+    learning = TileCodec.learning
+
+    def noted(codec: TileCodec, pace: Pace | None) -> TileCodec:
+        tried.append(pace)
+        return learning(codec, pace)
+
+    monkeypatch.setattr(TileCodec, "learning", noted)
+    photograph = np.asarray(Image.open(make_golden.EXAMPLE).convert("L"))
+    compress(photograph, effort=2, verify=False)
+    assert set(tried) - {None} == {Pace(0)}
+    tried.clear()
+    below = np.random.default_rng(5).integers(0, 16, photograph.shape, np.uint16)
+    compress(photograph.astype(np.uint16) * 16 + below, effort=2, verify=False)
+    assert set(tried) - {None} == {Pace(0), planes.SLOWER}
 
 
 def test_efforts(learns, picture):
