@@ -279,15 +279,13 @@ def _adapted(
             kinds.append((fitted, payload))
 
     def learning(codec: TileCodec, adapter: bytes | None, pace: Pace | None) -> Part:
-        planes = replace(source.part.planes, pace=pace)
-        learner = source._replace(part=replace(source.part, planes=planes))
+        learner = source._replace(part=replace(source.part, planes=replace(source.part.planes, pace=pace)))
         return _plain(codec.learning(pace), learner, comparable, adapter, options, run)
 
     found = [learning(*kind, pace) for kind in kinds for pace in paces]
-    if None not in paces:
-        usual = USUAL[0] < 1 - 8 * size_of(found[0]) / problem.before < USUAL[1]
-        if not usual or source.part.planes.levels > 256:  # which no model has seen
-            found += [learning(*kind, SLOWER) for kind in kinds]
+    before, saved = problem.before, problem.before - 8 * size_of(found[0])
+    if None not in paces and (source.part.planes.levels > 256 or not USUAL[0] * before < saved < USUAL[1] * before):
+        found += [learning(*kind, SLOWER) for kind in kinds]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
     clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
     if not clear:
