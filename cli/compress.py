@@ -96,8 +96,8 @@ def compress(
     coded as what it was, where that is smaller; --origin none leaves that out.
 
     From effort 2 on the model learns while it codes; from 3 on it is also fitted to the picture and its change stored,
-    and from 5 on it is a larger one, each if that makes the file smaller. On two Kodak pictures level 2 took 1.9 times
-    as long as level 1 and saved 2.6 %, level 5 4.9 times (3.5 %), level 7 8 times (4.0 %): docs/benchmarks.md has the
+    and from 5 on it is a larger one, each if that makes the file smaller. On two Kodak pictures level 2 took 2.2 times
+    as long as level 1 and saved 2.7 %, level 5 7.6 times (3.2 %), level 7 13 times (3.5 %): docs/benchmarks.md has the
     table and its command.
     """
     if exact and strip:
