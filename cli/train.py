@@ -89,7 +89,7 @@ def train(
     except ModuleNotFoundError as error:
         raise InputError("training needs torch: pip install 'vlae-codec[train]'") from error
 
-    from vlae_codec.models import export, learning, parallel, recipes, restore
+    from vlae_codec.models import export, learner, learning, parallel, recipes, restore
     from vlae_codec.models import grow as growth
     from vlae_codec.models import report as rates
     from vlae_codec.models import train as training
@@ -140,7 +140,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "weights.safetensors")
         export.export(model, weights)
-        identity = learning.learned(weights, images, settings, weights)
+        identity = learning.learned(weights, images, settings, weights, learner.moments_in(state))
         files.write_file(output, weights.read_bytes(), force)
     if not quiet:
         click.echo(f"{output}: model {identity.hex()}, {Path(output).stat().st_size} bytes", err=True)

@@ -34,6 +34,8 @@ class Rounding(Protocol):
 
     def weight(self, weight: Tensor) -> Tensor: ...
 
+    def moved(self, start: Tensor, weight: Tensor) -> Tensor: ...
+
 
 class Linear(nn.Linear):
     """A layer that may compute with rounded inputs and weights (`models.rounding`)."""

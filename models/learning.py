@@ -176,18 +176,23 @@ def preconditioner(
     return np.rint(back * to).clip(0, 1 << 16).astype(np.int32), down, up
 
 
-def rates_of(config: Config) -> dict[str, float]:
-    """The rate of each layer that learns, by its name; of hidden ones, last first, the earlier ones have more."""
+def rates_of(config: Config, pace: float = 1.0) -> dict[str, float]:
+    """The rate of each layer that learns, by its name; of hidden ones, last first, the earlier ones have more.
+
+    pace: times the usual ones.
+    """
     last, *hidden = taught(config)
     parts = {name: 2.0**i for i, name in enumerate(hidden)}
-    whole = HIDDEN_RATE[config.channels] * HIDDEN / config.hidden
-    return {last: RATE} | {name: whole * part / sum(parts.values()) for name, part in parts.items()}
+    whole = pace * HIDDEN_RATE[config.channels] * HIDDEN / config.hidden
+    return {last: pace * RATE} | {name: whole * part / sum(parts.values()) for name, part in parts.items()}
 
 
-def learning_tensors(model: Vlae, tensors: dict[str, np.ndarray], found: Sequence[Moments]) -> dict[str, np.ndarray]:
-    """The tensors `learn.*` of a model with these integer tensors."""
+def learning_tensors(
+    model: Vlae, tensors: dict[str, np.ndarray], found: Sequence[Moments], pace: float = 1.0
+) -> dict[str, np.ndarray]:
+    """The tensors `learn.*` of a model with these integer tensors. pace: of `rates_of`."""
     config = Config.of(model.config.to_dict())
-    names, rates = taught(config), rates_of(config)
+    names, rates = taught(config), rates_of(config, pace)
     held = {form.name: form for form in forms(model)}
     layout = parameter_layout(model.config.mixtures, model.config.channels)
     octaves = np.repeat([1, 1, log(2), 1], layout)  # scales are in octaves
@@ -229,23 +234,27 @@ def learning_tensors(model: Vlae, tensors: dict[str, np.ndarray], found: Sequenc
     return made
 
 
-def with_learning(path: str | Path, images: list[np.ndarray], settings: Settings) -> tuple[dict, dict[str, np.ndarray]]:
+def with_learning(
+    path: str | Path, images: list[np.ndarray], settings: Settings, found: Sequence[Moments] = ()
+) -> tuple[dict, dict[str, np.ndarray]]:
     """Configuration and tensors of a weight file, with those that it needs to learn.
 
-    images, settings: what it was trained on and how crops of it are drawn. Raises WeightsError.
+    images, settings: what it was trained on and how crops of it are drawn; found: its moments, if they are known.
+    Raises WeightsError.
     """
     config, tensors, _ = read_weights(find_weights(path))
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(LEARN)}
     model = restore(find_weights(path))
-    trainer = Trainer(model.config, settings, images, "cpu")
-    found = moments(model, trainer.batch)
-    return config, tensors | learning_tensors(model, tensors, found)
+    found = found or moments(model, Trainer(model.config, settings, images, "cpu").batch)
+    return config, tensors | learning_tensors(model, tensors, found, settings.pace)
 
 
-def learned(path: str | Path, inputs: Sequence[str], settings: Settings, output: str | Path) -> bytes:
+def learned(
+    path: str | Path, inputs: Sequence[str], settings: Settings, output: str | Path, found: Sequence[Moments] = ()
+) -> bytes:
     """Writes a weight file with what it needs to learn, and returns its id; too wide a one as it is.
 
-    inputs: pictures as `train` takes them; settings: those of the training.
+    inputs: pictures as `train` takes them; settings: those of the training; found: the model's moments, if known.
     """
     model = restore(find_weights(path))
     if model.local.out.in_features >= LEARN_WIDTH:
@@ -253,7 +262,7 @@ def learned(path: str | Path, inputs: Sequence[str], settings: Settings, output:
     channels = 3 if settings.planes else model.config.channels
     loaded = load_images(inputs, settings.crop, channels, settings.mosaic, model.config.levels)
     loaded = source_planes(loaded, settings.planes, settings.crop) if settings.planes else loaded
-    return save_weights(output, *with_learning(path, loaded, replace(settings, data_init=False)))
+    return save_weights(output, *with_learning(path, loaded, replace(settings, data_init=False), found))
 
 
 @click.command()

@@ -28,12 +28,16 @@ class Rounding:
 
     def weight(self, weight: Tensor) -> Tensor:
         with torch.no_grad():
-            scaled = weight * self.unit
-            size = scaled.abs()
-            most = (ACCUMULATOR_LIMIT - 1 - 64 * weight.shape[1]) / -INT8_MIN
-            step = torch.maximum(size.amax(1) / INT8_MAX, size.sum(1) / most).clamp(min=1e-12)[:, None] / self.base
-            rounded = (scaled / step).round().clamp(-INT8_MAX * self.base, INT8_MAX * self.base) * step / self.unit
+            rounded = self.moved(weight, weight)
         return straight(weight, rounded)
+
+    def moved(self, start: Tensor, weight: Tensor) -> Tensor:
+        """A weight, (..., outputs, inputs), in the steps of the one with which it began, (outputs, inputs)."""
+        size = (start * self.unit).abs()
+        most = (ACCUMULATOR_LIMIT - 1 - 64 * start.shape[1]) / -INT8_MIN
+        step = torch.maximum(size.amax(1) / INT8_MAX, size.sum(1) / most).clamp(min=1e-12)[:, None] / self.base
+        scaled = weight * self.unit
+        return (scaled / step).round().clamp(-INT8_MAX * self.base, INT8_MAX * self.base) * step / self.unit
 
 
 def straight(x: Tensor, rounded: Tensor) -> Tensor:

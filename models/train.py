@@ -23,8 +23,8 @@ from vlae_codec.errors import InputError
 
 from . import parallel
 from .data import load_images
-from .evaluation import validate
 from .journal import Journal
+from .learner import LearnerTrainer
 from .sources import source_planes
 from .trainer import Settings, Trainer
 from .vlae import Config, Vlae
@@ -99,7 +99,7 @@ def train(
     held_out = load_images(valid, *kind) if valid else []
     if settings.planes:
         images, held_out = (source_planes(some, settings.planes, settings.crop) for some in (images, held_out))
-    trainer = Trainer(config, settings, images, device, compiled)
+    trainer = (LearnerTrainer if settings.learner else Trainer)(config, settings, images, device, compiled)
     resume = resume and checkpoint.exists()
     if parallel.from_first(float(resume), device=device) != [float(resume)]:
         where = "is not here, and on the first machine it is" if not resume else "is here, and not on the first machine"
@@ -143,7 +143,7 @@ def train(
             "lr": float(f"{trainer.optimiser.param_groups[0]['lr']:.4g}"),
         }
         if held_out:
-            record |= validate(trainer.ema, held_out)
+            record |= trainer.validate(held_out)
         if journal:
             journal.write(record)
         if not interactive and not quiet:

@@ -23,6 +23,7 @@ from vlae_codec.errors import InputError
 
 from . import parallel
 from .crops import Crops
+from .evaluation import validate
 from .initial import initialise
 from .optim import Muon
 from .rounding import quantise_aware
@@ -52,6 +53,9 @@ class Settings:
     altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
     rounding: float = 0.15  # last part of the run, which computes with the integers' rounding (`models.rounding`)
     planes: str = ""  # luma, chroma: the pictures' source planes are coded (`models.sources`); empty: the pictures
+    only_local: bool = False  # the local network is trained, all else stays as it begins: as it is in another model
+    learner: bool = False  # it is trained to begin with where it learns while it codes (`models.learner`)
+    pace: float = 1.0  # of learning while it codes, times the usual rates
     mosaic: int = 0  # pictures are mosaics of squares of so many pixels (0: they are not)
     seed: int = 1
 
@@ -97,6 +101,9 @@ class Trainer:
         self.model = build(config).to(device)
         self.ema = build(config).to(device)
         self.ema.load_state_dict(self.model.state_dict())
+        if settings.only_local:
+            for part in (self.model.encoder, self.model.topdown, self.model.prior):
+                part.requires_grad_(False)
         self.forward = parallel.wrap(self.model)
         if compiled:
             self.forward = torch.compile(self.forward)
@@ -165,17 +172,25 @@ class Trainer:
         loss = local + kl_weight * kl.clamp(min=s.free_bits) / cell * use.float().mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
-        self.optimiser.step()
-        self.step_count += 1
-        decay = min(s.ema, (1 + self.step_count) / (10 + self.step_count))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+        self.apply()
         return local.item(), kl.item()
 
-    def save(self, path: Path) -> None:
-        """Writes all that `load` needs to go on as if nothing had been."""
-        state = {
+    def apply(self) -> None:
+        """Moves the weights as their gradients say."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimiser.step()
+        self.step_count += 1
+        decay = min(self.settings.ema, (1 + self.step_count) / (10 + self.step_count))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def validate(self, images: list[np.ndarray]) -> dict[str, float]:
+        """Bits per subpixel of the averaged weights on pictures that are not trained on."""
+        return validate(self.ema, images)
+
+    def state(self) -> dict[str, Any]:
+        """All that `load` needs to go on as if nothing had been."""
+        return {
             "config": self.config.to_dict(),
             "settings": asdict(self.settings),
             "model": self.model.state_dict(),
@@ -188,8 +203,11 @@ class Trainer:
             "cuda_rng": torch.cuda.get_rng_state() if self.device == "cuda" else None,
             "crops_rng": self.crops.rng.get_state(),
         }
+
+    def save(self, path: Path) -> None:
+        """Writes the state of the run."""
         temporary = Path(f"{path}.tmp")
-        torch.save(state, temporary)
+        torch.save(self.state(), temporary)
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:

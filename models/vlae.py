@@ -219,20 +219,26 @@ class Vlae(nn.Module):
         """(inputs of the local network, reference values, pixels, bits of the prior and of the posterior) under one
         sample of the latents; arguments as above.
         """
-        x, side = x.split([self.config.channels, self.config.side], dim=-1)
+        coded = x[..., : self.config.channels]
         # 1. posterior and prior
-        loc, log2_scale = self.posterior(x)
+        loc, log2_scale = self.posterior(coded)
         z, posterior = self.sample(loc, log2_scale)
         prior = self.prior.bits(z)
         # 2. what the local network sees
-        rows, ref, pixels = self.local_rows(x, self.context(z, at, use_latents), at)
-        image = at // (x.shape[1] * x.shape[2])
+        rows, ref, pixels = self.inputs(x, self.context(z, at, use_latents), at)
         if blank.any():
+            image = at // (x.shape[1] * x.shape[2])
             window = torch.arange(rows.shape[1], device=x.device) < self.offsets.shape[0] * self.config.channels
             rows = torch.where(blank[image][:, None] & window, 0.0, rows)
+        return rows, ref, pixels, prior, posterior.sum(-1)
+
+    def inputs(self, x: Tensor, context: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`local_rows` with the inputs from the planes known before, which are behind those of x."""
+        x, side = x.split([self.config.channels, self.config.side], dim=-1)
+        rows, ref, pixels = self.local_rows(x, context, at)
         if self.config.side:
             rows = torch.cat([rows, self.side_rows(side, at).to(rows.dtype) * INPUT_UNIT], dim=-1)
-        return rows, ref, pixels, prior, posterior.sum(-1)
+        return rows, ref, pixels
 
 
 def reference(flat: Tensor, base: Tensor, stride: int) -> Tensor:

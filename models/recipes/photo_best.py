@@ -1,14 +1,12 @@
-"""RGB photographs with a network that is three times as deep: what the highest efforts take. Begins as `photo`.
+"""RGB photographs, efforts from 5 on: `photo-deep` as it begins where a model learns while it codes.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe photo-best --init photo --grow \\
-        -o photo-best.safetensors
-
-photos/train, photos/train2: 447 lossless crops of photographs, 480 to 512 pixels, 116 megapixels in all.
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe photo-best \\
+        --init photo-deep.safetensors -o photo-best.safetensors
 """
 
 from dataclasses import replace
 
-from . import photo
+from . import photo_deep, photo_learner
 
-CONFIG = replace(photo.CONFIG, layers=6)
-SETTINGS = replace(photo.SETTINGS, minutes=240)
+CONFIG = photo_deep.CONFIG
+SETTINGS = replace(photo_learner.SETTINGS, altered=0.3, pace=1.0)
