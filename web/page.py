@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vlae_codec.errors import VlaeError
-from vlae_codec.weights.model import load_weights
+from vlae_codec.weights.model import load_weights, read_weights
 
 HERE = Path(__file__).parent
 MODULES = (
@@ -26,7 +26,7 @@ MODULES = (
     *("inflate", "zlib", "packlzma2", "keep", "choice", "push", "engine", "worker", "pool", "container", "decode"),
     *("archive", "readpng", "plan", "write", "encode", "show", "png"),
 )
-MODELS = ("photo", "luma", "chroma", "photo-gray")  # in every page
+MODELS = ("photo", "photo-learner", "luma", "chroma", "photo-gray")  # in every page
 POLICY = (
     "default-src 'none'; script-src 'sha256-{loader}' 'sha256-{script}' 'wasm-unsafe-eval'; "
     "style-src 'sha256-{style}'; worker-src blob:; img-src blob: data:; base-uri 'none'; form-action 'none'"
@@ -96,17 +96,26 @@ def _element(data: bytes, attributes: dict[str, str], packed: bool = True, conte
     return f"<script {text}>{digits(kept)}</script>"
 
 
-def _model(path: Path) -> str:
-    """A weight file, by its id and by its name."""
-    name = f"model-{load_weights(path).id.hex()}"
-    return _element(path.read_bytes(), {"id": name, "data-name": path.stem}, context=0)  # as weights have none
+def _models(paths: Iterable[Path]) -> list[str]:
+    """Weight files, by ids and names. Those with the same latent path are in one element and packed together."""
+    groups: dict[bytes, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        groups.setdefault(read_weights(path)[1]["topdown.grid.0.weight"].tobytes(), []).append(path)
+    made = []
+    for group in groups.values():
+        files = {load_weights(path).id.hex(): (path.stem, path.read_bytes()) for path in group}
+        names, contents = zip(*files.values())
+        attributes = {"ids": list(files), "names": names, "sizes": [str(len(content)) for content in contents]}
+        given = {f"data-{key}": "/".join(values) for key, values in attributes.items()}
+        made.append(_element(b"".join(contents), {"class": "models"} | given, context=0))  # as weights have none
+    return made
 
 
 def make_page(
     pictures: Sequence[tuple[str, bytes]] = (), models: Iterable[Path] = (), title: str = "vlae viewer"
 ) -> str:
     """The page with these pictures, (name, bytes of a .vlae file) each, and with these weight files."""
-    data = [_element(core_bytes(), {"id": "core"}), *dict.fromkeys(map(_model, models))]
+    data = [_element(core_bytes(), {"id": "core"}), *_models(models)]
     for name, content in pictures:
         data.append(_element(content, {"class": "picture", "data-name": name}, packed=False))
     code, start, style = script(), loader(), (HERE / "viewer" / "page.css").read_text("utf-8")

@@ -73,5 +73,5 @@ def test_page(archive, tmp_path, monkeypatch):
     page = tmp_path / "page.html"
     result = CliRunner().invoke(main, ["view", "--export", str(page), str(archive)])
     assert not result.exit_code, result.output
-    models = re.findall(r'id="model-(\w+)"', page.read_text())
+    models = re.findall(r'data-ids="(\w+)"', page.read_text())
     assert models == ["8cb89b9034e0854c"]

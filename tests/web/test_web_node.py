@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import random
+import re
 import struct
 import zlib
 from contextlib import suppress
@@ -213,7 +214,7 @@ def test_png(node, tmp_path):
 def test_page_script(node, web, tmp_path):
     """The scripts of the page are its own, without imports, and small enough for the page."""
     from vlae_codec.web import page
-    from vlae_codec.weights.model import weights_folder
+    from vlae_codec.weights.model import load_weights, weights_folder
 
     for name, code in (("script", page.script()), ("loader", page.loader())):
         path = tmp_path / f"{name}.cjs"
@@ -223,11 +224,27 @@ def test_page_script(node, web, tmp_path):
         [("a </script>&.vlae", b"123")], [weights_folder() / f"{name}.safetensors" for name in page.MODELS]
     )
     assert len(text.encode()) < 2_500_000
-    assert text.count("</script>") == text.count("<script") == 4 + len(page.MODELS)
+    groups = [ids.split("/") for ids in re.findall(r'data-ids="([\w/]+)"', text)]
+    wanted = [load_weights(weights_folder() / f"{name}.safetensors").id.hex() for name in page.MODELS]
+    assert sorted(one for group in groups for one in group) == sorted(wanted)
+    assert text.count("</script>") == text.count("<script") == 4 + len(groups)
     assert "default-src 'none'" in text
     assert "'unsafe-eval'" not in text
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_models_that_share(tiny, learns):
+    """A page has what two models have in common once, and each of them whole."""
+    from vlae_codec.web import page
+
+    (together,) = page._models([tiny, learns, tiny])
+    apart = [len(page._models([path])[0]) for path in (tiny, learns)]
+    assert len(together) < 0.8 * sum(apart)
+    assert re.search(r'data-names="([^"]*)"', together)[1] == "tiny/learns"
+    sizes = [int(size) for size in re.search(r'data-sizes="([^"]*)"', together)[1].split("/")]
+    assert sizes == [path.stat().st_size for path in (tiny, learns)]
+    assert f'data-whole="{sum(sizes)}"' in together
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 1000])

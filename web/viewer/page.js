@@ -624,19 +624,22 @@ function startViewer() {
   const source = find('code').textContent ?? '';
   const script = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
   settings.loadCore = async () => WebAssembly.compile(await embedded(find('core')));
-  /** @type {Map<string, Promise<Uint8Array>>} */
-  const models = new Map();
-  settings.loadModel = async (id) => {
-    const element = document.getElementById(`model-${id}`);
-    if (!element) return null;
-    const known = models.get(id) ?? embedded(element);
-    models.set(id, known);
-    return known;
+  /** @type {Map<HTMLElement, Promise<Uint8Array>>} */
+  const unpacked = new Map();
+  const modelOf = async (/** @type {'ids' | 'names'} */ key, /** @type {string} */ wanted) => {
+    for (const element of /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.models')])) {
+      const place = (element.dataset[key] ?? '').split('/').indexOf(wanted);
+      if (place < 0) continue;
+      const all = unpacked.get(element) ?? embedded(element);
+      unpacked.set(element, all);
+      const sizes = (element.dataset.sizes ?? '').split('/').map(Number);
+      const begin = sizes.slice(0, place).reduce((sum, size) => sum + size, 0);
+      return (await all).slice(begin, begin + sizes[place]);
+    }
+    return null;
   };
-  settings.loadNamed = async (name) => {
-    const element = /** @type {HTMLElement | null} */ (document.querySelector(`[id^="model-"][data-name="${name}"]`));
-    return element && settings.loadModel(element.id.slice(6));
-  };
+  settings.loadModel = (id) => modelOf('ids', id);
+  settings.loadNamed = (name) => modelOf('names', name);
   settings.makeThread = webThread(() => new Worker(script));
   settings.threads = Math.max(1, Math.min(8, navigator.hardwareConcurrency || 2));
   const viewer = new Viewer();
