@@ -1,7 +1,7 @@
 """What effort buys: bytes and seconds at several levels, beside JPEG XL effort 7 on one thread in the same run.
 
-    python -m bench.effort PICTURES... [--effort N ...] [--model NAME_OR_PATH] [--grey] [--threads N] [--json OUT]
-                           [--resume] [--markdown]
+    python -m bench.effort PICTURES... [--effort N ...] [--model NAME_OR_PATH] [--origin none] [--grey] [--threads N]
+                           [--json OUT] [--resume] [--markdown]
 
 Level 1, which fits no adapter, is always there: gains and ratios are against it. For every picture and level: bytes of
 the file, of them the adapter's, seconds to compress (verifying included) and to decompress (best of
@@ -23,8 +23,8 @@ import numpy as np
 from vlae_codec import api
 from vlae_codec.adapter.effort import DEFAULT, LEVELS
 from vlae_codec.format import container
+from vlae_codec.pictures.codec import find_codec
 
-from .account import first_model
 from .peers import measure as measure_peer
 from .peers import peers, timed
 from .rate import listed, read
@@ -50,9 +50,9 @@ COLUMNS = {  # figure -> heading, format; figures that a summary lacks are left 
 }
 
 
-def measure(pixels: np.ndarray, effort: int, options: dict[str, Any]) -> dict[str, Any]:
+def measure(pixels: np.ndarray, effort: int, origin: str, options: dict[str, Any]) -> dict[str, Any]:
     """Sizes in bytes and times in seconds of one picture at one level."""
-    data, compress_s = timed(lambda: api.compress(pixels, effort=effort, **options))
+    data, compress_s = timed(lambda: api.compress(pixels, effort=effort, origin=origin, **options))
     runs = [timed(lambda: api.decompress(data, **options)) for _ in range(3)]
     return {
         "bytes": len(data),
@@ -131,6 +131,9 @@ def write(out: Path, contents: dict[str, Any]) -> None:
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--effort", multiple=True, type=click.IntRange(min(LEVELS), max(LEVELS)), help=f"[default: {DEFAULT}]")
 @click.option("--model", help="Weight file or built-in name.")
+@click.option(
+    "--origin", default="auto", show_default=True, type=click.Choice(["auto", "none"]), help="As compress has."
+)
 @click.option("--grey", is_flag=True, help="Code the luma of colour pictures.")
 @click.option("--threads", type=click.IntRange(min=1))
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write all rows and the summary here.")
@@ -140,6 +143,7 @@ def main(
     pictures: tuple[Path, ...],
     effort: tuple[int, ...],
     model: str | None,
+    origin: str,
     grey: bool,
     threads: int | None,
     out: Path | None,
@@ -148,10 +152,12 @@ def main(
 ) -> None:
     paths = listed(pictures)
     options: dict[str, Any] = {"model": model, "threads": threads}
-    shape = read(paths[0], grey).shape
-    identity = first_model(warm_up(shape, options))
+    shape, wanted = read(paths[0], grey).shape, sorted({1, *(effort or [DEFAULT])})
+    mode = "L" if len(shape) == 2 else "RGB"
+    ids = [find_codec(model, None, "cpu", mode, level).model.id.hex() for level in wanted]
+    warm_up(shape, options)
     levels = [list(LEVELS[level]) for level in sorted(LEVELS)]
-    settings = {"model": model, "id": identity, "grey": grey, "threads": threads, "levels": levels}
+    settings = {"model": model, "ids": ids, "origin": origin, "grey": grey, "threads": threads, "levels": levels}
     rows = resumed(out, settings) if resume and out and out.exists() else {}
     peer, warm = peers().get(PEER), {len(shape)}
 
@@ -167,13 +173,13 @@ def main(
             size, spent = measure_peer(peer, pixels)
             row[PEER] = {"bytes": size, "encode_s": spent}
             note(f"JPEG XL {size} bytes, encode {spent:.2f} s")
-        for level in sorted({1, *(effort or [DEFAULT])}):
+        for level in wanted:
             if str(level) in row["levels"]:
                 continue
             if pixels.ndim not in warm:
                 warm_up(pixels.shape, options)
                 warm.add(pixels.ndim)
-            found = row["levels"][str(level)] = measure(pixels, level, options)
+            found = row["levels"][str(level)] = measure(pixels, level, origin, options)
             note(
                 f"effort {level} {found['bytes']} bytes, adapter {found['adapter_bytes']}, "
                 f"compress {found['compress_s']:.2f} s, decompress {found['decompress_s']:.2f} s, "

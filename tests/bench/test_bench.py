@@ -21,7 +21,7 @@ Synthetic = Callable[[int, int, int], np.ndarray]
 def test_effort(tiny: Path, synthetic: Synthetic) -> None:
     pixels = synthetic(64, 64, 0)
     options = {"model": tiny, "threads": 1}
-    levels = {str(level): effort.measure(pixels, level, options) for level in (1, 3)}
+    levels = {str(level): effort.measure(pixels, level, "none", options) for level in (1, 3)}
     assert all(found["exact"] for found in levels.values())
     assert levels["1"]["adapter_bytes"] == 0
 
