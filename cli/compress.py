@@ -22,7 +22,7 @@ from .summary import Direction
     type=click.IntRange(min(LEVELS), max(LEVELS)),
     default=DEFAULT,
     show_default=True,
-    help="How long to adapt the model to the picture: smaller files for more time. From 7 on larger "
+    help="How long to adapt the model to the picture: smaller files for more time. From 5 on larger "
     "models are taken, whose files also take longer to read.",
 )
 @click.option(

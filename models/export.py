@@ -40,6 +40,8 @@ from .layers import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT
 from .vlae import Vlae
 from .weights_file import save_weights
 
+LATENT_PATH = ("encoder.", "topdown.", "affine.", "mixture.")  # with which the names of its tensors begin
+
 
 def quantise(
     weight: np.ndarray,
@@ -158,6 +160,8 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     for form in forms(model):
         weight, bias = as_array(form.layer.weight), as_array(form.layer.bias)
+        if model.config.side and form.name.startswith(LATENT_PATH):
+            weight = 0 * weight  # planes beside others have no latents
         weight = np.concatenate([np.zeros((form.blank, weight.shape[1])), weight])
         bias = np.concatenate([np.zeros(form.blank), bias])
         parts = quantise(weight, bias, form.unit, form.zero, form.out_unit, form.out_zero, form.digits)

@@ -237,7 +237,7 @@ def check_adapted(data: Path) -> Iterator[str]:
     from vlae_codec.format import container
     from vlae_codec.pictures.codec import codec_for
     from vlae_codec.pictures.layout import make_source
-    from vlae_codec.pictures.planes import Tiles
+    from vlae_codec.pictures.part import Tiles
 
     pixels, golden = np.array(Image.open(data / "colour.png")), (data / "adapted.vlae").read_bytes()
     model = data / "tiny.safetensors"

@@ -47,7 +47,7 @@ from vlae_codec.pictures import encode
 from vlae_codec.pictures.codec import find_codec, scaled, with_adapter
 from vlae_codec.pictures.layout import make_source
 from vlae_codec.pictures.modes import layout_of, symbols_of
-from vlae_codec.pictures.planes import Tiles
+from vlae_codec.pictures.part import Tiles
 
 DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA.parent.parent / "examples" / "mountains.png"

@@ -228,7 +228,7 @@ def test_processes_of_the_command_line(tiny: Path, synthetic: Synthetic) -> None
     pixels, shared = synthetic(64, 64, 0), ["--model", str(tiny), "--threads", "1"]
     found, failures = processes.start_up(pixels, 1, shared)
     assert failures == 0
-    assert list(found) == ["compress, effort 3", "compress, effort 1", "decompress", "info"]
+    assert list(found) == ["compress, effort 2", "compress, effort 1", "decompress", "info"]
     assert not any(row["torch"] for row in found.values())
     used, failures = processes.memory(pixels, 1, shared)
     assert failures == 0

@@ -55,7 +55,7 @@ from vlae_codec.jpeg.file import split
 from vlae_codec.native import library
 from vlae_codec.pictures.codec import find_codec, with_adapter
 from vlae_codec.pictures.layout import make_source
-from vlae_codec.pictures.planes import Tiles
+from vlae_codec.pictures.part import Tiles
 
 DATA = Path(__file__).parent.parent / "data"
 MODEL = DATA / "tiny.safetensors"

@@ -9,10 +9,12 @@ import pytest
 from vlae_codec import compress, compress_many, decompress, decompress_many
 from vlae_codec.format import container
 from vlae_codec.images.image import load
-from vlae_codec.weights.model import default_model_name, find_model, weights_folder
+from vlae_codec.models.export import LATENT_PATH
+from vlae_codec.weights.model import default_model_name, find_model, read_weights, weights_folder
 
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
 BEST = {"photo-best", "luma-best", "chroma-best"}
+LEARNERS = {"photo-learner"}
 OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "mnist-vector", "photo", "photo-gray"}
 GOLDEN = make_golden.DATA / "mountains.vlae"
 
@@ -44,12 +46,35 @@ def test_id():
 
 def test_names():
     """Every mode has its model, and each is what its name says."""
-    assert {path.stem for path in SHIPPED} == BEST | OTHERS
+    assert {path.stem for path in SHIPPED} == BEST | LEARNERS | OTHERS
     assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo-gray", "mnist-binary"]
     assert [default_model_name(mode) for mode in ("luma", "chroma")] == ["luma", "chroma"]
     assert {default_model_name(mode, best=True) for mode in ("RGB", "luma", "chroma")} == BEST
+    assert [default_model_name(mode, learns=True) for mode in ("RGB", "luma", "L")] == [
+        "photo-learner",
+        "luma",
+        "photo-gray",
+    ]
+    assert default_model_name("RGB", learns=True, best=True) == "photo-best"
     assert [find_model(name).config["channels"] for name in ("photo", "photo-gray", "cifar10")] == [3, 1, 3]
     assert find_model("mnist-binary").config["levels"] == 2
+
+
+def test_learners():
+    """They learn, and have the latent path of the models that they began as."""
+    photo, learner = (read_weights(weights_folder() / f"{name}.safetensors")[1] for name in ("photo", "photo-learner"))
+    assert any(name.startswith("learn.") for name in learner)
+    shared = [name for name in photo if not name.startswith(("local.", "learn."))]
+    assert all(np.array_equal(photo[name], learner[name]) for name in shared if name.endswith(("weight", "null")))
+
+
+def test_planes_beside_others_have_no_latents():
+    """The weights of chroma's latent path are not used, and are zero."""
+    for name in ("chroma", "chroma-best"):
+        tensors = read_weights(weights_folder() / f"{name}.safetensors")[1]
+        path = [key for key in tensors if key.startswith(LATENT_PATH) and key.endswith("weight")]
+        assert len(path) > 10
+        assert not any(tensors[key].any() for key in path)
 
 
 PICTURES = [path for path in SHIPPED if not path.stem.startswith("chroma")]

@@ -13,6 +13,7 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import Pace
 from vlae_codec.format import container
 from vlae_codec.format.header import Header
+from vlae_codec.pictures import part as part_of
 from vlae_codec.pictures import planes
 from vlae_codec.pictures.planes import Options
 from vlae_codec.views.describe import describe
@@ -61,25 +62,42 @@ def test_efforts(learns, picture):
     assert len(made[3]) <= len(made[2])
 
 
+def test_default_models():
+    """Where nothing is learnt, at effort 1, in small pictures and in chains, the default model is not a learner."""
+    still, learner = (find_model(name).id for name in ("photo", "photo-learner"))
+    photograph = np.asarray(Image.open(make_golden.EXAMPLE).convert("RGB"))
+    small = photograph[100:148, 100:148]
+    for pictures, effort, wanted in ((photograph, 1, still), (photograph, 2, learner), (small, 2, still)):
+        data = compress(pictures, effort=effort)
+        (planes,) = planes_of(data)
+        assert (planes.model_id, planes.pace) == (wanted, Pace(0) if wanted == learner else None)
+        assert np.array_equal(decompress(data), pictures)
+    lists = [photograph[y : y + 48, x : x + 48] for x in (100, 160) for y in (100, 160)]
+    (planes,) = planes_of(compress_many(lists, effort=2))
+    assert (planes.model_id, planes.pace) == (still, None)
+    (planes,) = planes_of(compress(small, effort=2, model="photo-learner"))
+    assert planes.model_id == learner
+
+
 def test_whether_an_adapter_pays(learns, synthetic, monkeypatch):
     """An adapter that gains enough where nothing learns is tried beside none, and the smaller file is taken."""
     picture, made = np.rot90(255 - synthetic(256, 320, 9) // 2), list[tuple[bytes | None, int]]()
-    plain = planes._plain
+    plain = part_of.encode_part
 
     def noted(*arguments):
         part = plain(*arguments)
         if part.planes.pace is not None:
-            made.append((part.adapter, planes.size_of(part)))
+            made.append((part.adapter, part_of.size_of(part)))
         return part
 
-    monkeypatch.setattr(planes, "_plain", noted)
+    monkeypatch.setattr(planes, "encode_part", noted)
     monkeypatch.setattr(planes, "SMALL", 0)
     for unlikely, tries in ((-9.0, 2), (9.0, 1)):
         made.clear()
         monkeypatch.setattr(fit, "UNLIKELY", unlikely)
         (part,) = container.read(compress(picture, model=learns, effort=3)).parts
         assert [adapter is not None for adapter, _ in made] == [False, True][:tries]
-        assert planes.size_of(part) == min(size for _, size in made)
+        assert part_of.size_of(part) == min(size for _, size in made)
 
 
 def test_grey_and_alpha(learns, picture):
@@ -118,10 +136,10 @@ def test_origin():
     assert [part.pace for part in planes_of(data)] == [Pace(0)] * 3 + [None]
     assert np.array_equal(decompress(data), picture)
     picture = make_golden.pasts()["values"].pixels
-    data = compress(picture, effort=2, origin="values")
+    data = compress(picture, effort=2, origin="values", model="photo")
     assert [part.pace for part in planes_of(data)] == [Pace(0)]
     assert np.array_equal(decompress(data), picture)
-    assert len(data) <= len(compress(picture, effort=1, origin="values"))
+    assert len(data) <= len(compress(picture, effort=1, origin="values", model="photo"))
 
 
 def test_told(learns, picture):

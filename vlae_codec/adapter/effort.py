@@ -28,7 +28,7 @@ LEVELS = {
     8: Effort(8.0, 0.009, 5e-4, (Pace(0), Pace(1)), 1024),
     9: Effort(16.0, 0.011, 2e-4, (Pace(0), Pace(1)), 1024),
 }
-DEFAULT = 3
+DEFAULT = 2
 BEST = 5  # from which on the larger ones of the default models are taken
 
 

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from vlae_codec.adapter.chunk import adapt, unpack
-from vlae_codec.adapter.effort import BEST, DEFAULT
+from vlae_codec.adapter.effort import BEST, level
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
 from vlae_codec.format.container import Contents, Part
@@ -50,10 +50,10 @@ def kind_of(mode: str, channels: int, kind: Kind = Kind.SAMPLES, first: int = 0)
     return "1" if mode == "1" else {1: "L", 3: "RGB"}.get(channels)
 
 
-def find_codec(
-    model: str | Path | None, model_id: bytes | None, device: str, mode: str, effort: int = DEFAULT
-) -> TileCodec:
+def find_codec(model: str | Path | None, model_id: bytes | None, device: str, mode: str, effort: int = 1) -> TileCodec:
     """The codec of a model (None: that of `model_id`, or the default one of an effort) that codes pictures of a mode.
+
+    effort: 1 where the model does not learn while it codes.
 
     "auto" is the CPU: from which size on a GPU is faster has not been measured. All callers get the same codec for one
     model on one device. Raises InputError when the model codes no such pictures, CorruptFile when it is the file's own.
@@ -75,7 +75,7 @@ def _find_model(model: str | Path | None, model_id: bytes | None, mode: str, eff
     if model is not None or model_id is not None:
         return find_model(model, model_id)
     try:
-        return find_model(default_model_name(mode, effort >= BEST))
+        return find_model(default_model_name(mode, bool(level(effort).paces), effort >= BEST))
     except InputError as error:
         raise InputError(f"the default model for pictures of mode {mode} is not at hand: {error}") from error
 
@@ -92,6 +92,20 @@ def scaled(codec: TileCodec, planes: Planes) -> TileCodec:
     """
     made = codec.scaled(planes.levels, planes.shift)
     return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(planes.pace)
+
+
+def not_learning(codec: TileCodec, part: Part, model: str | Path | None, device: str) -> TileCodec | None:
+    """The codec of the default model where nothing is learnt, in place of another default one's. model: the one that is
+    asked for.
+    """
+    mode = kind_of(part.layout.mode, part.planes.channels, part.planes.kind, part.channel)
+    if mode is None or (model is not None and codec.model.id == find_model(model).id):
+        return None
+    other = find_codec(None, None, device, mode)
+    if other.model.id == codec.model.id:
+        return None
+    other = other.scaled(codec.levels, codec.shift)
+    return other if codec.restriction is None else other.restricted(*codec.restriction)
 
 
 def codecs_for(contents: Contents, model: str | Path | None, device: str) -> list[TileCodec | None]:

@@ -33,6 +33,7 @@ from vlae_codec.limits import UNLIMITED
 from vlae_codec.pictures.codec import codecs_for, codes, find_codec, kind_of
 from vlae_codec.pictures.layout import find_scale, groups_of, make_source, whole_tile
 from vlae_codec.pictures.modes import layout_of, restored, symbols_of, unpack_values
+from vlae_codec.pictures.part import encode_whole, size_of, without_model
 from vlae_codec.pictures.past import is_jpeg, may_have_origin, size_of_all, smallest_origin, worth_a_look
 from vlae_codec.pictures.pieces import added, each_piece, samples_in
 from vlae_codec.pictures.planes import (
@@ -40,11 +41,8 @@ from vlae_codec.pictures.planes import (
     Options,
     cost_of,
     encode_planes,
-    encode_whole,
     find_chains,
     plan_planes,
-    size_of,
-    without_model,
 )
 from vlae_codec.pictures.rebuild import Rebuilding
 from vlae_codec.threads import Run, counter
@@ -176,7 +174,7 @@ def _encode_layout(
 
 def _clearly_smaller(past: list[Part], layout: Layout, pictures: dict[int, np.ndarray], options: Options) -> bool:
     """Whether the parts of an origin take so much less than the colours as they are that these need not be coded."""
-    codec = _codec(layout, 0, groups_of(layout)[0], options)
+    codec = _codec(layout, 0, groups_of(layout)[0], at_rest(options))
     if codec is None:
         return False
     planes = Planes(groups_of(layout)[0], layout.levels, codec.model.id)
@@ -197,7 +195,7 @@ def _encode_group(
     run: Run,
 ) -> tuple[Part, bool]:
     """The part of a group of planes, and whether it may be smaller without a model."""
-    codec = _codec(layout, channel, channels, options)
+    codec = _codec(layout, channel, channels, options if chains == 0 else at_rest(options))
     sizes = [symbols.shape[1::-1] for symbols in pictures.values()]
     size = TILE_SIZE if chains != 0 else options.tile_size(codec, sizes)
     planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=size)
@@ -209,12 +207,17 @@ def _encode_group(
         chains = chains or find_chains(codec, make_source(layout, planes, channel, pictures), run)
         planes = replace(planes, chains=chains)
     plain = make_source(layout, planes, channel, pictures)
-    source = plan_planes(codec, layout, planes, channel, pictures)
+    source = plan_planes(_codec(layout, channel, channels, at_rest(options)), layout, planes, channel, pictures)
     part, drawn = encode_planes(codec, source, comparable, options, run)
     if not part.model_needed:
         part = without_model(part)
     whole = whole_tile(plain) if drawn and chains == 0 else None
     return (part if whole is None else min(part, encode_whole(whole, comparable, run), key=size_of)), drawn
+
+
+def at_rest(options: Options) -> Options:
+    """Those by which the model is taken that needs least where nothing is learnt."""
+    return options._replace(effort=1)
 
 
 def _codec(layout: Layout, channel: int, channels: int, options: Options) -> TileCodec | None:

@@ -38,7 +38,8 @@ from vlae_codec.origins.values import best_escape, outside, triples
 from vlae_codec.pictures.blocks import TILE, write_blocks
 from vlae_codec.pictures.codec import find_codec, restricted
 from vlae_codec.pictures.layout import Source
-from vlae_codec.pictures.planes import Options, encode_planes, size_of
+from vlae_codec.pictures.part import size_of
+from vlae_codec.pictures.planes import Options, encode_planes
 from vlae_codec.pictures.rebuild import decode_coefficients
 from vlae_codec.pictures.sources import Sources, geometry_of, rebuild_planes
 from vlae_codec.threads import Run

@@ -1,41 +1,40 @@
-"""A group of planes -> its streams: with the model, with the model adapted, or without one, whichever is smallest."""
+"""A group of planes -> its part: with the model, adapted or learning, with another, or with none: the smallest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vlae_codec.adapter.effort import Effort, Watch, level
 from vlae_codec.coder.choice import choose_shift, sample_cost
-from vlae_codec.coder.streams import encode_chain, encode_tile
+from vlae_codec.coder.streams import encode_chain
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import COST_BITS, Pace
 from vlae_codec.errors import WeightsError
 from vlae_codec.format import header, stored
-from vlae_codec.format.container import Part, Piece, TileRecord, tile_grid, tiles_of
+from vlae_codec.format.container import Part, tile_grid
 from vlae_codec.format.header import Layout, Planes, may_learn
-from vlae_codec.pictures.codec import scaled, with_adapter
+from vlae_codec.pictures.codec import not_learning, scaled, with_adapter
 from vlae_codec.pictures.layout import PALETTES, Source, by_lightness, find_values, make_source, whole_tile, with_values
 from vlae_codec.pictures.modes import tile_of, unpack_form
-from vlae_codec.threads import Progress, Run, alone, counter
+from vlae_codec.pictures.part import Tiles, encode_part, encode_whole, size_of, without_model
+from vlae_codec.threads import Progress, Run, alone
 
 TILE_SIZE = header.TILE_SIZE
 CHAIN_LANE_SYMBOLS = 2**32 - 1  # one lane a chain: there are chains enough to work on side by side
 CHAIN_BITS = 1 << 18  # a chain has a head and checksums of some 130 bits, and a first picture without latents
 CHAIN_PIXELS = 1 << 22  # at most: a chain is decoded one picture after another, however few bits they have
 SAMPLE = 16  # pictures from which the bits of all are estimated
-RECORD_BYTES = 7  # of a record in the header
-CHUNK_BYTES = 8  # of a chunk, beside its payload
 HOPELESS = 0.7  # streams without a model that are so much smaller than the model's will not be beaten by adapting it
 SURE = 4.0  # standard deviations of the size without an adapter by which streams with one must be smaller ...
 MARGIN = 0.005  # ... and this share of it, so that the others need not be made
 USUAL, SLOWER = (0.005, 0.12), Pace(2)  # shares that photographs gain by learning; what is tried, too, where one is not
-SMALL = 1 << 17  # pixels up to which an adapter is always tried
+SMALL = 1 << 17  # pixels up to which an adapter is always tried, and so is a model that learns nothing
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
 
 
@@ -63,30 +62,6 @@ class Options(NamedTuple):
         if self.tile is not None or most is None or longest <= TILE_SIZE or not learns:
             return self.tile or TILE_SIZE
         return -(-longest // (-(-longest // most) * 16)) * 16
-
-
-class Tiles(Sequence[np.ndarray]):
-    """All tiles (H, W, channels) of a source: each is made when it is asked for."""
-
-    def __init__(self, source: Source, channels: int) -> None:
-        self.source, self.channels = source, channels
-        pieces = [piece for some in source.part.pieces for piece in some]
-        self.places = tiles_of(pieces, source.part.planes.tile_size)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: Any) -> Any:
-        return tile_of(self.source.piece(self.places[index]), self.channels)
-
-    def codec(self, codec: TileCodec, index: int) -> TileCodec:
-        """The codec of a tile, which may know what is beside it."""
-        return beside(codec, self.source, self.places[index])
-
-
-def beside(codec: TileCodec, source: Source, piece: Piece) -> TileCodec:
-    """The codec of a piece of a source."""
-    return codec if source.beside is None else codec.beside(source.beside(piece))
 
 
 def plan_planes(
@@ -127,14 +102,6 @@ def cost_of(codec: TileCodec, source: Source) -> int:
     return (sample_cost(scaled(codec, planes), tiles, planes.channels) >> COST_BITS) + 8 * size_of(source.part)
 
 
-def size_of(part: Part) -> int:
-    """About the bytes that a part takes in a file."""
-    tables = sum(len(form.data) + 4 for _, form in part.planes.values)
-    records = sum(len(record.data) + RECORD_BYTES for record in part.records)
-    adapter = len(part.adapter) + CHUNK_BYTES if part.adapter else 0
-    return records + adapter + tables + (12 if part.model_needed else 2)
-
-
 def encode_planes(
     codec: TileCodec | None, source: Source, comparable: set[int], options: Options, run: Run
 ) -> tuple[Part, bool]:
@@ -147,27 +114,11 @@ def encode_planes(
     if effort.passes:
         part = _adapted(codec, source, comparable, effort, options, run)
     else:
-        part = _plain(codec, source, comparable, None, options, run)
+        part = encode_part(codec, source, comparable, None, options.progress, run)
     drawn = sum(record.stored for record in part.records) * 2 >= len(part.records)
     if not part.model_needed:
         part = without_model(part)
     return part, drawn
-
-
-def without_model(part: Part) -> Part:
-    """The part of which no stream needs its model: a file need not name it."""
-    return replace(part, planes=replace(part.planes, model_id=None, shift=0, pace=None), adapter=None)
-
-
-def encode_whole(source: Source, comparable: set[int], run: Run) -> Part:
-    """The part of a group of planes without a model."""
-    planes = source.part.planes
-
-    def stream(some: list[Piece]) -> TileRecord:
-        symbols = [source.piece(piece) for piece in some]
-        return _with_differences(stored.keep(planes, some, symbols), source, some, comparable)
-
-    return replace(source.part, records=tuple(run(stream, source.part.pieces)))
 
 
 def find_chains(codec: TileCodec | None, source: Source, run: Run) -> int:
@@ -191,59 +142,6 @@ def _chain_bits(codec: TileCodec, source: Source, picture: int) -> int:
     return 8 * len(encode_chain(codec, tiles, planes.channels, planes.lane_symbols).data) - 64
 
 
-def _plain(
-    codec: TileCodec, source: Source, comparable: set[int], adapter: bytes | None, options: Options, run: Run
-) -> Part:
-    """The part under a codec; adapter: the payload of the adapter that the codec has."""
-    pieces = source.part.pieces
-    tick = counter(options.progress, sum(h * w for some in pieces for _, (_, _, h, w) in some))
-
-    def stream(some: list[Piece]) -> TileRecord:
-        record = _stream(codec, source, some, comparable, run)
-        tick(sum(h * w for _, (_, _, h, w) in some))
-        return record
-
-    return replace(source.part, records=tuple(run(stream, pieces)), adapter=adapter)
-
-
-def _stream(codec: TileCodec, source: Source, some: list[Piece], comparable: set[int], run: Run) -> TileRecord:
-    """The stream of a tile or of a chain of pictures."""
-    planes, channels = source.part.planes, codec.config["channels"]
-    symbols = [source.piece(piece) for piece in some]
-    if stored.is_blank(symbols):
-        return stored.keep(planes, some, symbols)
-    if not planes.chains and some[0][0] in comparable and np.array_equal(*_pair(source, some[0])):
-        same = np.zeros_like(symbols[0])
-        return replace(stored.keep(planes, some, [same]), differences=True)
-    tiles = [tile_of(source.piece(place), channels) for place in tiles_of(some, planes.tile_size)]
-    if planes.chains:
-        record = encode_chain(codec, tiles, planes.channels, planes.lane_symbols)
-    else:
-        own, latents = beside(codec, source, some[0]), source.beside is None  # what is known beside says more than they
-        record = encode_tile(own, tiles[0], planes.channels, planes.lane_symbols, run, latents)
-    record = stored.smaller(record, planes, some, symbols)
-    return _with_differences(record, source, some, comparable)
-
-
-def _pair(source: Source, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-    """A piece, and the same place in the picture before."""
-    return source.piece(piece), source.piece((piece[0] - 1, piece[1]))
-
-
-def _with_differences(record: TileRecord, source: Source, some: Sequence[Piece], comparable: set[int]) -> TileRecord:
-    """The record, or one of the differences from the picture before where there is one and that is smaller."""
-    planes = source.part.planes
-    if planes.chains or some[0][0] not in comparable:
-        return record
-    here, before = _pair(source, some[0])
-    differences = ((here.astype(np.int32) - before) % planes.levels).astype(here.dtype)
-    if stored.worth_a_try(differences, len(record.data)):
-        kept = stored.keep(planes, some, [differences])
-        if len(kept.data) < len(record.data):
-            return TileRecord(kept.method, kept.data, differences=True)
-    return record
-
-
 def _adapted(
     codec: TileCodec, source: Source, comparable: set[int], effort: Effort, options: Options, run: Run
 ) -> Part:
@@ -253,14 +151,26 @@ def _adapted(
     The former is not made where a sample of the pixels says that it would be larger.
     """
     from vlae_codec.adapter.chunk import pack
-    from vlae_codec.adapter.fit import UNLIKELY, fit, look
+    from vlae_codec.adapter.fit import UNLIKELY, Problem, fit, look
 
     coded, tiles = source.part.planes.channels, Tiles(source, codec.config["channels"])
-    problem = look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
-    plain = None
-    if comparable or _may_be_stored(tiles, coded, problem.before):
-        plain = _plain(codec, source, comparable, None, options, run)
-        if 8 * size_of(plain) <= HOPELESS * problem.before:
+
+    def looked(codec: TileCodec) -> Problem:
+        return look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
+
+    problem, other = looked(codec), not_learning(codec, source.part, options.model, options.device)
+    still = problem if other is None else looked(other)  # where nothing is learnt or fitted
+    start, plain, few = still.before, None, sum(tile[..., 0].size for tile in tiles) <= SMALL
+
+    def unlearned() -> Part:
+        own, planes = other or codec, source.part.planes
+        if other is not None:
+            planes = replace(planes, model_id=other.model.id)
+        return _part(own, source, planes, comparable, None, options, run)
+
+    if comparable or _may_be_stored(tiles, coded, start):
+        plain = unlearned()
+        if 8 * size_of(plain) <= HOPELESS * start:
             return plain
     adapter = None
     learns = codec.model.learning is not None and may_learn(source.part.planes)
@@ -269,28 +179,44 @@ def _adapted(
         with suppress(WeightsError), alone():  # it would break the accumulator bound
             adapter = fit(problem, effort, run, options.watch, None not in paces)
     if adapter is None and None in paces:
-        return plain or _plain(codec, source, comparable, None, options, run)
+        return plain or unlearned()
     payload = None if adapter is None else pack(adapter, codec.model.tables)
     kinds: list[tuple[TileCodec, bytes | None]] = [] if None in paces else [(codec, None)]
     if payload is not None:
-        fitted, few = with_adapter(codec, payload), sum(tile[..., 0].size for tile in tiles) <= SMALL
+        fitted = with_adapter(codec, payload)
         worth = problem.before - problem.under(fitted) - 8 * len(payload) >= UNLIKELY * problem.before
         if few or worth or None in paces:  # much of what an adapter brings is learnt without it
             kinds.append((fitted, payload))
 
     def learning(codec: TileCodec, adapter: bytes | None, pace: Pace | None) -> Part:
-        learner = source._replace(part=replace(source.part, planes=replace(source.part.planes, pace=pace)))
-        return _plain(codec.learning(pace), learner, comparable, adapter, options, run)
+        return _part(
+            codec.learning(pace), source, replace(source.part.planes, pace=pace), comparable, adapter, options, run
+        )
 
     found = [learning(*kind, pace) for kind in kinds for pace in paces]
-    before, saved = problem.before, problem.before - 8 * size_of(found[0])
-    if None not in paces and (source.part.planes.levels > 256 or not USUAL[0] * before < saved < USUAL[1] * before):
+    saved = start - 8 * size_of(found[0])
+    if None not in paces and (source.part.planes.levels > 256 or not USUAL[0] * start < saved < USUAL[1] * start):
         found += [learning(*kind, SLOWER) for kind in kinds]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
-    clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * problem.before - SURE * problem.deviation
+    known = known and (other is None or not few)
+    clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * start - SURE * still.deviation
     if not clear:
-        found.append(plain or _plain(codec, source, comparable, None, options, run))
+        found.append(plain or unlearned())
     return min(found, key=size_of)
+
+
+def _part(
+    codec: TileCodec,
+    source: Source,
+    planes: Planes,
+    comparable: set[int],
+    adapter: bytes | None,
+    options: Options,
+    run: Run,
+) -> Part:
+    """The part of a source whose planes are coded as these say."""
+    own = source._replace(part=replace(source.part, planes=planes))
+    return encode_part(codec, own, comparable, adapter, options.progress, run)
 
 
 def _may_be_stored(tiles: Tiles, coded: int, bits: float) -> bool:

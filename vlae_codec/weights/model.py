@@ -217,14 +217,16 @@ _DEFAULTS = {  # mode -> models, of which the first one that is at hand is taken
     "chroma": ("chroma", "photo-gray", "photo"),
     "1": ("mnist-binary",),
 }
-_BEST = {"RGB": "photo-best", "luma": "luma-best", "chroma": "chroma-best"}  # larger and slower ones
+_LEARNERS = {"RGB": "photo-learner"}  # models that were trained to begin with where one learns while it codes ...
+_BEST = {"RGB": "photo-best", "luma": "luma-best", "chroma": "chroma-best"}  # ... and larger, slower ones
 
 
-def default_model_name(mode: str, best: bool = False) -> str:
+def default_model_name(mode: str, learns: bool = False, best: bool = False) -> str:
     """The model that codes pictures of a mode, "RGB", "L" or "1", or source planes, "luma" or "chroma", when none is
-    asked for. best: a larger one, where there is one.
+    asked for. learns: one for learning while it codes, where there is one, or with `best` a larger one.
     """
-    *others, last = ((_BEST[mode],) if best and mode in _BEST else ()) + _DEFAULTS[mode]
+    wanted = ((_BEST,) if best else ()) + ((_LEARNERS,) if learns else ())
+    *others, last = *(names[mode] for names in wanted if mode in names), *_DEFAULTS[mode]
     if not others:
         return last
     known = {found.name for found in known_models()}
