@@ -209,13 +209,13 @@ def test_figures():
         for name in ("kodak", "valid", "best")
     }
     two, three = (now["valid"]["summary"][level]["bpsp"] for level in "23")
-    best = now["kodak"]["summary"]["3"]
-    wanted["vlae-codec, effort 2"] = ["-", "-", f"{two:.4f}", "-", "-"]
+    best = now["kodak"]["summary"]["2"]
+    wanted["vlae-codec, effort 3"] = ["-", "-", f"{three:.4f}", "-", "-"]
     wanted["vlae-codec, effort 5"] = ["-", "-", f"{now['best']['summary']['5']['bpsp']:.4f}", "-", "-"]
-    wanted["vlae-codec, effort 3 (default)"] = [
+    wanted["vlae-codec, effort 2 (default)"] = [
         f"{best['bpsp']:.4f}",
         f"{best['over_peer']:.3f}",
-        f"{three:.4f}",
+        f"{two:.4f}",
         "-",
         "-",
     ]
