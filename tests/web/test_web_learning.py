@@ -89,7 +89,7 @@ def files(models, learns, synthetic):
         (learns, coded(learns, pixels, payload, pace=Pace(1))),
         (learns, coded(learns, pixels[..., 1], pace=Pace(2))),
         (learns, compress(alpha, model=learns, effort=2, origin="none", threads=1)),
-        (shipped, compress(make_golden.pasts()["values"].pixels, effort=2, origin="values", threads=1)),
+        (shipped, compress(make_golden.pasts()["values"].pixels, model=shipped, effort=2, origin="values", threads=1)),
         (path["grey"], coded(path["grey"], pixels[..., 0], pace=LAST)),
         (path["grey"], coded(path["grey"], grey, shift=1, pace=Pace(1, whole=False))),
         (path["grey"], coded(path["grey"], Picture(pixels[..., 0] // 3, levels=86), pace=WHOLE)),
