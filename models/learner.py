@@ -24,7 +24,7 @@ from vlae_codec.weights.schema import Config as Schema
 
 from . import parallel
 from .layers import HIDDEN_MAX, HIDDEN_UNIT, Linear, rectify, split_mixture
-from .learning import IDLE, RIDGE, Moments, derivatives, moments, rates_of, scores
+from .learning import RIDGE, Moments, derivatives, moments, powers, rates_of, roots, scores
 from .rounding import quantise_aware
 from .trainer import Trainer, read_checkpoint, schedule
 from .vlae import Vlae
@@ -49,13 +49,13 @@ class Learner:
         self.half = torch.bfloat16 if parallel.half_precision(device) else torch.float32
         self.inverse, self.root, self.limit, self.moved = [], [], [], []
         for i, own in enumerate(found):
-            products = torch.from_numpy(own.products).float().to(device)
-            spread = products.diagonal() + 1e-3 * products.diagonal().mean()
-            self.inverse.append(torch.linalg.inv(products + RIDGE * spread.diag()).to(self.half))
-            root = torch.from_numpy(own.squares).float().to(device).sqrt()
-            self.root.append(root + (IDLE * root.square().mean().sqrt() + 1e-9 if i else 1e-4))
+            power, root = powers(own.products), roots(own.squares, not i)
+            inverse = np.linalg.inv(own.products + RIDGE * np.diag(power))
+            spread, unit = (torch.from_numpy(one).float().to(device) for one in (power, root))
+            self.inverse.append(torch.from_numpy(inverse).to(device, self.half))
+            self.root.append(unit)
             self.limit.append(LIMIT * (LEARN_PIXELS * spread).sqrt())
-            self.moved.append(torch.zeros(streams, len(root), len(spread), device=device))
+            self.moved.append(torch.zeros(streams, len(root), len(power), device=device))
 
     def begin(self, stream: int) -> None:
         """Gives a stream the common weights."""
@@ -66,9 +66,8 @@ class Learner:
     def step(self, model: Vlae, rows: Tensor, ref: Tensor, values: Tensor, coded: Tensor, teach: bool = True) -> Tensor:
         """The bits of the next pixels of each stream, (streams,), under its weights, which then learn from them.
 
+        rows: (streams * LEARN_PIXELS, inputs), one stream behind the other; ref, values, coded: as of `mixture_nll`;
         teach: the mean gradient of the bits of a sample is added to that of the parameters of the local network.
-
-        rows: (streams * LEARN_PIXELS, inputs), one stream behind the other; ref, values, coded: as of `mixture_nll`.
         """
         n, hidden = self.streams, self.config.hidden
         head, *others = [cast(Linear, layer) for layer in model.local.hidden]

@@ -107,6 +107,20 @@ class Moments(NamedTuple):
     slopes: np.ndarray  # (P,) of the derivatives by its outputs: for a hidden layer the same
 
 
+def powers(products: np.ndarray) -> np.ndarray:
+    """(n + 1,): the mean squares of a layer's inputs and of its bias, a little more, so that none is 0."""
+    diagonal: np.ndarray = np.diag(products)
+    return diagonal + 1e-3 * diagonal.mean()
+
+
+def roots(squares: np.ndarray, last: bool) -> np.ndarray:
+    """(P,): the units of scores, their root mean squares and more for outputs that never are in use. last: of the last
+    layer.
+    """
+    root: np.ndarray = np.sqrt(squares)
+    return root + (1e-4 if last else IDLE * np.sqrt(squares.mean()) + 1e-9)
+
+
 @torch.no_grad()
 def moments(model: Vlae, batches: Callable[[], tuple[Tensor, Tensor]], pixels: int = 8192) -> list[Moments]:
     """Those of the layers that learn, from the last one on.
@@ -163,7 +177,7 @@ def preconditioner(
     eigenvalue of their products and v its vector, the inverse is (1 - sum v v^T (l - rest) / (l + RIDGE)) / (RIDGE +
     rest), where the smallest eigenvalues, which the sum leaves out, count as their mean, the rest.
     """
-    spread = np.sqrt(np.diag(products) + 1e-3 * np.diag(products).mean())
+    spread = np.sqrt(powers(products))
     values, vectors = np.linalg.eigh(products / spread[:, None] / spread)
     blank = max(rank + 1 - len(values), 0)  # directions that a narrow layer lacks
     values, vectors = np.pad(values.clip(1e-3), (blank, 0), constant_values=1), np.pad(vectors, ((0, 0), (blank, 0)))
@@ -204,7 +218,7 @@ def learning_tensors(
         unit = np.concatenate([form.unit, [1 / LEARN_BIAS]])
         multiplier, shift = tensors[f"local.{name}.multiplier"], int(tensors[f"local.{name}.shift"][0])
         step = multiplier * 2.0**-shift * form.out_unit  # of an accumulator
-        root = np.sqrt(own.squares) + (1e-4 if name == "out" else IDLE * np.sqrt(own.squares.mean()) + 1e-9)
+        root = roots(own.squares, name == "out")
         spread = np.sqrt(np.diag(own.products)) / unit
         reduce = np.rint(np.log2(np.sqrt(LEARN_PIXELS) * one / SUMS * np.maximum(spread, 0.5))).clip(0, 24)
         rate = 2.0**LEARN_BITS * rates[name] / (one * root * step)

@@ -174,7 +174,7 @@ def _encode_layout(
 
 def _clearly_smaller(past: list[Part], layout: Layout, pictures: dict[int, np.ndarray], options: Options) -> bool:
     """Whether the parts of an origin take so much less than the colours as they are that these need not be coded."""
-    codec = _codec(layout, 0, groups_of(layout)[0], at_rest(options))
+    codec = _codec(layout, 0, groups_of(layout)[0], _at_rest(options))
     if codec is None:
         return False
     planes = Planes(groups_of(layout)[0], layout.levels, codec.model.id)
@@ -195,7 +195,7 @@ def _encode_group(
     run: Run,
 ) -> tuple[Part, bool]:
     """The part of a group of planes, and whether it may be smaller without a model."""
-    codec = _codec(layout, channel, channels, options if chains == 0 else at_rest(options))
+    codec = _codec(layout, channel, channels, options if chains == 0 else _at_rest(options))
     sizes = [symbols.shape[1::-1] for symbols in pictures.values()]
     size = TILE_SIZE if chains != 0 else options.tile_size(codec, sizes)
     planes = Planes(channels, layout.levels, None if codec is None else codec.model.id, tile_size=size)
@@ -207,7 +207,7 @@ def _encode_group(
         chains = chains or find_chains(codec, make_source(layout, planes, channel, pictures), run)
         planes = replace(planes, chains=chains)
     plain = make_source(layout, planes, channel, pictures)
-    source = plan_planes(_codec(layout, channel, channels, at_rest(options)), layout, planes, channel, pictures)
+    source = plan_planes(_codec(layout, channel, channels, _at_rest(options)), layout, planes, channel, pictures)
     part, drawn = encode_planes(codec, source, comparable, options, run)
     if not part.model_needed:
         part = without_model(part)
@@ -215,7 +215,7 @@ def _encode_group(
     return (part if whole is None else min(part, encode_whole(whole, comparable, run), key=size_of)), drawn
 
 
-def at_rest(options: Options) -> Options:
+def _at_rest(options: Options) -> Options:
     """Those by which the model is taken that needs least where nothing is learnt."""
     return options._replace(effort=1)
 
