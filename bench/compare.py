@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,8 +100,11 @@ class Comparison:
 # ---------------------------------------------------------------------------------------------------- codecs
 
 
-def ours(efforts: Sequence[int], models: Sequence[str], threads: int) -> list[Codec]:
-    """Our codec at each effort, with each model (none: of each picture the one that `compress` takes).
+def ours(
+    efforts: Sequence[int], models: Sequence[str], threads: int, origins: Sequence[str] = ("auto",)
+) -> list[Codec]:
+    """Our codec at each effort, with each model (none: of each picture the one that `compress` takes), looking for an
+    origin or not.
 
     Raises InputError or WeightsError for a model that there is not, InputError for two of one name.
     """
@@ -108,9 +112,10 @@ def ours(efforts: Sequence[int], models: Sequence[str], threads: int) -> list[Co
     for model in dict.fromkeys(models) or [None]:
         name = "vlae" if model is None else f"vlae {Path(model).name.removesuffix('.safetensors')}"
         fits = (lambda mode: True) if model is None else partial(codes, find_model(model).config)
-        for effort in sorted(set(efforts)):
-            coder, warm = (speed.ours(level, "cpu", threads, model) for level in (effort, min(effort, 2)))
-            codecs.append(Codec(f"{name} e{effort}", coder, warm, True, model, fits))
+        for effort, origin in product(sorted(set(efforts)), dict.fromkeys(origins)):
+            coder, warm = (speed.ours(e, "cpu", threads, model, origin=origin) for e in (effort, min(effort, 2)))
+            label = f"{name} e{effort}" + (" without origins" if origin == "none" else "")
+            codecs.append(Codec(label, coder, warm, True, model, fits))
     if len({codec.name for codec in codecs}) < len(codecs):
         raise InputError("two of the models have one name: rename a weight file")
     return codecs

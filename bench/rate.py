@@ -43,8 +43,8 @@ def read(path: Path, grey: bool) -> np.ndarray:
 
 
 def measure(name: str, pixels: np.ndarray, model: str | None, effort: int = 1) -> tuple[dict[str, Any], bytes, Account]:
-    """(the row of a picture in a file of its own; the file; what its streams consist of)."""
-    data = api.compress(pixels, model=model, effort=effort, verify=False)
+    """(the row of a picture in a file of its own, without an origin; the file; what its streams consist of)."""
+    data = api.compress(pixels, model=model, effort=effort, origin="none", verify=False)
     failures = int(not np.array_equal(api.decompress(data, model=model), pixels))
     spent = account(data, model)
     return row(name, pixels.size, data, spent, failures), data, spent

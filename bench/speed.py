@@ -20,7 +20,7 @@ picture is timed once. A ratio says how many times as fast it is as JPEG XL effo
 thread. A target is one of the core's (`vlae_codec.native.library`), by default the processor's best; others run slower
 here, as on processors that have no better one. Compressing is without verifying, except in processes: the bench decodes
 and compares each time, ours and the peers', and the exit status is 1 if a picture did not come back. All is coded once
-untimed first. Several sizes of tiles are for the part speed.
+untimed first, ours without origins. Several sizes of tiles are for the part speed.
 In the JSON each part has its own command line, machine and load; parts of a former run stay.
 """
 
@@ -41,7 +41,6 @@ import numpy as np
 
 from vlae_codec import api
 from vlae_codec.adapter.effort import LEVELS
-from vlae_codec.format.header import TILE_SIZE
 from vlae_codec.images.image import load
 from vlae_codec.native import library
 
@@ -85,7 +84,7 @@ class Plan(NamedTuple):
     repeat: int
     model: str | None
     plot: Path | None
-    tiles: Sequence[int] = (TILE_SIZE,)
+    tiles: Sequence[int | None] = (None,)
 
     def ours(self) -> dict[str, Peer]:
         return {
@@ -111,10 +110,12 @@ class Plan(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- codecs of lists
 
 
-def ours(effort: int, device: str, threads: int, model: str | None, tile: int = TILE_SIZE) -> Peer:
-    """Our codec of a picture."""
+def ours(
+    effort: int, device: str, threads: int, model: str | None, tile: int | None = None, origin: str = "none"
+) -> Peer:
+    """Our codec of a picture; tile: None as `compress` chooses."""
     options: Row = {"model": model, "device": device, "threads": threads}
-    encode = partial(api.compress, verify=False, effort=effort, tile=tile, **options)
+    encode = partial(api.compress, verify=False, effort=effort, tile=tile, origin=origin, **options)
     return Peer(encode, partial(api.decompress, **options))
 
 
@@ -350,6 +351,10 @@ def plot(rows: Sequence[Row], out: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- command
 
 
+def _tiles(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int | None]:
+    return [None] if value is None else [*_numbers(context, parameter, value)]
+
+
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     return [int(click.IntRange(min=1)(part, parameter, context)) for part in value.split(",")]
 
@@ -365,7 +370,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str) -> li
 @click.option("--device", "devices", default="cpu", show_default=True, callback=_words, help="Or several: cpu,cuda.")
 @click.option("--effort", "efforts", default="1", show_default=True, callback=_numbers, help="Or several: 1,3.")
 @click.option("--target", "targets", default="", callback=_words, help="Or several: amx,avx2.")
-@click.option("--tile", "tiles", default=str(TILE_SIZE), show_default=True, callback=_numbers, help="Or several.")
+@click.option("--tile", "tiles", callback=_tiles, help="Or several: 256,512.  [default: as of compress]")
 @click.option("--peers", "others", default=OTHERS, show_default=True, callback=_words)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures.")
 @click.option(
@@ -387,7 +392,7 @@ def main(
     devices: list[str],
     efforts: list[int],
     targets: list[str],
-    tiles: list[int],
+    tiles: list[int | None],
     others: list[str],
     limit: int | None,
     largest: str,

@@ -36,6 +36,15 @@ PROGRAM = "vlae-codec"
     help="Weight file or name [default: a shipped one that fits].",
 )
 @click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    type=click.Choice(["auto", "none"]),
+    default=("auto",),
+    show_default=True,
+    help="As of compress; both for rows of both.",
+)
+@click.option(
     "--peer", "names", metavar="NAME", multiple=True, help="Another codec, such as png or jxl-e7 [default: all]."
 )
 @click.option(
@@ -52,6 +61,7 @@ def bench(
     sources: tuple[str, ...],
     efforts: tuple[int, ...],
     models: tuple[str, ...],
+    origins: tuple[str, ...],
     names: tuple[str, ...],
     threads: int | None,
     first: int | None,
@@ -79,7 +89,7 @@ def bench(
     if not others:
         click.echo(compare.NO_PEERS, err=True)
     threads = threads or processes.cores()
-    pictures, codecs = compare.named(sources, first), [*compare.ours(efforts, models, threads), *others]
+    pictures, codecs = compare.named(sources, first), [*compare.ours(efforts, models, threads, origins), *others]
 
     def save(found: Any) -> None:
         if as_json is not None:

@@ -175,6 +175,8 @@ def test_ours(folder, tiny, monkeypatch):
     assert len({part["model"] for row in found.rows for part in row["codecs"].values()}) <= 2
     assert (found.sample.picture, found.sample.codec, found.sample.model) == ("bits.png", names[3], "mnist-binary")
     assert np.array_equal(found.sample.pixels, PICTURES["bits.png"])
+    both = compare.ours([1], [], 1, ["none", "auto", "none"])
+    assert [each.name for each in both] == ["vlae e1 without origins", "vlae e1"]
     with pytest.raises(errors.InputError, match="missing"):
         compare.ours([1], ["missing"], 1)
     with pytest.raises(errors.InputError, match="one name"):
