@@ -2,6 +2,7 @@
 second moments of its inputs and of the scores of its outputs, on pictures that it was trained on.
 
     python -m vlae_codec.models.learning WEIGHTS IMAGES... -o OUTPUT [--planes luma|chroma]
+    python -m vlae_codec.models.learning WEIGHTS --without -o OUTPUT
 
 A step of the learner is  W <- W - RATE * diag(1 / s) E[q f^T] (C + RIDGE diag(C))^-1,  where f are the inputs of a
 layer and a 1 for its bias, C = E[f f^T], q the scores, each in units of its root mean square s. It is a step of
@@ -248,6 +249,12 @@ def learning_tensors(
     return made
 
 
+def resting(path: str | Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Configuration and tensors of a weight file, without those that it needs to learn. Raises WeightsError."""
+    config, tensors, _ = read_weights(find_weights(path))
+    return config, {name: tensor for name, tensor in tensors.items() if not name.startswith(LEARN)}
+
+
 def with_learning(
     path: str | Path, images: list[np.ndarray], settings: Settings, found: Sequence[Moments] = ()
 ) -> tuple[dict, dict[str, np.ndarray]]:
@@ -256,8 +263,7 @@ def with_learning(
     images, settings: what it was trained on and how crops of it are drawn; found: its moments, if they are known.
     Raises WeightsError.
     """
-    config, tensors, _ = read_weights(find_weights(path))
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(LEARN)}
+    config, tensors = resting(path)
     model = restore(find_weights(path))
     found = found or moments(model, Trainer(model.config, settings, images, "cpu").batch)
     return config, tensors | learning_tensors(model, tensors, found, settings.pace)
@@ -281,15 +287,21 @@ def learned(
 
 @click.command()
 @click.argument("weights")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", nargs=-1)
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False))
 @click.option(
     "--planes", default="", type=click.Choice(["", "luma", "chroma"]), help="Of the pictures, as in the recipe."
 )
 @click.option("--crop", default=96, show_default=True, type=click.IntRange(min=8), help="Pixels a side, of crops.")
-def main(weights: str, images: tuple[str, ...], output: str, planes: str, crop: int) -> None:
-    """Writes WEIGHTS with what it needs to learn, found on IMAGES."""
-    print(learned(weights, images, Settings(crop=crop, planes=planes), output).hex())
+@click.option("--without", is_flag=True, help="A model that does not learn: smaller, no IMAGES.")
+def main(weights: str, images: tuple[str, ...], output: str, planes: str, crop: int, without: bool) -> None:
+    """Writes WEIGHTS with what it needs to learn, found on IMAGES, or without it."""
+    if without == bool(images):
+        raise click.UsageError("give IMAGES, or --without")
+    if without:
+        print(save_weights(output, *resting(weights)).hex())
+    else:
+        print(learned(weights, images, Settings(crop=crop, planes=planes), output).hex())
 
 
 if __name__ == "__main__":

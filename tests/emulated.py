@@ -341,7 +341,7 @@ def check_models(data: Path) -> Iterator[str]:
 
     from vlae_codec import decompress
 
-    for name in ("cifar10", "photo-gray", "mnist-binary"):
+    for name in ("cifar10", "luma", "mnist-binary"):
         pixels = np.array(Image.open(data / f"{name}.png"))
         yield same(decompress((data / f"{name}.vlae").read_bytes(), threads=1), pixels, f"pixels by {name}")
 

@@ -183,7 +183,7 @@ def shipped_pictures() -> dict[str, np.ndarray]:
     pixels = np.array(Image.open(EXAMPLE))
     return {
         "cifar10": pixels[96:160, 40:112],
-        "photo-gray": pixels[140:215, 200:280, 1],
+        "luma": pixels[140:215, 200:280, 1],
         "mnist-binary": pixels[120:180, 120:190, 1] > 110,
     }
 
@@ -227,8 +227,10 @@ def learning_picture(deep: bool = False) -> Picture:
 
 
 def write_learning(deep: bool = False) -> bytes:
-    """Its file under `photo` and an adapter, learning at half the rate; deep: `photo-gray`, a shift, the whole rate."""
-    codec = find_codec("photo-gray" if deep else "photo", None, "cpu", "L" if deep else "RGB")
+    """Its file under `photo-learner` and an adapter, learning at half the rate; deep: `luma-learner`, a shift, the
+    whole rate.
+    """
+    codec = find_codec("luma-learner" if deep else "photo-learner", None, "cpu", "L" if deep else "RGB")
     adapter = chunk.pack(some_adapter(codec.model.local, [1] * len(codec.model.local.layers), 2), codec.model.tables)
     planes = Planes(1, 4096, codec.model.id, 1) if deep else Planes(3, 256, codec.model.id)
     return write_planes(learning_picture(deep), [(codec, replace(planes, pace=Pace(0 if deep else 1)))], [adapter])
@@ -293,7 +295,7 @@ def compress_kind(name: str, **options: Any) -> bytes:
     """The file of some of `kinds`. Alpha has a model of its own, and a picture of 12 bits a shift."""
     pictures, tiny = kinds()[name], DATA / "tiny.safetensors"
     if name == "alpha":
-        first, second = find_codec(tiny, None, "cpu", "RGB"), find_codec("photo-gray", None, "cpu", "L")
+        first, second = find_codec(tiny, None, "cpu", "RGB"), find_codec("luma", None, "cpu", "L")
         planes = [Planes(3, 256, first.model.id), Planes(1, 256, second.model.id, tile_size=16)]
         return write_planes(pictures[0], list(zip((first, second), planes)))
     if name == "mixed":

@@ -18,7 +18,7 @@ from vlae_codec.native import library
 from vlae_codec.weights.model import find_model
 
 NAMES = ["colour", "grey", "strip", "tiles", "pixel"]
-SHIPPED = ["cifar10", "photo-gray", "mnist-binary"]
+SHIPPED = ["cifar10", "luma", "mnist-binary"]
 ADAPTED = make_golden.DATA / "adapted.vlae"
 MANY = make_golden.DATA / "many.vlae"
 
@@ -185,7 +185,7 @@ def test_mountains_everywhere(target):
 # ---------------------------------------------------------------------------------------------------- devices
 
 
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("colour", "cifar10", "photo-gray")]
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("colour", "cifar10", "luma")]
 
 
 @pytest.mark.parametrize("name", ["grey", "strip", "tiles", "pixel", "mnist-binary", "adapted", *LONG])

@@ -30,6 +30,9 @@ def build(folder: Path = ROOT / "web") -> None:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         names[header["__metadata__"]["id"]] = path.name
+    for path in weights.glob("*.safetensors"):  # of models that are shipped no more
+        if path.name not in names.values():
+            path.unlink(missing_ok=True)
     (weights / "index.json").write_text(json.dumps(names, indent=2) + "\n", "utf-8")
 
 

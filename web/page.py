@@ -26,7 +26,7 @@ MODULES = (
     *("inflate", "zlib", "packlzma2", "keep", "choice", "push", "engine", "worker", "pool", "container", "decode"),
     *("archive", "readpng", "plan", "write", "encode", "show", "png"),
 )
-MODELS = ("photo", "photo-learner", "luma", "chroma", "photo-gray")  # in every page
+MODELS = ("photo", "photo-learner", "luma", "luma-learner", "chroma")  # in every page
 POLICY = (
     "default-src 'none'; script-src 'sha256-{loader}' 'sha256-{script}' 'wasm-unsafe-eval'; "
     "style-src 'sha256-{style}'; worker-src blob:; img-src blob: data:; base-uri 'none'; form-action 'none'"

@@ -1,7 +1,7 @@
-"""A chroma plane of pictures that have an origin, for the highest efforts: as wide as `luma`. Begins as `photo_gray`.
+"""A chroma plane of pictures that have an origin, for the highest efforts: as wide as `luma`. Begins as `photo-gray`.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma-best --init photo-gray --grow \\
-        -o chroma-best.safetensors
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe chroma-best \\
+        --init photo-gray.safetensors --grow -o chroma-best.safetensors
 """
 
 from dataclasses import replace

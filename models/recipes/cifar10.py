@@ -1,17 +1,17 @@
 """CIFAR-10: colour pictures of 32x32 pixels.
 
-    vlae-codec train cifar10/train-*.webp --recipe cifar10 --init photo --grow -o cifar10.safetensors
+    vlae-codec train cifar10/train-*.webp --recipe cifar10 --init photo-wide.safetensors --grow -o cifar10.safetensors
 
 cifar10/train-*.webp: mosaics of the first 40,000 training pictures, 50 in a row.
 """
 
 from dataclasses import replace
 
-from . import photo
+from . import photo_wide
 
-CONFIG = replace(photo.CONFIG, layers=4, stride=4, mixtures=8)
+CONFIG = replace(photo_wide.CONFIG, layers=4, stride=4, mixtures=8)
 SETTINGS = replace(
-    photo.SETTINGS,
+    photo_wide.SETTINGS,
     minutes=45,
     batch=64,
     crop=32,

@@ -1,6 +1,8 @@
-"""The luma of pictures that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as `photo_gray`.
+"""Grey pictures, and the luma of those that have an origin: PhotoCD scans, JPEG and WebP pictures, video. Begins as
+`photo-gray`.
 
-vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma --init photo-gray -o luma.safetensors
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe luma \\
+        --init photo-gray.safetensors -o luma.safetensors
 """
 
 from dataclasses import replace

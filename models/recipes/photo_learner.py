@@ -1,17 +1,17 @@
 """RGB photographs, efforts from 2 on: what `photo` is for models that learn while they code, with one layer more. Its
 latent path is that of `photo`.
 
-    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe photo-learner --init photo --grow \\
-        -o photo-learner.safetensors
+    vlae-codec train photos/train photos/train2 --valid photos/valid --recipe photo-learner \\
+        --init photo-wide.safetensors --grow -o photo-learner.safetensors
 """
 
 from dataclasses import replace
 
-from . import photo
+from . import photo_wide
 
-CONFIG = replace(photo.CONFIG, layers=3)
+CONFIG = replace(photo_wide.CONFIG, layers=3)
 SETTINGS = replace(
-    photo.SETTINGS,
+    photo_wide.SETTINGS,
     minutes=60,
     batch=16,
     crop=480,

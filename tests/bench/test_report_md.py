@@ -79,7 +79,7 @@ def full(root):
         "experiments/y": {**EXPERIMENT, "name": "a-first", "title": "First", "headline": "it works"},
     }.items():
         (results / f"{name}.json").write_text(json.dumps(contents))
-    for name in ("effort", "speed", "architecture"):
+    for name in ("effort-valid", "speed", "architecture"):
         (results / f"{name}.json").write_bytes((ROOT / "bench" / "results" / f"{name}.json").read_bytes())
     return root
 

@@ -29,12 +29,12 @@ from vlae_codec.weights.model import load_weights, weights_folder
 DATA = make_golden.DATA
 LONG = [
     pytest.param(name, marks=pytest.mark.slow)
-    for name in ("mnist-binary", "cifar10", "photo-gray", "mountains", "learning", "learning-deep")
+    for name in ("mnist-binary", "cifar10", "luma", "mountains", "learning", "learning-deep")
 ]
 
 
 def weights(name):
-    shipped = {"mountains": "photo", "learning": "photo", "learning-deep": "photo-gray"}.get(name, name)
+    shipped = {"mountains": "photo", "learning": "photo-learner", "learning-deep": "luma-learner"}.get(name, name)
     path = weights_folder() / f"{shipped}.safetensors"
     return path if path.exists() else DATA / "tiny.safetensors"
 
@@ -73,7 +73,7 @@ def test_many(tiny):
 @pytest.mark.parametrize("name", make_golden.kinds())
 def test_kinds(name, tiny):
     """The other kinds, with all that comes along."""
-    paths = [tiny, *(weights_folder() / f"{name}.safetensors" for name in ("photo", "photo-gray", "mnist-binary"))]
+    paths = [tiny, *(weights_folder() / f"{name}.safetensors" for name in ("photo", "luma", "mnist-binary"))]
     found = plain_decoder.decode((DATA / f"{name}.vlae").read_bytes(), *paths)
     for one, other in zip(found, make_golden.kinds()[name], strict=True):
         assert one.pixels.dtype == other.pixels.dtype
@@ -215,7 +215,7 @@ STORED = {
 def test_stored(name, tiny):
     """Mostly noise, which models do not code well."""
     pictures = [STORED[name], STORED[name].replaced(pixels=np.ascontiguousarray(STORED[name].pixels[::-1]))]
-    paths = [weights_folder() / f"{name}.safetensors" for name in ("photo", "photo-gray", "mnist-binary")]
+    paths = [weights_folder() / f"{name}.safetensors" for name in ("photo", "luma", "mnist-binary")]
     for data in (compress(pictures, effort=1), compress_many(pictures, effort=1, groups=1)):
         for found, picture in zip(plain_decoder.decode(data, *paths), pictures, strict=True):
             assert found.pixels.dtype == picture.pixels.dtype

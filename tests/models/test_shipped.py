@@ -11,11 +11,12 @@ from vlae_codec.format import container
 from vlae_codec.images.image import load
 from vlae_codec.models.export import LATENT_PATH
 from vlae_codec.weights.model import default_model_name, find_model, read_weights, weights_folder
+from vlae_codec.weights.schema import learns
 
 SHIPPED = sorted(weights_folder().glob("*.safetensors"))
-BEST = {"photo-best", "luma-best", "chroma-best"}
-LEARNERS = {"photo-learner"}
-OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "mnist-vector", "photo", "photo-gray"}
+BEST = {"photo-best", "chroma-best"}
+LEARNERS = {"photo": "photo-learner", "luma": "luma-learner"}  # beside those whose latent path they have
+OTHERS = {"chroma", "cifar10", "luma", "mnist-binary", "mnist-vector", "photo"}
 GOLDEN = make_golden.DATA / "mountains.vlae"
 
 
@@ -46,26 +47,24 @@ def test_id():
 
 def test_names():
     """Every mode has its model, and each is what its name says."""
-    assert {path.stem for path in SHIPPED} == BEST | LEARNERS | OTHERS
-    assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo-gray", "mnist-binary"]
+    assert {path.stem for path in SHIPPED} == BEST | {*LEARNERS.values()} | OTHERS
+    assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "luma", "mnist-binary"]
     assert [default_model_name(mode) for mode in ("luma", "chroma")] == ["luma", "chroma"]
-    assert {default_model_name(mode, best=True) for mode in ("RGB", "luma", "chroma")} == BEST
-    assert [default_model_name(mode, learns=True) for mode in ("RGB", "luma", "L")] == [
-        "photo-learner",
-        "luma",
-        "photo-gray",
-    ]
+    assert {default_model_name(mode, best=True) for mode in ("RGB", "chroma")} == BEST
+    learners = ["photo-learner", "luma-learner", "luma-learner", "chroma"]
+    assert [default_model_name(mode, learns=True) for mode in ("RGB", "luma", "L", "chroma")] == learners
     assert default_model_name("RGB", learns=True, best=True) == "photo-best"
-    assert [find_model(name).config["channels"] for name in ("photo", "photo-gray", "cifar10")] == [3, 1, 3]
+    assert [find_model(name).config["channels"] for name in ("photo", "luma", "cifar10")] == [3, 1, 3]
     assert find_model("mnist-binary").config["levels"] == 2
 
 
-def test_learners():
-    """They learn, and have the latent path of the models that they began as."""
-    photo, learner = (read_weights(weights_folder() / f"{name}.safetensors")[1] for name in ("photo", "photo-learner"))
-    assert any(name.startswith("learn.") for name in learner)
-    shared = [name for name in photo if not name.startswith(("local.", "learn."))]
-    assert all(np.array_equal(photo[name], learner[name]) for name in shared if name.endswith(("weight", "null")))
+@pytest.mark.parametrize("names", LEARNERS.items(), ids=LEARNERS.values())
+def test_learners(names):
+    """They learn, and have the latent path of models that do not."""
+    still, learner = (read_weights(weights_folder() / f"{name}.safetensors")[1] for name in names)
+    assert (learns(still), learns(learner)) == (False, True)
+    shared = [name for name in still if not name.startswith("local.")]
+    assert all(np.array_equal(still[name], learner[name]) for name in shared if name.endswith(("weight", "null")))
 
 
 def test_planes_beside_others_have_no_latents():

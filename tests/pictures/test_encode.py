@@ -29,7 +29,7 @@ def test_models_of_groups():
     alpha = make_golden.synthetic(40, 48, 4)[..., :1]
     first, second = parts_of(compress(np.concatenate([base, alpha], axis=2), effort=1))
     assert first.planes.model_id == find_model("photo").id
-    assert second.planes.model_id == find_model("photo-gray").id
+    assert second.planes.model_id == find_model("luma").id
     assert (first.channel, first.planes.channels, second.channel, second.planes.channels) == (0, 3, 3, 1)
     assert all(part.planes.model_id is None for part in parts_of(compress(noise(20, 20, 4), effort=1)))
 

@@ -136,10 +136,10 @@ def test_origin():
     assert [part.pace for part in planes_of(data)] == [Pace(0)] * 3 + [None]
     assert np.array_equal(decompress(data), picture)
     picture = make_golden.pasts()["values"].pixels
-    data = compress(picture, effort=2, origin="values", model="photo")
+    data = compress(picture, effort=2, origin="values", model="photo-learner")
     assert [part.pace for part in planes_of(data)] == [Pace(0)]
     assert np.array_equal(decompress(data), picture)
-    assert len(data) <= len(compress(picture, effort=1, origin="values", model="photo"))
+    assert len(data) <= len(compress(picture, effort=1, origin="values", model="photo-learner"))
 
 
 def test_told(learns, picture):

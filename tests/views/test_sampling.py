@@ -100,7 +100,7 @@ def test_random_bits():
 def test_default_size(tiny):
     assert vlae_codec.sample(model=tiny, threads=1)[0].shape == (256, 256, 3)
     assert vlae_codec.sample(model="cifar10", threads=1)[0].shape == (32, 32, 3)
-    assert vlae_codec.sample(model="photo-gray", size=(9, 8), threads=1)[0].shape == (8, 9)
+    assert vlae_codec.sample(model="luma", size=(9, 8), threads=1)[0].shape == (8, 9)
 
 
 @pytest.mark.parametrize(

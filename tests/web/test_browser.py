@@ -78,7 +78,7 @@ def test_weights(browser):
 def test_golden(browser):
     """All golden files, to the same hashes as on the command line; nothing is asked of a network."""
     weights = make_golden.DATA / "tiny.safetensors"
-    shipped = {"mountains", "learning", "learning-deep", "photo-gray", "mnist-binary", "cifar10", "mixed"}
+    shipped = {"mountains", "learning", "learning-deep", "luma", "mnist-binary", "cifar10", "mixed"}
     for path in sorted(make_golden.DATA.glob("*.vlae")):
         own = path.stem in shipped or path.stem.startswith("past-")
         assert show(browser, *([path] if own else [weights, path])) == "done", path.name
@@ -198,7 +198,7 @@ def test_export(browser, tmp_path):
     from vlae_codec.cli import main
 
     path = tmp_path / "page.html"
-    names = ["mountains", "photo-gray"]
+    names = ["mountains", "luma"]
     files = [str(make_golden.DATA / f"{name}.vlae") for name in names]
     result = CliRunner().invoke(main, ["view", "--export", str(path), *files])
     assert not result.exit_code, result.output

@@ -73,7 +73,7 @@ def files(models, learns, synthetic):
     bits = Picture((synthetic(50, 43, 3)[..., 0] > 120).astype(np.uint8), mode="1", levels=2)
     path = {name: models / f"{name}.safetensors" for name in MODELS}
     tiny = load_weights(learns)
-    shipped = weights_folder() / "photo.safetensors"
+    shipped = weights_folder() / "photo-learner.safetensors"
     payload = chunk.pack(make_golden.some_adapter(tiny.local, [2, 3]), tiny.tables)
     photo = load_weights(path["photo"])
     deeper = chunk.pack(make_golden.some_adapter(photo.local, [1, 2, 1, 2]), photo.tables)

@@ -150,14 +150,14 @@ def test_noted_id(parts, tmp_path, monkeypatch):
 def test_default_model_name(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "weights_folder", lambda: tmp_path)
     assert [default_model_name(mode) for mode in ("RGB", "L", "1")] == ["photo", "photo", "mnist-binary"]
-    (tmp_path / "photo-gray.safetensors").write_bytes(tiny.read_bytes())
-    assert default_model_name("L") == "photo-gray"
-    best = ["luma", "photo-best"]
-    assert [default_model_name(mode, best=True) for mode in ("luma", "RGB")] == ["photo-gray", "photo"]
-    for name in best:
+    (tmp_path / "luma.safetensors").write_bytes(tiny.read_bytes())
+    assert [default_model_name(mode) for mode in ("L", "luma", "chroma")] == ["luma"] * 3
+    better = {"luma": "luma-learner", "RGB": "photo-best"}
+    assert [default_model_name(mode, True, True) for mode in better] == ["luma", "photo"]
+    for name in better.values():
         (tmp_path / f"{name}.safetensors").write_bytes(tiny.read_bytes())
-    assert [default_model_name(mode, best=True) for mode in ("luma", "RGB")] == best
-    assert default_model_name("RGB") == "photo"
+    assert [default_model_name(mode, True, True) for mode in better] == [*better.values()]
+    assert [default_model_name(mode) for mode in better] == ["luma", "photo"]
 
 
 def test_truncated_and_tampered(tiny, tmp_path):

@@ -212,13 +212,14 @@ def _weight_files(entry: str | Path) -> list[Path]:
 
 _DEFAULTS = {  # mode -> models, of which the first one that is at hand is taken
     "RGB": ("photo",),
-    "L": ("photo-gray", "photo"),
-    "luma": ("luma", "photo-gray", "photo"),
-    "chroma": ("chroma", "photo-gray", "photo"),
+    "L": ("luma", "photo"),
+    "luma": ("luma", "photo"),
+    "chroma": ("chroma", "luma", "photo"),
     "1": ("mnist-binary",),
 }
-_LEARNERS = {"RGB": "photo-learner"}  # models that were trained to begin with where one learns while it codes ...
-_BEST = {"RGB": "photo-best", "luma": "luma-best", "chroma": "chroma-best"}  # ... and larger, slower ones
+# models that were trained to begin with where one learns while it codes, and larger, slower ones
+_LEARNERS = {"RGB": "photo-learner", "L": "luma-learner", "luma": "luma-learner"}
+_BEST = {"RGB": "photo-best", "chroma": "chroma-best"}
 
 
 def default_model_name(mode: str, learns: bool = False, best: bool = False) -> str:

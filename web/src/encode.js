@@ -276,7 +276,7 @@ class Encoding {
       if (codes(model)) return { model, file: given };
       if (!channel) throw new VlaeError('InputError', `the model does not code pictures of mode ${kind}`);
     }
-    const name = { 1: 'mnist-binary', L: 'photo-gray', RGB: 'photo' }[kind] ?? 'photo';
+    const name = { 1: 'mnist-binary', L: 'luma', RGB: 'photo' }[kind] ?? 'photo';
     let known = this.models.get(name);
     if (!known) {
       const file = await settings.loadNamed(name);
