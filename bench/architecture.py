@@ -27,12 +27,12 @@ from vlae_codec.models import vlae
 from vlae_codec.models.data import load_images
 from vlae_codec.models.evaluation import evaluate
 from vlae_codec.models.layers import Linear, Mlp, linear, rectify
-from vlae_codec.models.recipes import photo
+from vlae_codec.models.recipes import photo_wide
 from vlae_codec.models.train import keep_memory
 from vlae_codec.models.trainer import Trainer
 from vlae_codec.models.vlae import Config, Vlae
 
-BASE = replace(photo.CONFIG, hidden=160)
+BASE = replace(photo_wide.CONFIG, hidden=160)
 WINDOWS = {"window 5x2": (5, 2), "window 5x3": (5, 3), "window 9x5": (9, 5)}
 
 
@@ -208,7 +208,7 @@ def main(train: tuple[str, ...], valid: tuple[str, ...], steps: int, only: tuple
     for name, (config, changes, build) in variants().items():
         if (only and name not in only) or name in rows:
             continue
-        settings = replace(photo.SETTINGS, steps=steps, minutes=1e9, rounding=0.0, **changes)
+        settings = replace(photo_wide.SETTINGS, steps=steps, minutes=1e9, rounding=0.0, **changes)
         trainer, start = Trainer(config, settings, images, "cpu", build=build), time.perf_counter()
         while trainer.progress() < 1:
             trainer.step()

@@ -162,7 +162,7 @@ def measure(
     if "many" in parts and max(x.pixels.shape[0] * x.pixels.shape[1] for x in pictures.values()) <= 1 << 14:
         row["compress_many"] = len(api.compress_many(pictures.values(), **options))
         own = row.get("model")
-        if own not in (None, "photo", "photo-gray", "mnist-binary"):
+        if own not in (None, "photo", "luma", "mnist-binary"):
             row["compress_many, same model"] = len(api.compress_many(pictures.values(), model=own, **options))
     if "singles" in parts:
         row["singles"] = sum(len(api.compress(picture, **options)) for picture in pictures.values())

@@ -27,6 +27,7 @@ from vlae_codec.pictures.codec import find_codec
 
 from .peers import measure as measure_peer
 from .peers import peers, timed
+from .processes import machine
 from .rate import listed, read
 
 PEER = "jxl e7"
@@ -159,12 +160,12 @@ def main(
     levels = [list(LEVELS[level]) for level in sorted(LEVELS)]
     settings = {"model": model, "ids": ids, "origin": origin, "grey": grey, "threads": threads, "levels": levels}
     rows = resumed(out, settings) if resume and out and out.exists() else {}
-    peer, warm = peers().get(PEER), {len(shape)}
+    peer, warm, made = peers().get(PEER), {len(shape)}, machine()
 
     def note(figures: str) -> None:
         click.echo(f"{name:32} {figures}")
         if out is not None:
-            write(out, {"settings": settings, "rows": list(rows.values())})
+            write(out, {"made": made, "settings": settings, "rows": list(rows.values())})
 
     for path in paths:
         name, pixels = f"{path.parent.name}/{path.name}", read(path, grey)
@@ -187,7 +188,7 @@ def main(
             )
     totals = summary(list(rows.values()))
     if out is not None:
-        write(out, {"settings": settings, "rows": list(rows.values()), "summary": totals})
+        write(out, {"made": made, "settings": settings, "rows": list(rows.values()), "summary": totals})
     click.echo(table(totals, markdown))
     raise SystemExit(1 if any(found["failures"] or found["larger"] for found in totals.values()) else 0)
 

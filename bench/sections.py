@@ -246,16 +246,18 @@ EFFORT = {
 
 
 def effort(results: Path) -> Lines:
-    found = read(results / "effort.json")
-    rows = []
-    for name, levels in found.get("summary", {}).items():
-        for level, total in levels.items():
+    rows, commands, processors = [], [], []
+    for path in sorted(results.glob("effort-*.json")):
+        found = read(path)
+        commands.append(found["made"]["command"])
+        processors.append(found["made"]["processor"])
+        for level, total in found["summary"].items():
             row = {key: percent(total[f"{key}_percent"], 2) for key in ("gain", "worst_gain", "best_gain", "adapter")}
             ratio = f"{total['over_peer']:.3f}" if "over_peer" in total else None
-            rows.append({**total, **row, "set": name, "level": level, "ratio": ratio})
+            rows.append({**total, **row, "set": path.stem.removeprefix("effort-"), "level": level, "ratio": ratio})
     said = ["Bits per subpixel and seconds a picture. Gains are over level 1, of the set and of single pictures."]
-    said += [f"Note: {found['note']}"] if "note" in found else []
-    return [*said, "", *table(EFFORT, rows), *made_by(found["command"])] if rows else []
+    said += [f"{', '.join(dict.fromkeys(processors))}."]
+    return [*said, "", *table(EFFORT, rows), *made_by(*commands)] if rows else []
 
 
 SPEED = {
