@@ -217,3 +217,17 @@ def test_blank():
     assert not container.sparse(Method.NO_LATENTS, 120, planes, pieces)
     (back,) = stored.restore(record.method, record.data, [(256, 512)], 1, 256)
     assert np.array_equal(back[..., 0], white)
+
+
+@pytest.mark.parametrize(("most", "searches"), [(None, 2), (1 << 20, 2), (100, 1)])
+def test_long_search(most, searches, synthetic, monkeypatch):
+    """WebP's long search, which takes seconds, is left out where what it finds would be of no use."""
+    plain, tried = stored.pack_webp, []
+
+    def noted(symbols, quality):
+        tried.append(quality)
+        return plain(symbols, quality)
+
+    monkeypatch.setattr(stored, "pack_webp", noted)
+    stored.keep(Planes(3, 256), [(0, (0, 0, 40, 48))], [synthetic(40, 48, 1)], most)
+    assert tried == [stored.QUICK, stored.BEST][:searches]
