@@ -219,7 +219,7 @@ def test_blank():
     assert np.array_equal(back[..., 0], white)
 
 
-@pytest.mark.parametrize(("most", "searches"), [(None, 2), (1 << 20, 2), (100, 1)])
+@pytest.mark.parametrize(("most", "searches"), [(float("inf"), 2), (1 << 20, 2), (100, 1)])
 def test_long_search(most, searches, synthetic, monkeypatch):
     """WebP's long search, which takes seconds, is left out where what it finds would be of no use."""
     plain, tried = stored.pack_webp, []

@@ -23,7 +23,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Iterator, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ _PLAIN, _DELTA = 0, 1
 BLANK = 1 << 17  # samples
 EASY = 12  # samples a byte: more have hardly any photographs, and all that a small window cannot see repeating
 STRIP = 8  # rows of which every eighth is looked at first
+FEW = 64  # bytes by which the best search of a plain picture may find less, many times over
 QUICK, BEST = 75, 100  # how long libwebp searches; the best takes 10 to 50 times as long
 CLOSE = 1.05  # times the smallest other stream, or what is of use: what the quick search may need for the best one
 _DICTIONARY = 1 << 20  # fixed, so that a reader can never be made to allocate more
@@ -48,7 +49,7 @@ def store(symbols: np.ndarray, levels: int, webp: bool = False) -> tuple[Method,
     return _smallest(pack(symbols, levels), levels, symbols if webp and levels <= 256 else None)
 
 
-def keep(planes: Planes, pieces: Sequence[Piece], symbols: Sequence[np.ndarray], most: int | None = None) -> TileRecord:
+def keep(planes: Planes, pieces: Sequence[Piece], symbols: Sequence[np.ndarray], most: float = inf) -> TileRecord:
     """The stored record of these pieces. symbols: those of each, (h, w, C); most: bytes, of no use if it has more."""
     packed = [pack(one, planes.levels) for one in symbols]
     rows = packed[0] if len(packed) == 1 else joined(packed)
@@ -67,7 +68,7 @@ def smaller(record: TileRecord, planes: Planes, pieces: Sequence[Piece], symbols
     banned = sparse(record.method, size, planes, pieces)
     total = sum(one.size for one in symbols)
     if banned or size >= total * bits_of(planes.levels) // 8 or any(worth_a_try(one, size) for one in _looked(symbols)):
-        kept = keep(planes, pieces, symbols, None if banned else size)
+        kept = keep(planes, pieces, symbols, inf if banned else size)
         if banned or len(kept.data) < size:
             return kept
     return record
@@ -140,9 +141,7 @@ def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([part.reshape(1, -1, part.shape[2]) for part in parts], axis=1)
 
 
-def _smallest(
-    packed: np.ndarray, levels: int, symbols: np.ndarray | None, most: int | None = None
-) -> tuple[Method, bytes]:
+def _smallest(packed: np.ndarray, levels: int, symbols: np.ndarray | None, most: float = inf) -> tuple[Method, bytes]:
     """Of RAW and LZMA, and of WebP if there are symbols for it. most: bytes that are of use."""
     raw = packed.tobytes()
     found: list[tuple[Method, bytes]] = [(Method.RAW, raw)]
@@ -152,8 +151,7 @@ def _smallest(
             found.append((Method.LZMA, bytes([kind]) + lzma.compress(raw, lzma.FORMAT_RAW, filters=filters)))
         if symbols is not None:
             quick = pack_webp(symbols, QUICK)
-            least = min(len(data) for _, data in found)
-            close = len(quick) < CLOSE * (least if most is None else min(least, most))
+            close = len(quick) < CLOSE * min(most + FEW, *(len(data) for _, data in found))
             found.append((Method.WEBP, pack_webp(symbols, BEST) if close else quick))
     return min(found, key=lambda one: len(one[1]))
 
