@@ -6,17 +6,19 @@ import make_golden  # type: ignore[import-not-found]
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from vlae_codec.api import compress
 from vlae_codec.errors import InputError
 from vlae_codec.format import container
-from vlae_codec.models import parallel
+from vlae_codec.models import learning, parallel
 from vlae_codec.models.learner import Learner, LearnerTrainer, Streams
 from vlae_codec.models.learning import moments
 from vlae_codec.models.restore import restore
 from vlae_codec.models.train import train
 from vlae_codec.models.trainer import Settings, Trainer
+from vlae_codec.weights.model import load_weights
 
 SETTINGS = Settings(
     minutes=1e6,
@@ -153,3 +155,13 @@ def test_side_planes(images):
     for _ in range(20):
         last = run.step()[0]
     assert last < first
+
+
+def test_without(learns, tiny, tmp_path):
+    """The command takes out what a model needs to learn, or finds it on pictures; not both."""
+    out = tmp_path / "resting.safetensors"
+    assert not CliRunner().invoke(learning.main, [str(learns), "--without", "-o", str(out)]).exit_code
+    assert load_weights(out).id == load_weights(tiny).id
+    assert load_weights(out).learning is None
+    for images in ([], ["--without", str(out)]):
+        assert CliRunner().invoke(learning.main, [str(learns), *images, "-o", str(out)]).exit_code == 2
