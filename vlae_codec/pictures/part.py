@@ -120,7 +120,7 @@ def _with_differences(record: TileRecord, source: Source, some: Sequence[Piece],
     here, before = _pair(source, some[0])
     differences = ((here.astype(np.int32) - before) % planes.levels).astype(here.dtype)
     if stored.worth_a_try(differences, len(record.data)):
-        kept = stored.keep(planes, some, [differences])
+        kept = stored.keep(planes, some, [differences], len(record.data))
         if len(kept.data) < len(record.data):
             return TileRecord(kept.method, kept.data, differences=True)
     return record
