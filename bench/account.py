@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlae_codec.adapter import chunk
+from vlae_codec.adapter.style import read
 from vlae_codec.coder.choice import Draft
 from vlae_codec.coder.streams import retrace, with_latents, without_latents
 from vlae_codec.coder.tile import Ledger, TileCodec
@@ -55,7 +56,9 @@ def account(data: bytes, model: str | Path | None = None, device: str = "auto") 
             codec = codec_for(replace(part, adapter=None), model, device)
             if part.adapter is not None:
                 base = codec.model
-                found.adapter += chunk.size(chunk.unpack(part.adapter, base.local, base.tables), base.tables)
+                fitted = len(part.adapter) >= chunk.RECORD  # no style
+                bits = chunk.size(read(part.adapter, base), base.tables) if fitted else 8 * len(part.adapter)
+                found.adapter += bits
                 codec = with_adapter(codec, part.adapter)
         beside = decode_source(part, codec, sources) if part.planes.kind == Kind.SOURCE else None
         for index in range(len(part.records)):

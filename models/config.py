@@ -26,17 +26,20 @@ class Config:
     prior_hidden: int = 64
     prior_mixtures: int = 3
     flow_steps: int = 2  # 0: a fixed logistic per channel
+    styles: tuple[int, int] = (0, 0)  # stages of shifts of the local network's outputs, and how many there are in each
     side: int = 0  # planes known before, whose samples enter the local network beside the context
 
     def to_dict(self) -> dict:
         values = asdict(self)
-        return values if self.side else {key: value for key, value in values.items() if key != "side"}
+        return {
+            key: value for key, value in values.items() if key not in ("side", "styles") or value not in (0, (0, 0))
+        }
 
     @staticmethod
     def from_dict(values: dict) -> Config:
         values = dict(values)
-        for key in ("window", "prior_window"):
-            values[key] = tuple(values[key])
+        pairs = ("window", "prior_window", "styles")
+        values.update({key: tuple(values[key]) for key in pairs if key in values})
         return Config(**values)
 
     @property

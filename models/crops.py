@@ -19,9 +19,9 @@ LUMA_STEPS, CHROMA_STEPS = (torch.from_numpy(standard_table(number)).reshape(8, 
 class Crops:
     """Square crops, drawn by picture area.
 
-    images: (H, W, C) uint8 each. flips: mirror, and exchange rows and columns, at random. grey: share of RGB crops
-    replaced by their luma in all channels, of which only the first is coded. altered: share of RGB crops that get the
-    traces of other cameras and file formats (`alter`).
+    images: (H, W, C) uint8 each. flips: mirror at random, and exchange rows and columns of the share
+    `turned`. grey: share of RGB crops replaced by their luma in all channels, of which only the first is coded.
+    altered: share of RGB crops that get the traces of other cameras and file formats (`alter`).
     """
 
     def __init__(
@@ -30,12 +30,13 @@ class Crops:
         size: int,
         *,
         flips: bool = True,
+        turned: float = 0.3,
         grey: float = 0.0,
         altered: float = 0.0,
         seed: int = 1,
         device: str = "cpu",
     ) -> None:
-        self.size, self.flips, self.device = size, flips, device
+        self.size, self.flips, self.turned, self.device = size, flips, turned, device
         self.channels = images[0].shape[2]
         self.grey, self.altered = (grey, altered) if self.channels == 3 else (0.0, 0.0)
         shapes = np.array([i.shape[:2] for i in images], np.int64)
@@ -58,7 +59,7 @@ class Crops:
         rows, columns = steps.expand(count, size)[:, :, None], steps.expand(count, size)[:, None, :]
         if self.flips:
             columns = torch.where((self._random(count) < 0.5)[:, None, None], size - 1 - columns, columns)
-            turned = (self._random(count) < 0.3)[:, None, None]
+            turned = (self._random(count) < self.turned)[:, None, None]
             rows, columns = torch.where(turned, columns, rows), torch.where(turned, rows, columns)
         start = self.ends[image] - height * width
         index = (start + top * width + left)[:, None, None] + rows * width[:, None, None] + columns

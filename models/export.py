@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vlae_codec import contract
+from vlae_codec.adapter.style import UNIT
 from vlae_codec.contract import (
     ACCUMULATOR_LIMIT,
     DIGIT_BITS,
@@ -37,6 +38,7 @@ from vlae_codec.gpu.logistics import LOC_UNIT, LOGIT_UNIT, SCALE_UNIT, mixture_u
 from vlae_codec.native import mixture
 
 from .layers import HIDDEN_UNIT, INPUT_UNIT, LATENT_UNIT
+from .styles import GAIN
 from .vlae import Vlae
 from .weights_file import save_weights
 
@@ -155,6 +157,18 @@ def forms(model: Vlae) -> Iterator[Form]:
     yield from mlp("local", model.local, unit, *mixture_units(config.mixtures, config.channels, coupled=True))
 
 
+def style_units(model: Vlae) -> list[np.ndarray]:
+    """The float value of a number of a style, of each output of each layer."""
+    last, _ = mixture_units(model.config.mixtures, model.config.channels, coupled=True)
+    return [unit * 2.0**UNIT for unit in (*[np.full(model.config.hidden, HIDDEN_UNIT)] * model.config.layers, last)]
+
+
+def _styles(model: Vlae) -> np.ndarray:
+    assert model.styles is not None
+    steps = [GAIN * as_array(part) / unit for part, unit in zip(model.styles.parts, style_units(model))]
+    return np.rint(np.concatenate(steps, axis=2)).clip(-INT8_MAX, INT8_MAX).astype(np.int8)
+
+
 def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
     """Every tensor of the weight file."""
     tensors: dict[str, np.ndarray] = {}
@@ -166,6 +180,8 @@ def integer_tensors(model: Vlae) -> dict[str, np.ndarray]:
         bias = np.concatenate([np.zeros(form.blank), bias])
         parts = quantise(weight, bias, form.unit, form.zero, form.out_unit, form.out_zero, form.digits)
         tensors.update({f"{form.name}.{key}": value for key, value in parts.items()})
+    if model.styles is not None:
+        tensors["styles"] = _styles(model)
     tensors["null"] = np.rint(as_array(model.topdown.null) / HIDDEN_UNIT).clip(INT8_MIN, INT8_MAX).astype(np.int8)
     if model.prior.mixture is None:
         c = model.config.latents

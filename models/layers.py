@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -109,15 +110,16 @@ class Mlp(nn.Module):
         self.hidden = nn.ModuleList(linear(inputs if i == 0 else hidden, hidden) for i in range(layers))
         self.out = linear(hidden + inputs, outputs, gain=0.1)
 
-    def features(self, x: Tensor) -> Tensor:
-        """What the output layer sees: the last hidden layer's units, then the inputs."""
+    def forward(self, x: Tensor, shifts: Sequence[Tensor] = ()) -> Tensor:
+        """shifts: what is added to each layer's outputs; none: nothing."""
         h = x
-        for layer in self.hidden:
-            h = rectify(layer(h))
-        return torch.cat([h, x], dim=-1)
+        for i, layer in enumerate(self.hidden):
+            h = rectify(_shifted(layer(h), shifts[i : i + 1]))
+        return _shifted(self.out(torch.cat([h, x], dim=-1)), shifts[-1:])
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.features(x))
+
+def _shifted(out: Tensor, shift: Sequence[Tensor]) -> Tensor:
+    return out + shift[0].to(out.dtype) if shift else out
 
 
 def clamp_scale(log2_scale: Tensor) -> Tensor:

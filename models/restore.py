@@ -20,8 +20,9 @@ from vlae_codec.errors import WeightsError
 from vlae_codec.gpu.logistics import LOC_UNIT, SCALE_UNIT
 from vlae_codec.weights.model import find_weights, load_weights, read_weights
 
-from .export import Form, forms
+from .export import Form, forms, style_units
 from .layers import HIDDEN_UNIT
+from .styles import GAIN
 from .trainer import read_checkpoint
 from .vlae import Config, Vlae
 
@@ -72,6 +73,11 @@ def restore(path: str | Path) -> Vlae:
             weight, bias = dequantise(form, tensors)
             put(form.layer.weight, weight)
             put(form.layer.bias, bias)
+        if model.styles is not None:
+            units = style_units(model)
+            parts = np.split(tensors["styles"], np.cumsum([len(unit) for unit in units])[:-1], axis=2)
+            for parameter, part, unit in zip(model.styles.parts, parts, units):
+                put(parameter, part * unit / GAIN)
         model.topdown.null.copy_(torch.from_numpy(tensors["null"] * HIDDEN_UNIT))
         if model.prior.mixture is None:
             loc, scale = tensors["base"][0, 1:].reshape(2, -1)

@@ -48,7 +48,8 @@ class Settings:
     kl_start: float = 0.02
     free_bits: float = 1.0  # bits per latent cell below which the KL costs nothing
     data_init: bool = True  # scale the layers by the first batch (`models.initial`)
-    flips: bool = True  # mirror and transpose crops
+    flips: bool = True  # mirror crops, and transpose some
+    turned: float = 0.3  # share of transposed crops, where there are flips
     grey: float = 0.08  # share of RGB crops made grey
     altered: float = 0.25  # share of RGB crops that get traces of other cameras and formats (`Crops.alter`)
     rounding: float = 0.15  # last part of the run, which computes with the integers' rounding (`models.rounding`)
@@ -112,6 +113,7 @@ class Trainer:
             images,
             settings.crop,
             flips=settings.flips,
+            turned=settings.turned,
             grey=settings.grey,
             altered=settings.altered,
             seed=settings.seed,
@@ -159,6 +161,8 @@ class Trainer:
         rate, kl_weight, blank_share = schedule(s, self.progress(), self.step_count)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        if self.model.styles is not None:
+            self.model.styles.progress(self.progress())
         x, coded = self.batch()
         at, weight = draw(x, s.pixels, s.plain)
         use = torch.rand(s.batch, device=device) >= s.no_latent

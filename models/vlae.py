@@ -15,6 +15,7 @@ ELBO.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,6 +49,7 @@ from .layers import (
     split_mixture,
 )
 from .prior import LATENT_MAX, LATENT_MIN, Prior
+from .styles import Shifts, Styles
 
 
 class Encoder(nn.Module):
@@ -121,6 +123,8 @@ class Vlae(nn.Module):
             log2_scale.copy_(torch.linspace(-1, 4, k).repeat_interleave(c))
             if c == 3:
                 coefs.copy_(torch.tensor([0.8, 0.0, 0.8]).repeat(k))
+        outputs = [config.hidden] * config.layers + [parameter_count(k, c)]
+        self.styles = Styles(config.styles, outputs) if config.styles[0] else None
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor(window_offsets(config.window)), persistent=False)
         self.side_offsets: Tensor
@@ -197,9 +201,11 @@ class Vlae(nn.Module):
         differences = (around - here[:, None, :]).clamp(INT8_MIN, INT8_MAX).masked_fill_(around < 0, 0)
         return torch.cat([differences, here[:, None, :] - PIXEL_CENTRE], dim=1).transpose(1, 2).flatten(1)
 
-    def local_bits(self, rows: Tensor, ref: Tensor, pixels: Tensor, coded: Tensor) -> Tensor:
-        """-log2 p(pixel | window, context) in bits, (n,)."""
-        mixture = split_mixture(self.local(rows).float(), self.config.mixtures, self.config.channels)
+    def local_bits(
+        self, rows: Tensor, ref: Tensor, pixels: Tensor, coded: Tensor, shifts: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """-log2 p(pixel | window, context, style) in bits, (n,). shifts: of the outputs of each layer, (n, outputs)."""
+        mixture = split_mixture(self.local(rows, shifts).float(), self.config.mixtures, self.config.channels)
         return mixture_nll(mixture, pixels - ref, pixels <= 0, pixels >= self.config.levels - 1, coded)
 
     def forward(self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor, coded: Tensor) -> Elbo:
@@ -210,8 +216,14 @@ class Vlae(nn.Module):
         coded: (B, C) bool.
         """
         rows, ref, pixels, prior, posterior = self.rows(x, at, use_latents, blank)
-        image = at // (x.shape[1] * x.shape[2])
-        return Elbo(self.local_bits(rows, ref, pixels, coded[image]), prior, posterior)
+        image, shifts = at // (x.shape[1] * x.shape[2]), []
+        if self.styles is not None:
+
+            def bits(some: Tensor, shifts: Shifts) -> Tensor:
+                return self.local_bits(rows[some], ref[some], pixels[some], coded[image[some]], shifts)
+
+            shifts = [part[image] for part in self.styles.choose(bits, image, len(x))]
+        return Elbo(self.local_bits(rows, ref, pixels, coded[image], shifts), prior, posterior)
 
     def rows(
         self, x: Tensor, at: Tensor, use_latents: Tensor, blank: Tensor

@@ -89,6 +89,25 @@ def learns(
 
 
 @pytest.fixture(scope="session")
+def styled(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The tiny model, its local network spoilt, with two stages of three styles; 3 and 1 together undo that."""
+    from vlae_codec.models.weights_file import save_weights
+
+    config, tensors, _ = model.read_weights(tiny)
+    layers = [f"local.{name}" for name in ("hidden.0", "out")]
+    ends = np.cumsum([tensors[f"{name}.addend"].size for name in layers])
+    styles = np.random.default_rng(5).integers(-60, 61, (2, 3, ends[-1])).astype(np.int8)
+    styles[1] //= 2
+    whole = (styles[0, 2].astype(np.int64) + styles[1, 0]).clip(-127, 127)
+    tensors = {**tensors, "styles": styles}
+    for name, numbers in zip(layers, np.split(whole, ends[:-1])):
+        tensors[f"{name}.addend"] = tensors[f"{name}.addend"] - (numbers << tensors[f"{name}.shift"].item() - 1)
+    path = tmp_path_factory.mktemp("styled") / "styled.safetensors"
+    save_weights(path, {**config, "styles": (2, 3)}, tensors)
+    return path
+
+
+@pytest.fixture(scope="session")
 def synthetic() -> Callable[[int, int, int], np.ndarray]:
     """(height, width, seed) -> a picture for which the tiny model uses its latents."""
     return make_golden.synthetic  # type: ignore[no-any-return]

@@ -7,5 +7,5 @@ from dataclasses import replace
 
 from . import photo
 
-CONFIG = replace(photo.CONFIG, hidden=256, layers=2)
+CONFIG = replace(photo.CONFIG, hidden=256, layers=2, styles=(0, 0))
 SETTINGS = photo.SETTINGS

@@ -100,6 +100,15 @@ def test_latents(node, photo, tmp_path):
     assert methods == [Method.NO_LATENTS, Method.LATENTS, Method.LATENTS]
 
 
+def test_styles(node, synthetic, styled, tmp_path):
+    """The same style as from the command line, in several tiles, too; none for a picture too small to need one."""
+    pixels = synthetic(90, 110, 4)
+    kinds = {"whole": pixels, "tiles": synthetic(40, 700, 5), "grey": pixels[..., 1], "small": pixels[:3, :4]}
+    paths = [save(tmp_path / f"{name}.png", pixels) for name, pixels in kinds.items()]
+    check_same(node, paths, styled)
+    assert [len(read(compress(path, effort=1, model=styled)).parts[0].adapter or b"") for path in paths] == [2, 2, 2, 0]
+
+
 @pytest.mark.skipif(not STOCK, reason="this Python has zlib-ng")
 def test_metadata(node, photo, tmp_path):
     """Profiles, Exif, XMP, texts and resolution, as chunks that come back byte for byte; and what is lost."""

@@ -138,6 +138,20 @@ def test_refusals(node, tmp_path):
     assert decoded(node, DATA / "colour.vlae", region=region)[0]["code"] == "InputError"
 
 
+def test_styles(node, styled, synthetic, tmp_path):
+    """A style is taken from the model; one that it does not have is refused."""
+    pixels, path = synthetic(50, 60, 4), tmp_path / "styled.vlae"
+    data = compress(pixels, model=styled, effort=1)
+    begin = data.index(b"A\x03\x00\x03\x01")
+    path.write_bytes(data)
+    (((found,),),) = (decoded(node, path, models=[str(styled)]),)
+    assert found == shown(decompress_pictures(data, model=styled)[0])
+    for i, change in enumerate([b"\x04\x01", b"\x03\x04", b"\xff\x01"]):
+        (tmp_path / str(i)).write_bytes(repaired(data[: begin + 3] + change + data[begin + 5 :]))
+    wrong = decoded(node, *(tmp_path / str(i) for i in range(3)), models=[str(styled)])
+    assert [error["code"] for error in wrong] == ["CorruptFile"] * 3
+
+
 def repaired(data):
     """A file whose checksums of chunks are made right again."""
     fixed = bytearray(data)

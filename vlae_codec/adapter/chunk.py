@@ -45,7 +45,7 @@ from vlae_codec.native.network import Layer, Network, layer_struct
 SYMBOLS = 256
 MAX_RANK = 64
 EXPONENTS = range(-24, 9)
-_RECORD = 6  # bytes of a layer's record
+RECORD = 6  # bytes of a layer's record
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +177,8 @@ def unpack(payload: bytes, network: Network, tables: mixture.Tables) -> Adapter:
     """The adapter of a chunk for a network. Raises CorruptFile when it does not fit the network or is damaged."""
     records, groups = [], []
     for i, layer in enumerate(network.layers):
-        record = payload[_RECORD * i : _RECORD * (i + 1)]
-        if len(record) < _RECORD:
+        record = payload[RECORD * i : RECORD * (i + 1)]
+        if len(record) < RECORD:
             raise CorruptFile("the adapter is too short for the model: the file is damaged")
         rank, product, bias_unit, *scales = record
         fine = rank <= MAX_RANK and product - 64 in EXPONENTS and bias_unit - 64 in EXPONENTS
@@ -188,7 +188,7 @@ def unpack(payload: bytes, network: Network, tables: mixture.Tables) -> Adapter:
         outputs = layer.multiplier.size
         shapes = [(len(layer.weight), rank), (rank, outputs), (outputs,)]
         groups += [_Group(scale, shape) for scale, shape in zip(scales, shapes)]
-    message = ans.from_bytes(payload[_RECORD * len(records) :], 1)
+    message = ans.from_bytes(payload[RECORD * len(records) :], 1)
     message, symbols = _codec(groups, tables).pop(message)
     if not ans.is_empty(message):
         raise CorruptFile("the adapter's stack is not empty at its end: the file is damaged")
@@ -199,4 +199,4 @@ def unpack(payload: bytes, network: Network, tables: mixture.Tables) -> Adapter:
 def size(adapter: Adapter, tables: mixture.Tables) -> float:
     """Bits of an adapter's chunk, framing left out."""
     costs = [best_scale(group, tables)[1] for part in adapter for group in part.groups()]
-    return 8 * _RECORD * len(adapter) + 64 + sum(costs)
+    return 8 * RECORD * len(adapter) + 64 + sum(costs)

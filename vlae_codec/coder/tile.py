@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from vlae_codec.contract import Pace
 from vlae_codec.errors import VlaeError
 from vlae_codec.native import latents, mixture, waves
 from vlae_codec.native.mixture import COST_UNIT
+from vlae_codec.native.network import Network
 from vlae_codec.native.pixels import Arrays, Messages, PixelCodec, Tick
 from vlae_codec.threads import Map
 from vlae_codec.weights.model import Model
@@ -61,6 +62,18 @@ class Known(NamedTuple):
     posterior: np.ndarray  # `Inference.posterior_parameters` of band B
 
 
+def _on_device(model: Model, device: str) -> PixelCodec:
+    """The codec of a model's pixels on a device of torch. Raises VlaeError where there is none."""
+    try:
+        from vlae_codec.gpu.convoy import Convoy
+        from vlae_codec.gpu.device import DevicePixels
+    except ModuleNotFoundError as error:
+        raise VlaeError(
+            f"the device 'torch:{device}' needs torch: pip install 'vlae-codec[torch]', or use --device cpu"
+        ) from error
+    return Convoy(DevicePixels(model, device))
+
+
 class TileCodec:
     """The codecs of a model's tiles: on the CPU, by "cpu", or with the pixels on "torch:DEVICE".
 
@@ -79,15 +92,7 @@ class TileCodec:
         self.restriction: tuple[str, int] | None = None
         self.pace: Pace | None = None  # of learning
         if self.device is not None:
-            try:
-                from vlae_codec.gpu.convoy import Convoy
-                from vlae_codec.gpu.device import DevicePixels
-            except ModuleNotFoundError as error:
-                raise VlaeError(
-                    f"the device {backend!r} needs torch: pip install 'vlae-codec[torch]', or use --device cpu"
-                ) from error
-
-            self.pixel_codec = Convoy(DevicePixels(model, self.device))
+            self.pixel_codec = _on_device(model, self.device)
 
     @property
     def kind(self) -> type[np.uint8 | np.uint16]:
@@ -124,6 +129,13 @@ class TileCodec:
         made = copy(self)
         made.nets, made.device, made.backend, made.pace = self.nets.learning(pace), None, "cpu", pace
         made.pixel_codec = made.nets.pixels
+        return made
+
+    def adapted(self, local: Network) -> TileCodec:
+        """The codec with another local network, of the same shape, on the same device."""
+        made = copy(self)
+        made.model, made.nets = replace(self.model, local=local), self.nets.adapted(local)
+        made.pixel_codec = made.nets.pixels if self.device is None else _on_device(made.model, self.device)
         return made
 
     def beside(self, planes: Sequence[np.ndarray]) -> TileCodec:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from vlae_codec.adapter.chunk import adapt, unpack
 from vlae_codec.adapter.effort import BEST, level
+from vlae_codec.adapter.style import changed
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.errors import CorruptFile, InputError, UnknownModel, WeightsError
 from vlae_codec.format.container import Contents, Part
@@ -148,12 +147,9 @@ def restricted(codec: TileCodec, origin: Origin) -> TileCodec:
 
 def with_adapter(codec: TileCodec, payload: bytes) -> TileCodec:
     """The codec whose local network a file's adapter has changed. Raises CorruptFile when it does not fit."""
-    model = codec.model
     try:
-        local = adapt(model.local, unpack(payload, model.local, model.tables))
+        return codec.adapted(changed(codec.model, payload))
     except WeightsError as error:
         raise CorruptFile(f"adapter: {str(error).split(';')[0]}; the file is damaged") from error
     except CorruptFile as error:
         raise type(error)(f"adapter: {error}") from error
-    made = TileCodec(replace(model, local=local), codec.backend).scaled(codec.levels, codec.shift)
-    return (made if codec.restriction is None else made.restricted(*codec.restriction)).learning(codec.pace)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlae_codec.adapter.effort import Effort, Watch, level
+from vlae_codec.adapter.style import choose_style
 from vlae_codec.coder.choice import choose_shift, sample_cost
 from vlae_codec.coder.streams import encode_chain
 from vlae_codec.coder.tile import TileCodec
@@ -114,7 +115,8 @@ def encode_planes(
     if effort.passes:
         part = _adapted(codec, source, comparable, effort, options, run)
     else:
-        part = encode_part(codec, source, comparable, None, options.progress, run)
+        codec, style = _styled(codec, source)
+        part = encode_part(codec, source, comparable, style, options.progress, run)
     drawn = sum(record.stored for record in part.records) * 2 >= len(part.records)
     if not part.model_needed:
         part = without_model(part)
@@ -159,14 +161,15 @@ def _adapted(
         return look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
 
     problem, other = looked(codec), not_learning(codec, source.part, options.model, options.device)
-    still = problem if other is None else looked(other)  # where nothing is learnt or fitted
+    rest, style = _styled(other or codec, source)  # where nothing is learnt or fitted
+    still = problem if rest is codec else looked(rest)
     start, plain, few = still.before, None, sum(tile[..., 0].size for tile in tiles) <= SMALL
 
     def unlearned() -> Part:
-        own, planes = other or codec, source.part.planes
+        planes = source.part.planes
         if other is not None:
             planes = replace(planes, model_id=other.model.id)
-        return _part(own, source, planes, comparable, None, options, run)
+        return _part(rest, source, planes, comparable, style, options, run)
 
     if comparable or _may_be_stored(tiles, coded, start):
         plain = unlearned()
@@ -203,6 +206,14 @@ def _adapted(
     if not clear:
         found.append(plain or unlearned())
     return min(found, key=size_of)
+
+
+def _styled(codec: TileCodec, source: Source) -> tuple[TileCodec, bytes | None]:
+    """The codec in the best of its model's styles, and the payload of this one's chunk, if there is one."""
+    planes, style = source.part.planes, None
+    if not planes.chains and source.beside is None:
+        style = choose_style(codec, Tiles(source, codec.config["channels"]), planes.channels)
+    return (codec, None) if style is None else (with_adapter(codec, style), style)
 
 
 def _part(

@@ -47,6 +47,7 @@ class Model:
     mixture: Network | None
     base: np.ndarray | None  # (1, P) int32
     local: Network
+    styles: np.ndarray | None  # (stages, styles, outputs of all local layers) int8, see `adapter.style`
     learning: Learning | None  # how the local network learns while it codes, if it can
 
 
@@ -91,6 +92,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Model
         Network(part("mixture"), skip=True) if steps else None,
         None if steps else tensors["base"],
         Network(part("local"), skip=True),
+        tensors.get("styles"),
         _learning(checked, layers, tensors) if schema.learns(tensors) else None,
     )
 

@@ -9,6 +9,8 @@
     mixture.*     last step of the prior
     base          a constant row of parameters, in the place of a mixture, in a model with no flow step
     local.*       p(x | window, context, side planes)
+    styles        (stages, styles, outputs of all local layers) int8: what each style adds to these (`adapter.style`);
+                  only where the configuration has stages
     learn.*       how these learn while they code (`core/learn.h`), LAYER being out and each hidden.i but hidden.0:
                   learn.LAYER.down and up, the layers of its preconditioner, int32 numbers of each of its inputs and of
                   its bias, diagonal (0 .. 2^16) and reduce (0 .. 24), and of each of its outputs scale (0 .. 2^12) and
@@ -76,6 +78,7 @@ class Config:
     prior_mixtures: int = _of(range(1, 65))
     flow_steps: int = _of(range(MAX_STEPS + 1))
     levels: int = _of((2, 256), default=256)  # values of a subpixel
+    styles: tuple[int, int] = _of(range(5), range(65), default=(0, 0))  # stages, and styles in each
     side: int = _of(range(3), default=0)  # planes known before, whose samples enter beside the context
 
     @staticmethod
@@ -83,7 +86,7 @@ class Config:
         """The configuration that a mapping of JSON types describes. Raises WeightsError."""
         if not isinstance(values, Mapping):
             raise WeightsError("its configuration is not a JSON object")
-        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels", "side"}):
+        if wrong := sorted({one.name for one in fields(Config)} ^ {*values, "levels", "side", "styles"}):
             raise WeightsError(f"its configuration lacks, or should not have, {reprlib.repr(wrong[0])}")
         return Config(**{one.name: _checked(one, values[one.name]) for one in fields(Config) if one.name in values})
 
@@ -185,6 +188,9 @@ def tensor_forms(config: Config, learns: bool = False) -> dict[str, TensorForm]:
         forms[f"{name}.shift"] = TensorForm("int64", ((1,),), 0, 40)
     place = (config.context,)
     forms["null"] = TensorForm("int8", ((config.stride, config.stride, *place), place), INT8_MIN, INT8_MAX)
+    if config.styles[0]:
+        outputs = config.layers * config.hidden + parameter_limits(config.mixtures, config.channels, True)[0].size
+        forms["styles"] = TensorForm("int8", ((*config.styles, outputs),), -INT8_MAX, INT8_MAX)
     layers = taught(config) if learns else ()
     for name in layers:
         own = f"{LEARN}{name}"

@@ -66,6 +66,8 @@ const TILE_SIZE = 512;
 const LANE_SYMBOLS = 32768;
 const LARGEST_TILE = 4096;
 const RECORD = 7; // bytes of a record in the header
+const CHUNK = 8; // of a chunk, beside its payload
+const [STYLE_STEP, WORTH] = [4, 24]; // of the pixels by which styles are judged; bytes that one must save
 const [LOOK, SIGHT, SHARE, FEW] = [4096, 16, 160, 256]; // pixels by which ways are compared, and tiles they are of
 
 /**
@@ -249,10 +251,11 @@ class Encoding {
     let planes;
     let drawn = true;
     if (found) {
-      planes = { ...describe(best), model: found.model.id, records: await this.tiles(best, found) };
+      const style = await this.style(found, best);
+      planes = { ...describe(best), model: found.model.id, style, records: await this.tiles(best, found, style) };
       const stored = planes.records.filter(({ method }) => method > 1).length;
       drawn = 2 * stored >= planes.records.length;
-      if (stored === planes.records.length) planes.model = null;
+      if (stored === planes.records.length) planes.model = planes.style = null;
     } else planes = await this.whole(best);
     if (!drawn) return { planes, drawn };
     const whole = await this.whole(plain);
@@ -332,35 +335,74 @@ class Encoding {
    * @param {Group} group
    */
   async cost(model, group) {
+    const { cost, count } = await this.look(model, group, 1, null);
+    return Number(((cost * BigInt(group.width * group.height)) / BigInt(count)) >> 20n) + 8 * sizeOf({ ...describe(group), records: [] });
+  }
+
+  /**
+   * What some pixels of a group of planes, or each `step`-th of them, take in a style, in units of 2^-20 bits; and how
+   * many there are.
+   *
+   * @param {{model: Model, file: Uint8Array}} model
+   * @param {Group} group
+   * @param {number} step
+   * @param {Uint8Array | null} style
+   */
+  async look(model, group, step, style) {
     const places = tileGrid(group.width, group.height, TILE_SIZE);
     const seen = [...new Set(Array.from({ length: SIGHT }, (_, i) => Math.floor((i * places.length) / SIGHT)))].map((i) => places[i]);
     const area = seen.reduce((sum, { width, height }) => sum + width * height, 0);
-    const total = group.width * group.height;
-    const all = spreadPlaces(area, Math.min(LOOK, Math.max(FEW, Math.floor(total / SHARE))));
+    const all = spreadPlaces(area, Math.min(LOOK, Math.max(FEW, Math.floor((group.width * group.height) / SHARE))));
     let begin = 0;
     const costs = await Promise.all(
       seen.map(async (place) => {
         const first = begin;
         begin += place.width * place.height;
         const inside = all.filter((at) => at >= first && at < first + place.width * place.height).map((at) => at - first);
-        const [found] = await this.do(model, () => ({ kind: 'look', ...this.tile(group, place, model.model), places: inside }));
+        const some = inside.filter((_, i) => i % step === 0);
+        const [found] = await this.do(model, () => ({ kind: 'look', ...this.tile(group, place, model.model, style), places: some }));
         return found[0];
       }),
     );
-    const cost = BigInt(costs.reduce((sum, one) => sum + one, 0));
-    const bits = ((cost * BigInt(total)) / BigInt(all.length)) >> 20n;
-    return Number(bits) + 8 * sizeOf({ ...describe(group), records: [] });
+    return { cost: BigInt(costs.reduce((sum, one) => sum + one, 0)), count: all.length };
+  }
+
+  /**
+   * The style of the model by which a group of planes needs least, as some of its pixels tell, found stage by stage; null:
+   * none is worth it.
+   *
+   * @param {{model: Model, file: Uint8Array}} model
+   * @param {Group} group
+   */
+  async style(model, group) {
+    const [stages, styles] = model.model.config.styles;
+    if (!stages) return null;
+    const cost = async (/** @type {Uint8Array} */ style, /** @type {number} */ step) => (await this.look(model, group, step, style)).cost;
+    let best = new Uint8Array(stages);
+    let least = await cost(best, STYLE_STEP);
+    for (let stage = 0; stage < stages; stage++) {
+      const before = best;
+      for (let number = 1; number <= styles; number++) {
+        const style = Uint8Array.from(before, (one, i) => (i === stage ? number : one));
+        const bits = await cost(style, STYLE_STEP);
+        if (bits < least) [best, least] = [style, bits];
+      }
+    }
+    const { cost: bits, count } = await this.look(model, group, 1, new Uint8Array(stages));
+    const saved = ((bits - (await cost(best, 1))) * BigInt(group.width * group.height)) / BigInt(count);
+    return saved > BigInt(8 * WORTH * 2 ** 20) ? best : null;
   }
 
   /**
    * @param {Group} group
    * @param {import('./origins.js').Region} place
    * @param {Model} model
+   * @param {Uint8Array | null} style
    */
-  tile(group, place, model) {
+  tile(group, place, model, style) {
     const { channels, levels } = group;
     const { width, height } = place;
-    return { model: model.id, samples: cut(group.samples, group.width, place, channels), width, height, channels, levels, own: this.picture.mode === '1' ? 2 : 256 };
+    return { model: model.id, adapter: style, key: `style ${style}`, samples: cut(group.samples, group.width, place, channels), width, height, channels, levels, own: this.picture.mode === '1' ? 2 : 256 };
   }
 
   /**
@@ -377,15 +419,16 @@ class Encoding {
    *
    * @param {Group} group
    * @param {{model: Model, file: Uint8Array}} model
+   * @param {Uint8Array | null} style
    * @returns {Promise<Kept[]>}
    */
-  tiles(group, model) {
+  tiles(group, model, style) {
     const places = tileGrid(group.width, group.height, TILE_SIZE);
     const usual = Math.ceil(this.picture.width / TILE_SIZE) * Math.ceil(this.picture.height / TILE_SIZE);
     this.total += places.length - usual;
     return Promise.all(
       places.map(async (place) => {
-        const found = await this.do(model, () => ({ kind: 'encode', ...this.tile(group, place, model.model), laneSymbols: LANE_SYMBOLS }));
+        const found = await this.do(model, () => ({ kind: 'encode', ...this.tile(group, place, model.model, style), laneSymbols: LANE_SYMBOLS }));
         this.tell(++this.done / this.total);
         return keptOf(found);
       }),
@@ -424,7 +467,7 @@ function keptOf([stream, [method, same, larger]]) {
  * @returns {Planes}
  */
 function describe({ channels, levels, scale, values }) {
-  return { channels, model: null, levels, scale, tileSize: TILE_SIZE, values, records: [] };
+  return { channels, model: null, style: null, levels, scale, tileSize: TILE_SIZE, values, records: [] };
 }
 
 /**
@@ -432,8 +475,8 @@ function describe({ channels, levels, scale, values }) {
  *
  * @param {Planes} planes
  */
-function sizeOf({ values, records, model }) {
+function sizeOf({ values, records, model, style }) {
   const tables = values.reduce((sum, { form }) => sum + form.stream.length + 4, 0);
   const streams = records.reduce((sum, { stream }) => sum + stream.length + RECORD, 0);
-  return streams + tables + (model !== null ? 12 : 2);
+  return streams + tables + (style !== null ? style.length + CHUNK : 0) + (model !== null ? 12 : 2);
 }

@@ -30,8 +30,8 @@ import { popTiles } from './tiles.js';
  *   stream: Uint8Array, crc: number}} CoefficientsJob
  * @typedef {{kind: 'rows', parameters: import('./jpeg.js').Parameters, blocks: Int16Array[], width: number,
  *   height: number, top: number, bottom: number}} RowsJob
- * @typedef {{model: string, samples: Uint8Array, height: number, width: number, channels: number, levels: number,
- *   own: number}} TileJob a tile that is to be coded, and levels that the model must have
+ * @typedef {{model: string, adapter: Uint8Array | null, key: string, samples: Uint8Array, height: number, width: number,
+ *   channels: number, levels: number, own: number}} TileJob a tile that is to be coded, and levels that the model must have
  * @typedef {TileJob & {kind: 'encode', laneSymbols: number}} EncodeJob
  * @typedef {TileJob & {kind: 'look', places: number[]}} LookJob what pixels at these places take
  * @typedef {{kind: 'keep', samples: Uint8Array, height: number, width: number, channels: number, levels: number}} KeepJob
@@ -40,7 +40,7 @@ import { popTiles } from './tiles.js';
  */
 
 const KEPT = 1 << 27; // bytes of models and sets that stay in memory between jobs
-const MOST_NETWORKS = 8;
+const MOST_NETWORKS = 40;
 
 /** One instance of the core with what it has loaded. */
 export class Engine {
@@ -120,6 +120,20 @@ export class Engine {
   }
 
   /**
+   * The local network of a job, changed by its adapter if it has one.
+   *
+   * @param {TilesJob | TileJob} job
+   * @param {Networks} networks of its model
+   */
+  localOf({ adapter, key, model }, networks) {
+    if (!adapter) return networks.local;
+    const name = `${key} ${model}`;
+    const local = this.adapted.get(name) ?? networks.adapted(adapter);
+    this.adapted.set(name, local);
+    return local;
+  }
+
+  /**
    * What is done with a tile that is to be coded.
    *
    * @template T
@@ -131,7 +145,8 @@ export class Engine {
     const networks = this.networksOf(job);
     const { samples, height, width, channels: coded, levels } = job;
     const coding = { levels, shift: 0, coded, laneSymbols, side: [], set: 0, learn: 0, escape: 0 };
-    return this.core.scoped(() => work(new TilePusher(networks, coding, samples, height, width)));
+    const local = this.localOf(job, networks);
+    return this.core.scoped(() => work(new TilePusher(networks, local, coding, samples, height, width)));
   }
 
   /** @param {EncodeJob} job */
@@ -145,13 +160,7 @@ export class Engine {
   tiles(job) {
     const networks = this.networksOf(job);
     const { config } = networks.model;
-    let { local } = networks;
-    if (job.adapter) {
-      const key = `${job.key} ${job.model}`;
-      const known = this.adapted.get(key);
-      local = known ?? networks.adapted(job.adapter);
-      this.adapted.set(key, local);
-    }
+    const local = this.localOf(job, networks);
     let set = 0;
     if (job.conversion) {
       set = this.sets.get(job.conversion) ?? triples(this.core, job.conversion);

@@ -21,6 +21,7 @@ import { VlaeError } from './errors.js';
  * @property {number} prior_mixtures
  * @property {number} flow_steps
  * @property {number} side
+ * @property {[number, number]} styles stages, and styles in each
  */
 
 /**
@@ -202,8 +203,8 @@ function readSafetensors(file) {
 function checkConfig(given) {
   if (given === null || typeof given !== 'object') throw malformed('its configuration');
   /** @type {any} */
-  const config = { levels: 256, side: 0, ...given };
-  const names = [...Object.keys(RANGES), 'window', 'prior_window'];
+  const config = { levels: 256, side: 0, styles: [0, 0], ...given };
+  const names = [...Object.keys(RANGES), 'window', 'prior_window', 'styles'];
   if (Object.keys(config).length !== names.length) throw malformed('the keys of its configuration');
   for (const [name, [low, high]] of Object.entries(RANGES))
     if (!Number.isInteger(config[name]) || config[name] < low || config[name] > high) throw malformed(`its ${name}`);
@@ -213,6 +214,9 @@ function checkConfig(given) {
     const [wide, up] = pair;
     if (wide % 2 === 0 || wide < 3 || wide > 63 || up < 1 || up > 32) throw malformed(`its ${name}`);
   }
+  const { styles } = config;
+  const staged = Array.isArray(styles) && styles.length === 2 && styles.every((n, i) => Number.isInteger(n) && n >= 0 && n <= [4, 64][i]);
+  if (!staged) throw malformed('its styles');
   const known = Object.hasOwn(REDUCTIONS, config.stride) && [2, 256].includes(config.levels) && config.channels !== 2;
   if (!known) throw malformed('its stride, levels or channels');
   return config;
@@ -331,6 +335,11 @@ function checkTensors(config, tensors) {
         checkRange(expect(`${LEARN}${name}.${part}`, 'I32', [ofInputs ? inputs + 1 : outputs]), 0, most);
   });
   if (names.length > 1) checkRange(expect(`${LEARN}slope`, 'I32', [layers.get('local.out').outputs]), 0, LEARN_SLOPE);
+  if (config.styles[0]) {
+    const local = [...layers.values()].filter(({ name }) => name.startsWith('local.'));
+    const outputs = local.reduce((sum, layer) => sum + layer.outputs, 0);
+    expect('styles', 'I8', [...config.styles, outputs]);
+  }
   if (work > MOST_WORK) throw malformed(`it takes ${work} multiply-adds a pixel`);
   if (wanted.size !== tensors.size) throw malformed('it has tensors of no use');
   return { layers, work };

@@ -11,6 +11,16 @@ const [TAUGHT_FORM, TAUGHT_SIZE] = ['plppppp', 40];
 const RECTIFIED = -128; // the stored zero of a rectified activation
 const SMALLEST_HEAD = 1n << 32n;
 const WHOLE = 1 << 24;
+const RECORD = 6; // bytes of what an adapter says of a layer
+const STYLE_UNIT = -1; // a number of a style is worth 2^STYLE_UNIT steps of an output
+const NONE = new Int8Array(0);
+
+/**
+ * What an adapter changes in a layer: the product of left (inputs, rank) and right (rank, outputs) by 2^product, and bias
+ * by 2^unit.
+ *
+ * @typedef {{name: string, rank: number, product: number, unit: number, left: Int8Array, right: Int8Array, bias: Int8Array}} Change
+ */
 
 /** A network in the core's memory. */
 export class Network {
@@ -193,38 +203,30 @@ export class Networks {
   /**
    * The local network, changed by an adapter.
    *
-   * @param {Uint8Array} payload of the adapter's chunk
+   * @param {Uint8Array} payload of the adapter's chunk: the numbers of a style of the model, or an adapter of the file's own
    */
   adapted(payload) {
     const { core } = this;
-    const names = this.localNames;
-    const damaged = 'an adapter does not fit its model';
-    must(payload.length >= 6 * names.length, damaged);
-    const stack = new SmallStack(payload.subarray(6 * names.length));
     const layers = new Map();
     let hidden = 0;
-    names.forEach((name, i) => {
-      const [rank, product, unit, ...scales] = payload.subarray(6 * i, 6 * i + 6);
-      must(rank <= 64 && product >= 40 && product <= 72 && unit >= 40 && unit <= 72 && Math.max(...scales) < 160, damaged);
-      const layer = /** @type {Layer} */ (this.model.layers.get(name));
-      const { inputs, outputs, digits, shift } = layer;
-      const [left, right, bias] = [inputs * rank, rank * outputs, outputs].map((count, k) => stack.numbers(count, this.borders(scales[k])));
+    for (const { name, rank, product, unit, left, right, bias } of payload.length < RECORD && payload.length ? this.style(payload) : this.changes(payload)) {
+      const { inputs, outputs, digits, shift } = /** @type {Layer} */ (this.model.layers.get(name));
       const form = core.words(this.layers.get(name) ?? 0, 9).slice();
-      const weight = core.alloc(inputs * outputs * digits);
       const moved = core.alloc(8 * outputs);
       core.bytes(moved, 8 * outputs).fill(0);
       const addend = core.alloc(8 * outputs);
       if (rank) {
+        const weight = core.alloc(inputs * outputs * digits);
         core.scoped(() => {
           const zero = core.put(BigInt64Array.from({ length: inputs }, (_, j) => BigInt(j < hidden ? RECTIFIED : 0)));
-          const given = [this.layers.get(name) ?? 0, core.put(left), core.put(right), rank, product - 64, zero];
+          const given = [this.layers.get(name) ?? 0, core.put(left), core.put(right), rank, product, zero];
           core.call('merge', 'an adapter', ...given, weight, moved, core.alloc(4 * outputs));
         });
         form[0] = weight;
       }
       const numbers = (/** @type {number} */ at) => new BigInt64Array(core.memory.buffer, at, outputs);
       const [now, old, factor, change] = [addend, form[2], form[1], moved].map(numbers);
-      const exponent = BigInt(unit - 64 + shift);
+      const exponent = BigInt(unit + shift);
       for (let o = 0; o < outputs; o++) {
         const added = exponent >= 0n ? BigInt(bias[o]) << exponent : BigInt(bias[o]) >> -exponent;
         now[o] = old[o] + factor[o] * change[o] + added;
@@ -232,9 +234,56 @@ export class Networks {
       form[2] = addend;
       layers.set(name, core.put(form));
       hidden = outputs;
+    }
+    return this.network(this.localNames, true, layers);
+  }
+
+  /**
+   * What an adapter of the file's own changes in each layer.
+   *
+   * @param {Uint8Array} payload
+   * @returns {Change[]}
+   */
+  changes(payload) {
+    const names = this.localNames;
+    const damaged = 'an adapter does not fit its model';
+    must(payload.length >= RECORD * names.length, damaged);
+    const stack = new SmallStack(payload.subarray(RECORD * names.length));
+    const found = names.map((name, i) => {
+      const [rank, product, unit, ...scales] = payload.subarray(RECORD * i, RECORD * (i + 1));
+      must(rank <= 64 && product >= 40 && product <= 72 && unit >= 40 && unit <= 72 && Math.max(...scales) < 160, damaged);
+      const { inputs, outputs } = /** @type {Layer} */ (this.model.layers.get(name));
+      const [left, right, bias] = [inputs * rank, rank * outputs, outputs].map((count, k) => stack.numbers(count, this.borders(scales[k])));
+      return { name, rank, product: product - 64, unit: unit - 64, left, right, bias };
     });
     stack.checkEmpty();
-    return this.network(names, true, layers);
+    return found;
+  }
+
+  /**
+   * What a style of the model changes in each layer.
+   *
+   * @param {Uint8Array} numbers of each stage
+   * @returns {Change[]}
+   */
+  style(numbers) {
+    const { config, layers } = this.model;
+    const [stages, count] = config.styles;
+    must(numbers.length === stages && numbers.every((number) => number <= count), 'a style that its model does not have');
+    const data = this.data('styles');
+    const outputs = data.length / stages / count;
+    const sums = new Int32Array(outputs);
+    numbers.forEach((number, stage) => {
+      const at = (stage * count + number - 1) * outputs;
+      if (number) for (let o = 0; o < outputs; o++) sums[o] += (data[at + o] << 24) >> 24;
+    });
+    let at = 0;
+    return this.localNames.map((name) => {
+      const end = at + /** @type {Layer} */ (layers.get(name)).outputs;
+      const bias = Int8Array.from(sums.subarray(at, end), (sum) => Math.max(-127, Math.min(127, sum)));
+      at = end;
+      return { name, rank: 0, product: 0, unit: STYLE_UNIT, left: NONE, right: NONE, bias };
+    });
   }
 
   /**

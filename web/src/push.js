@@ -20,13 +20,14 @@ const [CLEAR, DOUBT] = [250, 20]; // hundredths of a standard deviation
 export class TilePusher extends TilePopper {
   /**
    * @param {Networks} networks
+   * @param {import('./networks.js').Network} local
    * @param {import('./tiles.js').Coding} coding
    * @param {Uint8Array} samples (height, width, coded channels)
    * @param {number} height
    * @param {number} width
    */
-  constructor(networks, coding, samples, height, width) {
-    super(networks, networks.local, coding, 0, Math.max(1, Math.floor(samples.length / coding.laneSymbols)));
+  constructor(networks, local, coding, samples, height, width) {
+    super(networks, local, coding, 0, Math.max(1, Math.floor(samples.length / coding.laneSymbols)));
     const { core, config } = this;
     this.height = height;
     this.width = width;

@@ -9,6 +9,7 @@ import { CHANNELS, MAGIC, MODES, breathe } from './container.js';
  * @typedef {Object} Planes
  * @property {number} channels
  * @property {string | null} model
+ * @property {Uint8Array | null} style of the model
  * @property {number} levels
  * @property {[number, number]} scale
  * @property {number} tileSize
@@ -105,6 +106,13 @@ export async function writeFile(layout, width, height, groups, metadata) {
   };
   add(Uint8Array.from([...MAGIC, 2, ...text.encode('H'), ...varint(head.length), ...head]));
   add(Uint8Array.from(u32(crc)));
+  groups.forEach(({ style }, number) => {
+    if (style === null) return;
+    const payload = [...varint(number), ...style];
+    const chunk = Uint8Array.from([...text.encode('A'), ...varint(payload.length), ...payload]);
+    add(chunk);
+    add(Uint8Array.from(u32(crc32(chunk))));
+  });
   for (const name of Object.keys(metadata).sort()) {
     const value = metadata[name];
     const encoded = text.encode(name);

@@ -1,0 +1,70 @@
+"""Styles: shifts of the local network's layers, of which each picture has those by which it needs least.
+
+A latent of the whole picture (`vlae_codec.adapter.style`): in each of some stages one of a few shifts, or none, and the
+shifts of all stages add up. Training chooses as the codec does, stage by stage, by some of a crop's pixels, and moves
+only the shifts that were chosen: the codebook of van den Oord et al. 2017 (arXiv 1711.00937) in stages, but for its
+distance, which is here the bits themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GAIN = 4.0  # a shift is so many times its parameter, which the rate of all others would move too slowly
+SPREAD = 0.03  # standard deviation of the hidden layers' shifts at the start
+STEP = 8  # each such pixel of a crop is looked at
+BALANCE = 0.05  # bits a pixel, at the start, against styles that are chosen more often than others
+FALL = 1.5  # of which there are none left after 1 / FALL of the run
+MOST = 3.0  # times the usual share beyond which a style is not held back any more
+MEMORY = 0.98  # of shares, a step
+
+Shifts = list[Tensor]  # of the outputs of each layer, the last one behind
+Bits = Callable[[Tensor, Shifts], Tensor]
+
+
+class Styles(nn.Module):
+    """stages: how many, and of how many styles each, beside number 0, which shifts nothing; outputs: of each layer."""
+
+    def __init__(self, stages: tuple[int, int], outputs: Sequence[int]) -> None:
+        super().__init__()
+        spread = [SPREAD / GAIN] * (len(outputs) - 1) + [0.0]
+        # (stages, styles, outputs): no matrices to the optimiser, as their rows have nothing to do with each other
+        self.parts = nn.ParameterList(torch.randn(*stages, n) * size for n, size in zip(outputs, spread))
+        self.shares: Tensor
+        self.register_buffer("shares", torch.full((stages[0], stages[1] + 1), 1 / (stages[1] + 1)), persistent=False)
+        self.balance = 0.0
+
+    def forward(self, stage: int) -> Shifts:
+        """The shifts (styles + 1, outputs) of a stage."""
+        return [F.pad(part[stage], (0, 0, 1, 0)) * GAIN for part in self.parts]
+
+    def progress(self, progress: float) -> None:
+        """Tells how far the run is, 0 .. 1."""
+        self.balance = BALANCE * max(0.0, 1 - FALL * progress)
+
+    def choose(self, bits: Bits, image: Tensor, count: int) -> Shifts:
+        """The shifts of each of `count` pictures, (count, outputs).
+
+        bits: those of pixels (m,), by their indices, with shifts (m, outputs); image: (n,) the picture of each pixel.
+        """
+        some = torch.arange(0, len(image), STEP, device=image.device)
+        images = image[some]
+        seen = torch.bincount(images, minlength=count).clamp(min=1)
+        sums = [part.new_zeros(count, part.shape[2]) for part in self.parts]
+        for stage, shares in enumerate(self.shares):
+            shifts, costs = self(stage), torch.zeros(len(shares), count, device=image.device)
+            with torch.no_grad():
+                before = [part[images] for part in sums]
+                for style, cost in enumerate(costs):
+                    moved = [base + own[style] for base, own in zip(before, shifts)]
+                    cost.index_add_(0, images, bits(some, moved).float())
+                held = self.balance * (shares * len(shares) - 1).clamp(max=MOST)
+                chosen = (costs / seen + held[:, None]).argmin(0)
+                if self.training:
+                    shares.lerp_(torch.bincount(chosen, minlength=len(shares)) / count, 1 - MEMORY)
+            sums = [part + own[chosen] for part, own in zip(sums, shifts)]
+        return sums
