@@ -32,7 +32,8 @@ class Account:
     parts: list[Terms] = field(default_factory=list)  # terms of -ELBO of each stream, in the file's order; what has no
     # model has "stored", "exceptions" or "coefficients"
     adapter: float = 0.0
-    modes: Terms = field(default_factory=dict)  # "no latents" everywhere, "latents" where they can be, and their "KL"
+    modes: Terms = field(default_factory=dict)  # "no latents" everywhere, "latents" where they can be, and their "KL";
+    # "neither": no latents and no adapter
 
     @property
     def bits(self) -> Terms:
@@ -51,9 +52,9 @@ def account(data: bytes, model: str | Path | None = None, device: str = "auto") 
     """The account of a file; model: by default what it names."""
     found, sources = Account(), Sources()
     for part in container.read(data).parts:
-        codec = None
+        codec = plain = None
         if part.planes.model_id is not None:
-            codec = codec_for(replace(part, adapter=None), model, device)
+            codec = plain = codec_for(replace(part, adapter=None), model, device)
             if part.adapter is not None:
                 base = codec.model
                 fitted = len(part.adapter) >= chunk.RECORD  # no style
@@ -62,8 +63,9 @@ def account(data: bytes, model: str | Path | None = None, device: str = "auto") 
                 codec = with_adapter(codec, part.adapter)
         beside = decode_source(part, codec, sources) if part.planes.kind == Kind.SOURCE else None
         for index in range(len(part.records)):
-            own = codec if codec is None or beside is None else codec.beside(beside(part.pieces[index][0]))
-            terms, modes = _stream(own, part, index, beside is None)
+            planes = [] if beside is None else beside(part.pieces[index][0])
+            own, other = (one if one is None else one.beside(planes) for one in (codec, plain))
+            terms, modes = _stream(own, other, part, index, beside is None)
             found.parts.append(terms)
             add(found.modes, modes)
     return found
@@ -84,18 +86,21 @@ def first_model(data: bytes) -> str:
     return next((found.hex() for found in ids if found is not None), "")
 
 
-def _stream(codec: TileCodec | None, part: Part, index: int, latents: bool) -> tuple[Terms, Terms]:
+def _stream(
+    codec: TileCodec | None, plain: TileCodec | None, part: Part, index: int, latents: bool
+) -> tuple[Terms, Terms]:
     """Terms of -ELBO and modes of a stream. A chain's other mode is that of its tiles one by one; what has no model,
-    and differences, are as they are in either. latents: whether there may be some.
+    and differences, are as they are in either. plain: the codec without the
+    adapter; latents: whether there may be some.
     """
     planes, record, pieces = part.planes, part.records[index], part.pieces[index]
     terms: Terms = {}
-    modes = {"no latents": 0.0, "latents": 0.0, "KL": 0.0}
+    modes = {"neither": 0.0, "no latents": 0.0, "latents": 0.0, "KL": 0.0}
     if not record.coded:
         name = part.planes.kind.name.lower() if not record.stored else "stored"
         bits = terms[name] = 8.0 * len(record.data)
-        if codec is None or record.differences or not record.stored:
-            return terms, modes | {"no latents": bits, "latents": bits}
+        if codec is None or plain is None or record.differences or not record.stored:
+            return terms, modes | {"neither": bits, "no latents": bits, "latents": bits}
         shapes = [place[2:] for _, place in pieces]
         tiles: list[tuple[np.ndarray, Ledger | None]] = [
             (tile_of(one[y : y + h, x : x + w], codec.config["channels"]), None)
@@ -104,6 +109,7 @@ def _stream(codec: TileCodec | None, part: Part, index: int, latents: bool) -> t
         ]
     else:
         assert codec is not None
+        assert plain is not None
         shapes = [place[2:] for _, place in tiles_of(pieces, planes.tile_size)]
         found = retrace(codec, record, shapes, planes.channels, planes.lane_symbols)
         tiles = [(tile, spent) for tile, _, _, spent in found]
@@ -117,7 +123,15 @@ def _stream(codec: TileCodec | None, part: Part, index: int, latents: bool) -> t
             attempt = with_latents(draft, planes.lane_symbols)
             drawn = null if attempt is None else attempt[1]
         drawn = drawn or null
-        add(modes, {"no latents": total(null), "latents": total(drawn), "KL": drawn.kl / COST_UNIT})
+        bare = (
+            null
+            if part.adapter is None
+            else without_latents(Draft(plain, tile, planes.channels), planes.lane_symbols)[1]
+        )
+        add(
+            modes,
+            {"neither": total(bare), "no latents": total(null), "latents": total(drawn), "KL": drawn.kl / COST_UNIT},
+        )
     return terms, modes
 
 

@@ -126,10 +126,12 @@ START = {
 }
 MODES = {
     "set": "set",
+    "neither": "without latents and styles",
     "no latents": "without latents",
     "latents": "with latents",
     "KL": "of which KL",
-    "gain": "gain",
+    "gain": "gain of the latents",
+    "all": "of both",
     "took": "streams that have them",
 }
 
@@ -145,7 +147,8 @@ def sets(results: Path) -> list[Row]:
         for way in ("ours", "classic"):
             row[way], row[f"{way}_worst"] = (percent(found["start"][way][k]) for k in ("percent", "worst_percent"))
         row["once"] = percent(found["start"]["classic_once_percent"])
-        row["gain"] = percent(100 * (1 - found["modes"]["latents"] / found["modes"]["no latents"]), 2)
+        for key, without in (("gain", "no latents"), ("all", "neither")):
+            row[key] = percent(100 * (1 - found["modes"]["latents"] / found["modes"][without]), 2)
         row["took"] = f"{found['latent_streams']} of {found['streams']}"
         rows.append({**row, "command": found["made"]["command"]})
     return rows
@@ -171,7 +174,7 @@ def theory(results: Path) -> Lines:
         "group of an archive), or once, if all pictures of the set were one chain.",
         "",
         *table(START, rows),
-        "The same weights without and with latents; a stream is the smaller one:",
+        "The same weights without and with latents, in the styles that the files name; a stream is the smaller one:",
         "",
         *table(MODES, rows),
         *made_by(*(row["command"] for row in rows)),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 GAIN = 4.0  # a shift is so many times its parameter, which the rate of all others would move too slowly
 SPREAD = 0.03  # standard deviation of the hidden layers' shifts at the start
 STEP = 8  # each such pixel of a crop is looked at
-BALANCE = 0.05  # bits a pixel, at the start, against styles that are chosen more often than others
+BALANCE = 0.01  # bits a pixel, at the start, against styles that are chosen more often than others
 FALL = 1.5  # of which there are none left after 1 / FALL of the run
 MOST = 3.0  # times the usual share beyond which a style is not held back any more
 MEMORY = 0.98  # of shares, a step

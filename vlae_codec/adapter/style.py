@@ -26,7 +26,7 @@ from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import INT8_MAX
 from vlae_codec.errors import CorruptFile
 from vlae_codec.native.mixture import COST_UNIT
-from vlae_codec.native.network import Network
+from vlae_codec.native.network import Packed
 from vlae_codec.weights.model import Model
 
 UNIT = -1  # a number is worth 2^UNIT steps of an output
@@ -53,9 +53,9 @@ def read(payload: bytes, model: Model) -> Adapter:
 
 
 @lru_cache(64)
-def changed(model: Model, payload: bytes) -> Network:
+def changed(model: Model, payload: bytes) -> Packed:
     """The local network under an adapter. Raises CorruptFile and WeightsError as `read` and `adapt` do."""
-    return adapt(model.local, read(payload, model))
+    return Packed(adapt(model.local, read(payload, model)))
 
 
 def choose_style(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> bytes | None:

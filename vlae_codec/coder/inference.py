@@ -25,7 +25,7 @@ from vlae_codec.contract import (
     window_slope,
 )
 from vlae_codec.native.latents import Prior, centred
-from vlae_codec.native.network import Network, Packed, neighbours, patches, unpatch
+from vlae_codec.native.network import Packed, neighbours, patches, unpatch
 from vlae_codec.native.pixels import Pixels, Setting
 from vlae_codec.origins.conversions import CONVERSIONS
 from vlae_codec.origins.values import triples
@@ -89,10 +89,10 @@ class Inference:
         made.pixels = Pixels(setting._replace(learning=learning), self.pixels.null, self.pixels.side)
         return made
 
-    def adapted(self, local: Network) -> Inference:
+    def adapted(self, local: Packed) -> Inference:
         """The same with another local network, of the same shape."""
         made = copy(self)
-        setting = self.pixels.setting._replace(net=Packed(local))
+        setting = self.pixels.setting._replace(net=local)
         made.pixels = Pixels(setting, self.pixels.null, self.pixels.side)
         return made
 

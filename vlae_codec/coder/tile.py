@@ -27,7 +27,7 @@ from vlae_codec.contract import Pace
 from vlae_codec.errors import VlaeError
 from vlae_codec.native import latents, mixture, waves
 from vlae_codec.native.mixture import COST_UNIT
-from vlae_codec.native.network import Network
+from vlae_codec.native.network import Packed
 from vlae_codec.native.pixels import Arrays, Messages, PixelCodec, Tick
 from vlae_codec.threads import Map
 from vlae_codec.weights.model import Model
@@ -131,10 +131,10 @@ class TileCodec:
         made.pixel_codec = made.nets.pixels
         return made
 
-    def adapted(self, local: Network) -> TileCodec:
+    def adapted(self, local: Packed) -> TileCodec:
         """The codec with another local network, of the same shape, on the same device."""
         made = copy(self)
-        made.model, made.nets = replace(self.model, local=local), self.nets.adapted(local)
+        made.model, made.nets = replace(self.model, local=local.network), self.nets.adapted(local)
         made.pixel_codec = made.nets.pixels if self.device is None else _on_device(made.model, self.device)
         return made
 
