@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 GAIN = 4.0  # a shift is so many times its parameter, which the rate of all others would move too slowly
 SPREAD = 0.03  # standard deviation of the hidden layers' shifts at the start
-STEP = 8  # each such pixel of a crop is looked at
+ROUNDS = ((8, 3), (2, 1))  # of each stage: each such pixel of a crop says which styles, so many, are left
 BALANCE = 0.01  # bits a pixel, at the start, against styles that are chosen more often than others
 FALL = 1.5  # of which there are none left after 1 / FALL of the run
 MOST = 3.0  # times the usual share beyond which a style is not held back any more
@@ -51,19 +51,23 @@ class Styles(nn.Module):
 
         bits: those of pixels (m,), by their indices, with shifts (m, outputs); image: (n,) the picture of each pixel.
         """
-        some = torch.arange(0, len(image), STEP, device=image.device)
-        images = image[some]
-        seen = torch.bincount(images, minlength=count).clamp(min=1)
         sums = [part.new_zeros(count, part.shape[2]) for part in self.parts]
         for stage, shares in enumerate(self.shares):
-            shifts, costs = self(stage), torch.zeros(len(shares), count, device=image.device)
+            shifts = self(stage)
             with torch.no_grad():
-                before = [part[images] for part in sums]
-                for style, cost in enumerate(costs):
-                    moved = [base + own[style] for base, own in zip(before, shifts)]
-                    cost.index_add_(0, images, bits(some, moved).float())
                 held = self.balance * (shares * len(shares) - 1).clamp(max=MOST)
-                chosen = (costs / seen + held[:, None]).argmin(0)
+                left = torch.arange(len(shares), device=image.device)[:, None].expand(-1, count)
+                for step, most in ROUNDS:
+                    some = torch.arange(0, len(image), step, device=image.device)
+                    images = image[some]
+                    seen = torch.bincount(images, minlength=count).clamp(min=1)
+                    costs = []
+                    for styles in left:  # one of each picture
+                        moved = [(base + own[styles])[images] for base, own in zip(sums, shifts)]
+                        cost = torch.zeros(count, device=image.device).index_add_(0, images, bits(some, moved).float())
+                        costs.append(cost / seen + held[styles])
+                    left = left.gather(0, torch.stack(costs).topk(most, dim=0, largest=False).indices)
+                (chosen,) = left
                 if self.training:
                     shares.lerp_(torch.bincount(chosen, minlength=len(shares)) / count, 1 - MEMORY)
             sums = [part + own[chosen] for part, own in zip(sums, shifts)]

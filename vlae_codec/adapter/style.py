@@ -30,7 +30,7 @@ from vlae_codec.native.network import Packed
 from vlae_codec.weights.model import Model
 
 UNIT = -1  # a number is worth 2^UNIT steps of an output
-STEP = 4  # each such pixel of a look says how good a style is
+ROUNDS = ((16, 4), (4, 2), (1, 1))  # of each stage: each such pixel of a look says which styles, so many, are left
 WORTH = 24  # bytes that a style must save: its chunk takes some 10, and a look knows it but roughly
 
 
@@ -69,13 +69,12 @@ def choose_style(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> b
     def cost(payload: bytes, step: int) -> int:
         return look.cost(codec.adapted(changed(codec.model, payload)), step)
 
-    best = bytes(stages)
-    least = cost(best, STEP)
+    best, none = bytes(stages), bytes(stages)
     for stage in range(stages):
-        before = best
-        for number in range(1, count + 1):
-            payload = before[:stage] + bytes([number]) + bytes(stages - stage - 1)
-            if (bits := cost(payload, STEP)) < least:
-                best, least = payload, bits
-    saved = (cost(bytes(stages), 1) - cost(best, 1)) * look.total // look.count
+        left = [best[:stage] + bytes([number]) + best[stage + 1 :] for number in range(count + 1)]
+        for step, most in ROUNDS:
+            costs = {payload: cost(payload, step) for payload in left}
+            left = sorted(left, key=lambda payload: costs[payload])[:most]
+        (best,) = left
+    saved = (cost(none, 1) - cost(best, 1)) * look.total // look.count
     return best if saved > 8 * WORTH * COST_UNIT else None

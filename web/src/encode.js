@@ -67,7 +67,8 @@ const LANE_SYMBOLS = 32768;
 const LARGEST_TILE = 4096;
 const RECORD = 7; // bytes of a record in the header
 const CHUNK = 8; // of a chunk, beside its payload
-const [STYLE_STEP, WORTH] = [4, 24]; // of the pixels by which styles are judged; bytes that one must save
+const STYLE_ROUNDS = [[16, 4], [4, 2], [1, 1]]; // each such pixel that is looked at says which styles, so many, are left
+const WORTH = 24; // bytes that a style must save
 const [LOOK, SIGHT, SHARE, FEW] = [4096, 16, 160, 256]; // pixels by which ways are compared, and tiles they are of
 
 /**
@@ -379,14 +380,15 @@ class Encoding {
     if (!stages) return null;
     const cost = async (/** @type {Uint8Array} */ style, /** @type {number} */ step) => (await this.look(model, group, step, style)).cost;
     let best = new Uint8Array(stages);
-    let least = await cost(best, STYLE_STEP);
     for (let stage = 0; stage < stages; stage++) {
       const before = best;
-      for (let number = 1; number <= styles; number++) {
-        const style = Uint8Array.from(before, (one, i) => (i === stage ? number : one));
-        const bits = await cost(style, STYLE_STEP);
-        if (bits < least) [best, least] = [style, bits];
+      const withStyle = (/** @type {number} */ number) => Uint8Array.from(before, (one, i) => (i === stage ? number : one));
+      let left = Array.from({ length: styles + 1 }, (_, number) => ({ style: withStyle(number), cost: 0n }));
+      for (const [step, most] of STYLE_ROUNDS) {
+        for (const one of left) one.cost = await cost(one.style, step);
+        left = left.sort((one, other) => Number(one.cost - other.cost)).slice(0, most);
       }
+      best = left[0].style;
     }
     const { cost: bits, count } = await this.look(model, group, 1, new Uint8Array(stages));
     const saved = ((bits - (await cost(best, 1))) * BigInt(group.width * group.height)) / BigInt(count);
