@@ -37,6 +37,7 @@ MARGIN = 0.005  # ... and this share of it, so that the others need not be made
 USUAL, SLOWER = (0.005, 0.12), Pace(2)  # shares that photographs gain by learning; what is tried, too, where one is not
 SMALL = 1 << 17  # pixels up to which an adapter is always tried, and so is a model that learns nothing
 WORTH_IT = 0.5  # passes of a fit: a shorter one takes longer than it is worth where the model learns
+FIRST = 1.0  # passes of the fit that must pay there, or a longer one is not tried
 
 
 class Options(NamedTuple):
@@ -175,21 +176,25 @@ def _adapted(
         plain = unlearned()
         if 8 * size_of(plain) <= HOPELESS * start:
             return plain
-    adapter = None
-    learns = codec.model.learning is not None and may_learn(source.part.planes)
-    paces: tuple[Pace | None, ...] = effort.paces if learns and effort.paces else (None,)
-    if None in paces or effort.passes >= WORTH_IT:
+    learns = codec.model.learning is not None and may_learn(source.part.planes) and bool(effort.paces)
+    paces: tuple[Pace | None, ...] = effort.paces if learns else (None,)
+
+    def fitted(effort: Effort) -> list[tuple[TileCodec, bytes]]:
+        """The codec with an adapter, and this one's payload, if one is found."""
         with suppress(WeightsError), alone():  # it would break the accumulator bound
-            adapter = fit(problem, effort, run, options.watch, None not in paces)
-    if adapter is None and None in paces:
+            if (adapter := fit(problem, effort, run, options.watch, learns)) is not None:
+                payload = pack(adapter, codec.model.tables)
+                return [(with_adapter(codec, payload), payload)]
+        return []
+
+    short = effort._replace(passes=min(effort.passes, FIRST)) if learns and not few else effort
+    kinds: list[tuple[TileCodec, bytes | None]] = [(codec, None)] if learns else []
+    for one, payload in fitted(short) if not learns or effort.passes >= WORTH_IT else []:
+        worth = problem.before - problem.under(one) - 8 * len(payload) >= UNLIKELY * problem.before
+        if few or worth or not learns:  # much of what an adapter brings is learnt without it
+            kinds.append((one, payload))
+    if not kinds:
         return plain or unlearned()
-    payload = None if adapter is None else pack(adapter, codec.model.tables)
-    kinds: list[tuple[TileCodec, bytes | None]] = [] if None in paces else [(codec, None)]
-    if payload is not None:
-        fitted = with_adapter(codec, payload)
-        worth = problem.before - problem.under(fitted) - 8 * len(payload) >= UNLIKELY * problem.before
-        if few or worth or None in paces:  # much of what an adapter brings is learnt without it
-            kinds.append((fitted, payload))
 
     def learning(codec: TileCodec, adapter: bytes | None, pace: Pace | None) -> Part:
         return _part(
@@ -198,8 +203,11 @@ def _adapted(
 
     found = [learning(*kind, pace) for kind in kinds for pace in paces]
     saved = start - 8 * size_of(found[0])
-    if None not in paces and (source.part.planes.levels > 256 or not USUAL[0] * start < saved < USUAL[1] * start):
+    if learns and (source.part.planes.levels > 256 or not USUAL[0] * start < saved < USUAL[1] * start):
         found += [learning(*kind, SLOWER) for kind in kinds]
+    best = min(found, key=size_of)
+    if short != effort and best.adapter is not None:
+        found += [learning(*kind, best.planes.pace) for kind in fitted(effort)]
     known = plain is None and codec.restriction is None  # a fit knows no restricted form
     known = known and (other is None or not few)
     clear = known and 8 * min(map(size_of, found)) < (1 - MARGIN) * start - SURE * still.deviation
