@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vlae_codec.adapter.style import changed, choose_style
 from vlae_codec.coder.tile import Ledger, TileCodec
 from vlae_codec.native import ans
 from vlae_codec.weights.model import load_weights
@@ -41,8 +42,10 @@ def report(
 
 
 def _integer_bits(codec: TileCodec, x: np.ndarray) -> tuple[float, float]:
-    """-ELBO of one sample, and bits without latents, of a picture as a single tile."""
+    """-ELBO of one sample, and bits without latents, of a picture as a single tile, in the style that suits it."""
     h, w, c = x.shape
+    if (style := choose_style(codec, [x], c)) is not None:
+        codec = codec.adapted(changed(codec.model, style))
     rng = np.random.default_rng(1)
     words = rng.integers(0, 1 << 32, x.size, np.uint32)  # more than any posterior takes
     message = ans.Message(rng.integers(1 << 32, 1 << 64, 1, np.uint64), words)

@@ -23,6 +23,7 @@ CONFIG = Config(
     prior_hidden=64,
     prior_mixtures=3,
     flow_steps=2,
+    styles=(2, 8),
 )
 SETTINGS = Settings(
     minutes=90,

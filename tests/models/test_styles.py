@@ -1,12 +1,14 @@
 """Training of styles: each picture has the one by which it needs least, and files choose alike."""
 
 import numpy as np
+import pytest
 import torch
 
 from vlae_codec.adapter.style import choose_style
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.models.export import export, integer_tensors
 from vlae_codec.models.grow import grow
+from vlae_codec.models.report import report
 from vlae_codec.models.restore import restore
 from vlae_codec.models.styles import GAIN, MEMORY, Styles
 from vlae_codec.models.trainer import Settings, Trainer
@@ -65,7 +67,7 @@ def test_integers(random_vlae, tmp_path):
     assert np.array_equal(integer_tensors(again)["styles"], numbers)
 
 
-def test_trains(random_vlae, synthetic):
+def test_trains(random_vlae, synthetic, tmp_path):
     """Pictures of two kinds get different styles, in training and from the codec, and cost less than without."""
     start = random_vlae()
     config = type(start.config)(**{**start.config.to_dict(), "styles": STAGES})
@@ -81,3 +83,6 @@ def test_trains(random_vlae, synthetic):
     codec = TileCodec(build(config.to_dict(), integer_tensors(model)))
     chosen = [choose_style(codec, [image], 3) for image in images]
     assert chosen[0] != chosen[1]
+    export(model, tmp_path / "a.safetensors")
+    rates = report(model, tmp_path / "a.safetensors", images)
+    assert rates["integer"][1] == pytest.approx(rates["float"][1], rel=0.02)

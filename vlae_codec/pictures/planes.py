@@ -188,7 +188,8 @@ def _adapted(
         return []
 
     short = effort._replace(passes=min(effort.passes, FIRST)) if learns and not few else effort
-    kinds: list[tuple[TileCodec, bytes | None]] = [(codec, None)] if learns else []
+    begin = (rest, style) if other is None else (codec, None)  # what learns may have styles, too
+    kinds: list[tuple[TileCodec, bytes | None]] = [begin] if learns else []
     for one, payload in fitted(short) if not learns or effort.passes >= WORTH_IT else []:
         worth = problem.before - problem.under(one) - 8 * len(payload) >= UNLIKELY * problem.before
         if few or worth or not learns:  # much of what an adapter brings is learnt without it
