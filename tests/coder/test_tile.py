@@ -353,18 +353,12 @@ def test_draft(random_codec, synthetic, coded):
 def sampled(monkeypatch):
     """Tiles of 1024 pixels and more are judged by 256 of them."""
     monkeypatch.setattr(streams, "SAMPLE", 256)
-    monkeypatch.setattr(streams, "TRIED", 1024)
+    monkeypatch.setattr(choice, "TRIED", 1024)
 
 
 def even(height, width):
     """The same noise everywhere: nothing that latents could tell."""
     return np.random.default_rng(1).normal(128, 4, (height, width, 3)).round().astype(np.uint8)
-
-
-def codec_freqs(draft, context):
-    """(rows, W, coded) frequencies of the rows that have a context."""
-    band = draft.tile[: len(context)]
-    return draft.codec.pixel_codec.intervals(band[:0], band, context, draft.coded)[1][..., : draft.coded]
 
 
 def deviations(trial):
@@ -386,13 +380,12 @@ def test_try_latents(tiny_codec, synthetic, monkeypatch):
     draft.below(0)
     again = choice.try_latents(draft, 10**6)
     assert same(whole, again)
-    true = whole.with_latents(codec_freqs(draft, whole.context), whole.kl)
-    assert same(true, whole)
     bits = [
         (24 - np.log2(tiny_codec.pixel_codec.intervals(x[:0], x[:64], context, 3)[1])).sum(-1)
         for context in (None, whole.context)
     ]
-    assert saved(whole) == pytest.approx((bits[0] - bits[1]).sum() - whole.kl / COST_UNIT, abs=0.01)
+    wanted = (bits[0] - bits[1]).sum() - whole.kl / COST_UNIT - bits[0].sum() / choice.WORTH
+    assert saved(whole) == pytest.approx(wanted, abs=0.01)
     assert whole.saved.std() == pytest.approx((bits[0] - bits[1]).std() * COST_UNIT, rel=1e-5)
     assert whole.clear(300) == 1
     for clear in (10**9, 300):
@@ -408,7 +401,8 @@ def test_try_latents(tiny_codec, synthetic, monkeypatch):
 def fake(trial, mean, deviation, count=100):
     """The trial with this mean and deviation of the bits that latents save a pixel, all paid for."""
     saved = mean + deviation * np.where(np.arange(count) % 2, 1, -1)
-    return trial._replace(saved=(saved * COST_UNIT).astype(np.int64) // 16 * 16, kl=0)
+    saved = (saved * COST_UNIT).astype(np.int64) // 16 * 16
+    return trial._replace(saved=saved, costs=np.zeros_like(saved), kl=0)
 
 
 def test_clear_of_a_trial(tiny_codec, synthetic):
@@ -423,6 +417,8 @@ def test_clear_of_a_trial(tiny_codec, synthetic):
         dear = found._replace(kl=2 * COST_UNIT * found.area)
         assert dear.clear(250) == -1
         assert saved(dear) == pytest.approx((mean - 2.0) * found.area)
+        many = found._replace(costs=np.full_like(found.saved, 2 * choice.WORTH * COST_UNIT))
+        assert saved(many) == pytest.approx((mean - 2.0) * found.area)
     assert fake(trial, 0.0, 1.0).clear(1) == 0
     assert trial._replace(saved=trial.saved[:0]).clear(250) == 0
 
@@ -503,27 +499,37 @@ def test_clear(tiny_codec, synthetic, sampled, monkeypatch, picture):
     assert 0.4 < gap / (without - within) < 2.5
 
 
-def test_doubt(tiny_codec, synthetic, sampled, monkeypatch):
-    """Both modes are tried where the sample does not tell, as for small tiles."""
-    x = synthetic(64, 64, 1)
-    (expected, *_), tried = both_modes(tiny_codec, x, 3), []
+def test_decision(tiny_codec, synthetic, sampled, monkeypatch):
+    """What a stripe of a large tile says is done; in a small one both modes are tried."""
+    x, tried = synthetic(64, 64, 1), []
     trial = choice.try_latents(Draft(tiny_codec, x, 3), 256)
 
-    def encode(x, hundredths):
+    def encode(x, mean):
         def said(draft, count):
-            tried.append(count)
-            return fake(trial, hundredths / 1000, 1.0)  # of 100 pixels
+            tried.append((draft.tile.shape, count))
+            return fake(trial, mean, 1.0)
 
         monkeypatch.setattr(streams, "try_latents", said)
         return encode_tile(tiny_codec, x, 3, 32768)
 
-    assert expected.method == Method.LATENTS
-    edge = streams.DOUBT
-    assert encode(x, 1 - edge) == encode(x, edge - 1) == expected
-    assert encode(x, -1 - edge).method == Method.NO_LATENTS
-    assert tried == [256, 256, 256]
-    encode(x[:15, :32], -1 - edge)
-    assert tried == [256, 256, 256]
+    assert encode(x, 0.001) == both_modes(tiny_codec, x, 3)[0]
+    assert encode(x, -0.001) == without_latents(Draft(tiny_codec, x, 3), 32768)[0]
+    assert tried == [((64, 8, 3), 256)] * 2
+    assert encode(x[:15, :32], -0.001) == both_modes(tiny_codec, x[:15, :32], 3)[0]
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize(("width", "first", "columns"), [(8, 0, 8), (64, 24, 8), (65, 24, 16), (250, 104, 32)])
+def test_stripe(tiny_codec, synthetic, sampled, width, first, columns):
+    """Whole cells of an eighth of a large tile's columns, from its middle; rows that pay are about those of all."""
+    x = synthetic(129, width, 1)
+    draft = Draft(tiny_codec, x, 3)
+    assert np.array_equal(draft.stripe.tile, x[:, first : first + columns])
+    assert draft.stripe is draft.stripe
+    assert Draft(tiny_codec, x[:8], 3).stripe.tile.shape == (8, width, 3)
+    few = choice.choose_split(draft)
+    draft.part = draft
+    assert abs(few - choice.choose_split(draft)) <= 16
 
 
 def test_fall_back(tiny_codec, synthetic, sampled, monkeypatch):
@@ -636,26 +642,3 @@ def test_invalid(coded):
         decode(data[2:], Method.NO_LATENTS)
     with pytest.raises(CorruptFile, match="bands"):
         decode(bytes(2) + data[2:])
-
-
-def test_other_latents_are_worse(tiny_codec, synthetic, sampled, monkeypatch):
-    """Where the latents of the file turn out worse than those of the trial, the tile is coded without them, too."""
-    x = synthetic(64, 64, 1)
-    trial = choice.try_latents(Draft(tiny_codec, x, 3), 256)
-    without, *_ = both_modes(tiny_codec, x, 3)
-    assert without.method == Method.LATENTS
-
-    def said(draft, count):
-        cheap = trial.costs - 100 * COST_UNIT  # as if all were without
-        return trial._replace(costs=cheap, saved=np.full_like(cheap, 10 * COST_UNIT))
-
-    tried = []
-
-    def below(self, row, real=Draft.below):
-        tried.append(row)
-        return real(self, row)
-
-    monkeypatch.setattr(streams, "try_latents", said)
-    monkeypatch.setattr(Draft, "below", below)
-    assert encode_tile(tiny_codec, x, 3, 32768) == without
-    assert 0 in tried

@@ -16,7 +16,7 @@ chunk there is no style.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from vlae_codec.native.network import Packed
 from vlae_codec.weights.model import Model
 
 UNIT = -1  # a number is worth 2^UNIT steps of an output
-ROUNDS = ((16, 4), (4, 2), (1, 1))  # of each stage: each such pixel of a look says which styles, so many, are left
+ROUNDS = ((128, 3), (1024, 1))  # of each stage: so many pixels of a look, or more, say which styles, so many, are left
 WORTH = 24  # bytes that a style must save: its chunk takes some 10, and a look knows it but roughly
 
 
@@ -66,15 +66,16 @@ def choose_style(codec: TileCodec, tiles: Sequence[np.ndarray], coded: int) -> b
         return None
     look, (stages, count, _) = Look(codec, tiles, coded), codec.model.styles.shape
 
+    @cache
     def cost(payload: bytes, step: int) -> int:
         return look.cost(codec.adapted(changed(codec.model, payload)), step)
 
     best, none = bytes(stages), bytes(stages)
     for stage in range(stages):
         left = [best[:stage] + bytes([number]) + best[stage + 1 :] for number in range(count + 1)]
-        for step, most in ROUNDS:
-            costs = {payload: cost(payload, step) for payload in left}
-            left = sorted(left, key=lambda payload: costs[payload])[:most]
+        for pixels, most in ROUNDS:
+            step = max(1, look.count // pixels)
+            left = sorted(left, key=lambda payload: cost(payload, step))[:most]
         (best,) = left
-    saved = (cost(none, 1) - cost(best, 1)) * look.total // look.count
+    saved = (cost(none, step) - cost(best, step)) * step * look.total // look.count
     return best if saved > 8 * WORTH * COST_UNIT else None

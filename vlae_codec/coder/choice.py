@@ -16,6 +16,9 @@ from vlae_codec.native import ans, mixture
 from vlae_codec.native.mixture import COST_UNIT
 from vlae_codec.threads import Map
 
+TRIED = 1 << 16  # pixels of a tile from which on a stripe says whether latents are tried, and how many rows have them
+STRIPE = 8  # of so many columns one
+WORTH = 512  # of what the pixels take, latents must save one part in so many: they take a quarter more time to code
 LANES = 32  # of the stack that latents are drawn from for it: cells that the core takes side by side
 FEWEST = 64  # by which a deviation is judged
 PARTS = 8  # of these pixels, looked at one after the other
@@ -39,6 +42,22 @@ class Draft:
         self.starts, self.freqs = np.zeros((2, *tile.shape), np.uint32)
         self.first = len(tile)
         self.rows: dict[int, np.ndarray] = {}
+        self.part: Draft | None = None
+
+    @property
+    def large(self) -> bool:
+        """Whether its stripe says if it has latents."""
+        return self.tile.shape[0] * self.tile.shape[1] >= TRIED and len(self.tile) > self.codec.stride
+
+    @property
+    def stripe(self) -> Draft:
+        """The draft of a stripe in the middle of a large tile, over its whole height; a small one's is itself."""
+        if self.large and self.part is None:
+            width, stride = self.tile.shape[1], self.codec.stride
+            columns = -(-width // (STRIPE * stride)) * stride
+            first = (width - columns) // (2 * stride) * stride
+            self.part = Draft(self.codec, self.tile[:, first : first + columns], self.coded)
+        return self.part or self
 
     def below(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """(starts, freqs), (rows, W, C) uint32, of the rows from `row` on."""
@@ -70,18 +89,20 @@ class Draft:
 def choose_split(draft: Draft, stock: int = 0) -> int:
     """Rows of band B: the most, in whole latent rows, whose posterior the rows below and the stack can pay for.
 
-    stock: what the stack already has, in units of 2^-20 bits. The posterior's cost is estimated; an encoder finds out
-    by trying. At least one row is left to band A.
+    stock: what the stack already has, in units of 2^-20 bits. The posterior's cost is estimated, in a large tile from
+    its stripe; an encoder finds out by trying. At least one row is left to band A.
     """
     stride, c = draft.codec.stride, draft.codec.channels
     split = (len(draft.tile) - 1) // stride * stride
     if not split:
         return 0
-    index = draft.posterior(split)[:, 1 + c :].reshape(split // stride, -1).astype(np.int64)
+    rows = split // stride
+    index = draft.stripe.posterior(split)[:, 1 + c :].reshape(rows, -1).astype(np.int64)
     # A logistic of scale s = 2^(index / 16 - 4) has log2(s) + 2 log2(e) bits; one narrower than a latent step has none.
     expected = np.maximum(index * (COST_UNIT // 16) - COST_UNIT * 4 + COST_UNIT * 2885 // 1000, COST_UNIT // 20).sum(1)
-    spread = isqrt(index.shape[1] * COST_UNIT * COST_UNIT) // 2  # of a row
-    need = 64 * COST_UNIT + np.cumsum(expected + spread)
+    latents = -(-draft.tile.shape[1] // stride) * c  # of a row
+    spread = isqrt(latents * COST_UNIT * COST_UNIT) // 2
+    need = 64 * COST_UNIT + np.cumsum(expected * latents // index.shape[1] + spread)
     while split and stock + draft.cost(split) < need[split // stride - 1]:
         split -= stride
     return split
@@ -92,14 +113,15 @@ class Trial(NamedTuple):
 
     context: np.ndarray  # (rows, W, F) int8, features of the latents drawn, for the rows that can have latents
     kl: int  # what the latents themselves take
-    places: np.ndarray  # (n,) flat indices of the pixels that were looked at
     costs: np.ndarray  # (n,) int64, what they take without latents
     saved: np.ndarray  # (n,) int64, what they take less with these
-    area: int  # pixels that they stand for
+    area: int  # pixels that can have latents
 
     def gain(self) -> int:
-        """What latents would save on all pixels, less their own cost, times the number of pixels looked at."""
-        return int(self.saved.sum()) * self.area - self.kl * len(self.saved)
+        """What latents would save on all pixels, less their own cost and what they must save at least, times the number
+        of pixels looked at.
+        """
+        return (int(self.saved.sum()) - int(self.costs.sum()) // WORTH) * self.area - self.kl * len(self.saved)
 
     def clear(self, hundredths: int) -> int:
         """The gain's sign, 1 or -1, if it is further from 0 than so much of its standard deviation; else 0."""
@@ -109,14 +131,6 @@ class Trial(NamedTuple):
         if 10_000 * gain * gain * n <= hundredths**2 * max(variance, 0):
             return 0
         return 1 if gain > 0 else -1
-
-    def with_latents(self, freqs: np.ndarray, kl: int) -> Trial:
-        """The trial with other latents: kl is what they take, freqs (rows, W, coded) what the pixels have with them."""
-        flat = freqs.reshape(-1, freqs.shape[2])
-        inside = self.places < len(flat)
-        costs = self.costs[inside]
-        saved = costs - mixture.costs(flat[self.places[inside]], flat.shape[1])
-        return Trial(self.context, kl, self.places[inside], costs, saved, len(flat))
 
 
 def try_latents(draft: Draft, count: int) -> Trial:
@@ -131,16 +145,13 @@ def try_latents(draft: Draft, count: int) -> Trial:
     upper, (z, spent) = draft.tile[:rows], draw_latents(draft, rows)
     kl, context, area = sum(spent.costs.values()), codec.nets.context(z, width), rows * width
     places = spread_places(area, count)
-    trial = Trial(context, kl, places[:0], places[:0], places[:0], area)
+    trial = Trial(context, kl, places[:0], places[:0], area)
     ways = [codec.nets.pixels.whole(upper, features) for features in (None, context)]
     for k in range(PARTS):
         part = places[k::PARTS]
         null, drawn = (mixture.costs(codec.nets.pixels.at(way, part, coded)[1], coded) for way in ways)
-        found = (part, null, null - drawn)
         trial = trial._replace(
-            places=np.concatenate([trial.places, found[0]]),
-            costs=np.concatenate([trial.costs, found[1]]),
-            saved=np.concatenate([trial.saved, found[2]]),
+            costs=np.concatenate([trial.costs, null]), saved=np.concatenate([trial.saved, null - drawn])
         )
         if len(trial.saved) >= FEWEST and trial.clear(CLEAR):
             break

@@ -17,9 +17,7 @@ from vlae_codec.native import ans
 from vlae_codec.native.pixels import Arrays, Tick
 from vlae_codec.threads import Map
 
-TRIED = 1 << 16  # pixels of a tile from which on a sample says which mode is tried
-SAMPLE = 1 << 12  # of its pixels at most
-DOUBT = 20  # hundredths of a standard deviation within which both modes are tried: the wrong one costs some 20 bytes
+SAMPLE = 1 << 10  # pixels at most that say which mode is tried
 
 Shape = tuple[int, int]  # (height, width) of a tile
 
@@ -34,25 +32,17 @@ def encode_tile(
 ) -> TileRecord:
     """The stream of one tile (H, W, C) of the codec's `kind`: the smaller of the two modes, or that without latents.
 
-    In a large tile a sample of the pixels says which mode is tried; both are where it leaves a doubt. coded: the number
-    of channels that are coded; spread: a `map` for parts of the tile, perhaps of several threads.
+    In a large tile pixels of a stripe say which one that is. coded: the number of channels that are coded; spread: a
+    `map` for parts of the tile, perhaps of several threads.
     """
-    draft, trial = Draft(codec, tile, coded, spread), None
-    if not latents:
-        return without_latents(draft, lane_symbols)[0]
-    if len(tile) > codec.stride and tile.shape[0] * tile.shape[1] >= TRIED:
-        trial = try_latents(draft, SAMPLE)
-        if trial.clear(DOUBT) < 0:
-            return without_latents(draft, lane_symbols)[0]
-    attempt = with_latents(draft, lane_symbols)
-    if attempt is None:
-        return without_latents(draft, lane_symbols)[0]
-    record, spent = attempt
-    if trial is not None and trial.clear(DOUBT) > 0:
-        trial = trial.with_latents(spent.freqs["band B"], spent.kl)  # they may be worse than those of the trial
-        if trial.clear(DOUBT) > 0:
-            return record
-    return min(without_latents(draft, lane_symbols)[0], record, key=lambda one: len(one.data))
+    draft = Draft(codec, tile, coded, spread)
+    if draft.large:
+        latents = latents and try_latents(draft.stripe, SAMPLE).gain() > 0
+    attempt = with_latents(draft, lane_symbols) if latents else None
+    if attempt is not None and draft.large:
+        return attempt[0]
+    record = without_latents(draft, lane_symbols)[0]
+    return record if attempt is None else min(record, attempt[0], key=lambda one: len(one.data))
 
 
 def without_latents(draft: Draft, lane_symbols: int) -> tuple[TileRecord, Ledger]:

@@ -5,6 +5,7 @@
 
 const UNIT = 1 << 20;
 const FEWEST = 64; // pixels by which a deviation is judged
+const WORTH = 512n; // of what the pixels take, latents must save one part in so many
 
 /**
  * The first numbers of the Mersenne twister (Matsumoto and Nishimura 1998) of seed 1.
@@ -51,23 +52,25 @@ export function spreadPlaces(area, count) {
 /**
  * What latents of each row cost, added up from the first on, by the scales of their posterior.
  *
- * @param {Int32Array} params (cells, 1 + 2 latents)
+ * @param {Int32Array} params (cells, 1 + 2 latents), of all cells or of a stripe of the tile
  * @param {number} rows of latents
  * @param {number} latents
+ * @param {number} cells of a row
  */
-export function needOf(params, rows, latents) {
+export function needOf(params, rows, latents, cells) {
   const columns = 1 + 2 * latents;
   const across = params.length / columns / rows;
-  const spread = Math.floor(isqrt(across * latents * UNIT * UNIT) / 2);
+  const spread = Math.floor(isqrt(cells * latents * UNIT * UNIT) / 2);
   const need = [];
   let sum = 64 * UNIT;
   for (let r = 0; r < rows; r++) {
+    let expected = 0;
     for (let c = 0; c < across; c++)
       for (let k = 0; k < latents; k++) {
         const index = params[(r * across + c) * columns + 1 + latents + k];
-        sum += Math.max(index * (UNIT / 16) - 4 * UNIT + Math.floor((UNIT * 2885) / 1000), Math.floor(UNIT / 20));
+        expected += Math.max(index * (UNIT / 16) - 4 * UNIT + Math.floor((UNIT * 2885) / 1000), Math.floor(UNIT / 20));
       }
-    sum += spread;
+    sum += Math.floor((expected * cells) / across) + spread;
     need.push(sum);
   }
   return need;
@@ -90,8 +93,6 @@ export class Trial {
   constructor(kl, area) {
     this.kl = kl;
     this.area = area;
-    /** @type {number[]} flat indices of the pixels looked at */
-    this.places = [];
     /** @type {number[]} what they take without latents */
     this.costs = [];
     /** @type {number[]} what they take less with these */
@@ -99,12 +100,10 @@ export class Trial {
   }
 
   /**
-   * @param {number[]} places
    * @param {number[]} plain
    * @param {number[]} drawn
    */
-  add(places, plain, drawn) {
-    this.places.push(...places);
+  add(plain, drawn) {
     this.costs.push(...plain);
     this.saved.push(...plain.map((cost, i) => cost - drawn[i]));
   }
@@ -114,8 +113,16 @@ export class Trial {
   }
 
   /**
-   * The sign of what latents save on all pixels, less their own cost, if that is further from 0 than so much of its
-   * standard deviation; else 0.
+   * What latents save on all pixels, less their own cost and what they must save at least, times the number of pixels
+   * looked at.
+   */
+  gain() {
+    const [saved, cost] = [this.saved, this.costs].map((some) => some.reduce((sum, one) => sum + BigInt(one), 0n));
+    return (saved - cost / WORTH) * BigInt(this.area) - BigInt(this.kl) * BigInt(this.saved.length);
+  }
+
+  /**
+   * Whether the gain is further from 0 than so much of its standard deviation.
    *
    * @param {number} hundredths
    */
@@ -128,25 +135,8 @@ export class Trial {
       total += BigInt(saved);
       squares += short * short;
     }
-    const gain = total * area - BigInt(this.kl) * n;
+    const gain = this.gain();
     const variance = (n * squares * 256n - total * total) * area * area;
-    const bound = BigInt(hundredths * hundredths) * (variance > 0n ? variance : 0n);
-    if (10000n * gain * gain * n <= bound) return 0;
-    return gain > 0n ? 1 : -1;
-  }
-
-  /**
-   * The trial with other latents.
-   *
-   * @param {number} area pixels that have latents
-   * @param {number} kl
-   * @param {(places: number[]) => number[]} costsOf what pixels take with them
-   */
-  with(area, kl, costsOf) {
-    const made = new Trial(kl, area);
-    const inside = this.places.flatMap((place, i) => (place < area ? [i] : []));
-    const places = inside.map((i) => this.places[i]);
-    made.add(places, inside.map((i) => this.costs[i]), costsOf(places));
-    return made;
+    return 10000n * gain * gain * n > BigInt(hundredths * hundredths) * (variance > 0n ? variance : 0n);
   }
 }

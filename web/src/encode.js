@@ -67,7 +67,7 @@ const LANE_SYMBOLS = 32768;
 const LARGEST_TILE = 4096;
 const RECORD = 7; // bytes of a record in the header
 const CHUNK = 8; // of a chunk, beside its payload
-const STYLE_ROUNDS = [[16, 4], [4, 2], [1, 1]]; // each such pixel that is looked at says which styles, so many, are left
+const STYLE_ROUNDS = [[128, 3], [1024, 1]]; // so many of the pixels that are looked at, or more, say which styles, so many, are left
 const WORTH = 24; // bytes that a style must save
 const [LOOK, SIGHT, SHARE, FEW] = [4096, 16, 160, 256]; // pixels by which ways are compared, and tiles they are of
 
@@ -350,10 +350,7 @@ class Encoding {
    * @param {Uint8Array | null} style
    */
   async look(model, group, step, style) {
-    const places = tileGrid(group.width, group.height, TILE_SIZE);
-    const seen = [...new Set(Array.from({ length: SIGHT }, (_, i) => Math.floor((i * places.length) / SIGHT)))].map((i) => places[i]);
-    const area = seen.reduce((sum, { width, height }) => sum + width * height, 0);
-    const all = spreadPlaces(area, Math.min(LOOK, Math.max(FEW, Math.floor((group.width * group.height) / SHARE))));
+    const { seen, all } = lookedAt(group);
     let begin = 0;
     const costs = await Promise.all(
       seen.map(async (place) => {
@@ -378,20 +375,23 @@ class Encoding {
   async style(model, group) {
     const [stages, styles] = model.model.config.styles;
     if (!stages) return null;
+    const count = lookedAt(group).all.length;
     const cost = async (/** @type {Uint8Array} */ style, /** @type {number} */ step) => (await this.look(model, group, step, style)).cost;
     let best = new Uint8Array(stages);
+    let step = 1;
     for (let stage = 0; stage < stages; stage++) {
       const before = best;
       const withStyle = (/** @type {number} */ number) => Uint8Array.from(before, (one, i) => (i === stage ? number : one));
       let left = Array.from({ length: styles + 1 }, (_, number) => ({ style: withStyle(number), cost: 0n }));
-      for (const [step, most] of STYLE_ROUNDS) {
+      for (const [pixels, most] of STYLE_ROUNDS) {
+        step = Math.max(1, Math.floor(count / pixels));
         for (const one of left) one.cost = await cost(one.style, step);
         left = left.sort((one, other) => Number(one.cost - other.cost)).slice(0, most);
       }
       best = left[0].style;
     }
-    const { cost: bits, count } = await this.look(model, group, 1, new Uint8Array(stages));
-    const saved = ((bits - (await cost(best, 1))) * BigInt(group.width * group.height)) / BigInt(count);
+    const less = (await cost(new Uint8Array(stages), step)) - (await cost(best, step));
+    const saved = (less * BigInt(step * group.width * group.height)) / BigInt(count);
     return saved > BigInt(8 * WORTH * 2 ** 20) ? best : null;
   }
 
@@ -462,6 +462,18 @@ class Encoding {
  */
 function keptOf([stream, [method, same, larger]]) {
   return { method, stream: /** @type {Uint8Array} */ (stream), same: same === 1, larger: larger === 1 };
+}
+
+/**
+ * The tiles of a group of planes of which some pixels tell what all take, and these pixels, numbered throughout.
+ *
+ * @param {Group} group
+ */
+function lookedAt({ width, height }) {
+  const places = tileGrid(width, height, TILE_SIZE);
+  const seen = [...new Set(Array.from({ length: SIGHT }, (_, i) => Math.floor((i * places.length) / SIGHT)))].map((i) => places[i]);
+  const area = seen.reduce((sum, tile) => sum + tile.width * tile.height, 0);
+  return { seen, all: spreadPlaces(area, Math.min(LOOK, Math.max(FEW, Math.floor((width * height) / SHARE)))) };
 }
 
 /**

@@ -6,15 +6,12 @@ import { LATENTS, NO_LATENTS, SLACK, TilePopper } from './tiles.js';
 
 const LANES = 32; // of the stack that latents are drawn from for a trial
 const PARTS = 8; // of the pixels that are looked at, one after the other
-const TRIED = 1 << 16; // pixels of a tile from which on a sample says which mode is tried
-const SAMPLE = 1 << 12; // of its pixels at most
-const [CLEAR, DOUBT] = [250, 20]; // hundredths of a standard deviation
+const TRIED = 1 << 16; // pixels of a tile from which on a stripe says which mode is tried
+const STRIPE = 8; // of so many columns one
+const SAMPLE = 1 << 10; // of its pixels at most
+const CLEAR = 250; // hundredths of a standard deviation of what they say, beyond which no more are looked at
 
-/**
- * A stream, and what is needed to judge its latents: area, what they take, and where the frequencies of its pixels are.
- *
- * @typedef {{method: number, stream: Uint8Array, split: number, kl: number, freqs: number}} Attempt
- */
+/** @typedef {{method: number, stream: Uint8Array}} Attempt */
 
 /** Codes one tile. */
 export class TilePusher extends TilePopper {
@@ -29,6 +26,7 @@ export class TilePusher extends TilePopper {
   constructor(networks, local, coding, samples, height, width) {
     super(networks, local, coding, 0, Math.max(1, Math.floor(samples.length / coding.laneSymbols)));
     const { core, config } = this;
+    this.samples = samples;
     this.height = height;
     this.width = width;
     this.count = height * width * config.channels;
@@ -37,6 +35,8 @@ export class TilePusher extends TilePopper {
     if (coded === config.channels) whole.set(samples);
     else for (let i = 0; i < whole.length; i++) whole[i] = samples[Math.floor(i / config.channels)];
     this.seed = crc32(whole);
+    /** @type {TilePusher | null} */
+    this.part = null;
     if (this.stretch) for (let i = 0; i < whole.length; i++) whole[i] <<= this.stretch;
     this.x = core.alloc(this.count + SLACK);
     core.bytes(this.x, this.count + SLACK).fill(0);
@@ -50,22 +50,34 @@ export class TilePusher extends TilePopper {
     this.parameters = new Map();
   }
 
-  /** The smaller one of the streams with and without latents; a sample of the pixels says which is tried. */
+  /** The smaller one of the streams with and without latents; in a large tile a stripe says which one that is. */
   code() {
-    const { config, height, width } = this;
-    let trial = null;
-    if (height > config.stride && height * width >= TRIED) {
-      trial = this.tryLatents();
-      if (trial.clear(DOUBT) < 0) return this.without();
+    const found = !this.large || this.stripe.tryLatents().gain() > 0n ? this.with() : null;
+    if (found && this.large) return found;
+    const plain = this.without();
+    return found && found.stream.length < plain.stream.length ? found : plain;
+  }
+
+  /** Whether its stripe says if it has latents. */
+  get large() {
+    return this.height * this.width >= TRIED && this.height > this.config.stride;
+  }
+
+  /** Of the columns in the middle of a large tile, over its whole height; of a small one itself. */
+  get stripe() {
+    const { networks, local, coding, config, height, width } = this;
+    if (this.large && !this.part) {
+      const { coded } = coding;
+      const columns = Math.ceil(width / (STRIPE * config.stride)) * config.stride;
+      const first = Math.floor((width - columns) / (2 * config.stride)) * config.stride;
+      const samples = new Uint8Array(height * columns * coded);
+      for (let y = 0; y < height; y++) {
+        const at = (y * width + first) * coded;
+        samples.set(this.samples.subarray(at, at + columns * coded), y * columns * coded);
+      }
+      this.part = new TilePusher(networks, local, coding, samples, height, columns);
     }
-    const found = this.with();
-    if (!found) return this.without();
-    if (trial && trial.clear(DOUBT) > 0) {
-      trial = trial.with(found.split * width, found.kl, (places) => this.costsAt(found.freqs, places));
-      if (trial.clear(DOUBT) > 0) return found;
-    }
-    const other = this.without();
-    return other.stream.length <= found.stream.length ? other : found;
+    return this.part ?? this;
   }
 
   without() {
@@ -143,24 +155,6 @@ export class TilePusher extends TilePopper {
   }
 
   /**
-   * What pixels at some places take.
-   *
-   * @param {number} freqs of all pixels
-   * @param {number[]} places
-   */
-  costsAt(freqs, places) {
-    const { core } = this;
-    const { channels } = this.config;
-    return core.scoped(() => {
-      const some = core.alloc(4 * channels * places.length);
-      const all = new Uint32Array(core.memory.buffer, freqs, this.count);
-      const out = new Uint32Array(core.memory.buffer, some, channels * places.length);
-      places.forEach((place, i) => out.set(all.subarray(place * channels, (place + 1) * channels), i * channels));
-      return this.costs(some, places.length);
-    });
-  }
-
-  /**
    * The parameters of the posterior of the rows above `split`.
    *
    * @param {number} split
@@ -182,7 +176,7 @@ export class TilePusher extends TilePopper {
     const { stride, latents } = this.config;
     let split = Math.floor((this.height - 1) / stride) * stride;
     if (!split) return 0;
-    const need = needOf(this.posteriorOf(split), split / stride, latents);
+    const need = needOf(this.stripe.posteriorOf(split), split / stride, latents, Math.ceil(this.width / stride));
     for (; split; split -= stride) {
       this.know(split);
       if (this.below >= need[split / stride - 1]) break;
@@ -261,7 +255,7 @@ export class TilePusher extends TilePopper {
         });
       for (let k = 0; k < PARTS; k++) {
         const some = places.filter((_, i) => i % PARTS === k);
-        trial.add(some, look(this.plain, some), look([context, rows], some));
+        trial.add(look(this.plain, some), look([context, rows], some));
         if (trial.enough && trial.clear(CLEAR)) break;
       }
       return trial;
@@ -285,7 +279,7 @@ export class TilePusher extends TilePopper {
   }
 
   /**
-   * The stream with so many rows of latents; null if the rows below do not pay for them. Its frequencies stay in memory.
+   * The stream with so many rows of latents; null if the rows below do not pay for them.
    *
    * @param {number} split
    * @returns {Attempt | null}
@@ -304,18 +298,17 @@ export class TilePusher extends TilePopper {
       core.call('push_region', 'a tile', stack, starts, freqs, rows, width, slope, channels, coding.coded);
     const at = 4 * split * width * channels;
     push(this.starts + at, this.freqs + at, height - split);
-    let [kl, freqs] = [0, 0];
     if (split) {
       const drawn = this.drawLatents(split, stack, lanes);
       if (!drawn) return null;
       const starts = core.alloc(at);
-      freqs = core.alloc(at);
+      const freqs = core.alloc(at);
       core.scoped(() => {
         const context = this.contextOf(drawn.z, split / stride, across, width);
         this.intervals([context, split], split, 0, 0, split * width, starts, freqs);
       });
       push(starts, freqs, split);
-      kl = this.priorOf(split, drawn.z, stack) - drawn.cost;
+      this.priorOf(split, drawn.z, stack);
     }
     const size = Number(new DataView(core.memory.buffer).getBigInt64(stack + 16, true));
     const lead = split ? 2 : 0;
@@ -323,6 +316,6 @@ export class TilePusher extends TilePopper {
     if (split) stream.set([(split / stride) & 255, split / stride >> 8]);
     stream.set(core.bytes(heads, 8 * lanes), lead);
     stream.set(core.bytes(words, 4 * size), lead + 8 * lanes);
-    return { method: split ? LATENTS : NO_LATENTS, stream, split, kl, freqs };
+    return { method: split ? LATENTS : NO_LATENTS, stream };
   }
 }
