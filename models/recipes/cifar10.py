@@ -9,15 +9,15 @@ from dataclasses import replace
 
 from . import photo_wide
 
-CONFIG = replace(photo_wide.CONFIG, window=(9, 5), layers=6, stride=4, mixtures=8)
+CONFIG = replace(photo_wide.CONFIG, window=(9, 5), layers=8, stride=4, mixtures=8)
 SETTINGS = replace(
     photo_wide.SETTINGS,
-    minutes=105,
+    minutes=86,
     rate=2e-3,
     batch=64,
     crop=32,
     mosaic=32,
-    turned=0.0,
+    turned=0.1,
     no_latent=0.03,
     blank=0.25,
     blank_until=0.15,

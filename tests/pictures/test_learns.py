@@ -9,9 +9,12 @@ from PIL import Image
 
 from vlae_codec import bits_map, compress, compress_many, decompress, errors
 from vlae_codec.adapter import fit
+from vlae_codec.coder import choice
+from vlae_codec.coder.streams import decode, encode_tile
 from vlae_codec.coder.tile import TileCodec
 from vlae_codec.contract import Pace
 from vlae_codec.format import container
+from vlae_codec.format.container import Method
 from vlae_codec.format.header import Header
 from vlae_codec.pictures import part as part_of
 from vlae_codec.pictures import planes
@@ -62,6 +65,20 @@ def test_efforts(learns, picture):
     assert len(made[3]) <= len(made[2])
 
 
+def test_no_latents_in_large_tiles(learns, synthetic, monkeypatch):
+    """Where a model learns a large tile is one band, and of a small one the better form is taken."""
+    pixels, codec = synthetic(65, 64, 1), TileCodec(load_weights(learns))
+    methods = []
+    for tried in (1 << 16, 1024):
+        monkeypatch.setattr(choice, "TRIED", tried)
+        for pace in (None, Pace(0)):
+            record = encode_tile(codec.learning(pace), pixels, 3, 32768)
+            (found,) = decode(codec.learning(pace), [record], [[(65, 64)]], 3, 32768)[0]
+            assert np.array_equal(found, pixels)
+            methods.append(record.method)
+    assert methods == [Method.LATENTS, Method.LATENTS, Method.LATENTS, Method.NO_LATENTS]
+
+
 def test_default_models():
     """Where nothing is learnt, at effort 1, in small pictures and in chains, the default model is not a learner."""
     still, learner = (find_model(name).id for name in ("photo", "photo-learner"))
@@ -92,6 +109,7 @@ def test_whether_an_adapter_pays(learns, synthetic, monkeypatch):
 
     monkeypatch.setattr(planes, "encode_part", noted)
     monkeypatch.setattr(planes, "SMALL", 0)
+    monkeypatch.setattr(planes, "USUAL", (-9.0, 9.0))  # so that no slower pace is tried
     for unlikely, tries in ((-9.0, 2), (9.0, 1)):
         made.clear()
         monkeypatch.setattr(fit, "UNLIKELY", unlikely)

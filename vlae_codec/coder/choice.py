@@ -55,7 +55,7 @@ class Draft:
         if self.large and self.part is None:
             width, stride = self.tile.shape[1], self.codec.stride
             columns = -(-width // (STRIPE * stride)) * stride
-            first = (width - columns) // (2 * stride) * stride
+            first = max(0, width - columns) // (2 * stride) * stride
             self.part = Draft(self.codec, self.tile[:, first : first + columns], self.coded)
         return self.part or self
 

@@ -32,12 +32,13 @@ def encode_tile(
 ) -> TileRecord:
     """The stream of one tile (H, W, C) of the codec's `kind`: the smaller of the two modes, or that without latents.
 
-    In a large tile pixels of a stripe say which one that is. coded: the number of channels that are coded; spread: a
-    `map` for parts of the tile, perhaps of several threads.
+    In a large tile pixels of a stripe say which one that is; where the model learns, which it would have to do afresh
+    in each of two bands, it is the latter. coded: the number of channels that are coded; spread: a `map` for parts of
+    the tile, perhaps of several threads.
     """
     draft = Draft(codec, tile, coded, spread)
     if draft.large:
-        latents = latents and try_latents(draft.stripe, SAMPLE).gain() > 0
+        latents = latents and codec.pace is None and try_latents(draft.stripe, SAMPLE).gain() > 0
     attempt = with_latents(draft, lane_symbols) if latents else None
     if attempt is not None and draft.large:
         return attempt[0]

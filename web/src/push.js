@@ -69,7 +69,7 @@ export class TilePusher extends TilePopper {
     if (this.large && !this.part) {
       const { coded } = coding;
       const columns = Math.ceil(width / (STRIPE * config.stride)) * config.stride;
-      const first = Math.floor((width - columns) / (2 * config.stride)) * config.stride;
+      const first = Math.floor(Math.max(0, width - columns) / (2 * config.stride)) * config.stride;
       const samples = new Uint8Array(height * columns * coded);
       for (let y = 0; y < height; y++) {
         const at = (y * width + first) * coded;
