@@ -64,6 +64,12 @@ def test_golden(name):
     assert same(found.pixels, expected(name))
 
 
+def test_style(styled, synthetic):
+    data = compress(synthetic(40, 48, 4), model=styled, effort=1)
+    assert len(container.read(data).parts[0].adapter or b"") == 2
+    assert same(plain_decoder.decode(data, styled)[0].pixels, synthetic(40, 48, 4))
+
+
 def test_many(tiny):
     found = plain_decoder.decode((DATA / "many.vlae").read_bytes(), tiny)
     assert len(found) == len(make_golden.many_pictures())
