@@ -161,9 +161,9 @@ def _adapted(
     def looked(codec: TileCodec) -> Problem:
         return look(codec, tiles, coded, effort, run, options.seed, lambda index: tiles.codec(codec, index))
 
-    problem, other = looked(codec), not_learning(codec, source.part, options.model, options.device)
+    other = not_learning(codec, source.part, options.model, options.device)
     rest, style = _styled(other or codec, source)  # where nothing is learnt or fitted
-    still = problem if rest is codec else looked(rest)
+    still = looked(rest)
     start, plain, few = still.before, None, sum(tile[..., 0].size for tile in tiles) <= SMALL
 
     def unlearned() -> Part:
@@ -187,10 +187,12 @@ def _adapted(
                 return [(with_adapter(codec, payload), payload)]
         return []
 
+    fits = not learns or effort.passes >= WORTH_IT
+    problem = looked(codec) if fits and rest is not codec else still
     short = effort._replace(passes=min(effort.passes, FIRST)) if learns and not few else effort
     begin = (rest, style) if other is None else (codec, None)  # what learns may have styles, too
     kinds: list[tuple[TileCodec, bytes | None]] = [begin] if learns else []
-    for one, payload in fitted(short) if not learns or effort.passes >= WORTH_IT else []:
+    for one, payload in fitted(short) if fits else []:
         worth = problem.before - problem.under(one) - 8 * len(payload) >= UNLIKELY * problem.before
         if few or worth or not learns:  # much of what an adapter brings is learnt without it
             kinds.append((one, payload))
